@@ -1,0 +1,3 @@
+//! Alerts to incidents: correlation, hypotheses, timeline, narrative locked to evidence.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,21 @@
+//! Behaviour: who is on the network, what is normal for whom, and what does not belong.
+//!
+//! Events go in, calibrated alerts come out. Detectors only turn behaviour into raw scores with
+//! evidence; one shared path turns scores into p-values, controls false discoveries and keeps the
+//! alert budget, so no detector decides an alert by a threshold of its own.
+//!
+//! Must not: read a clock, do I/O, know any other crate than `schema` and `nets`.
+
+#![forbid(unsafe_code)]
+
+mod cx;
+mod detector;
+pub mod detectors;
+mod engine;
+mod entities;
+
+pub use cx::{DetectCx, Finding};
+pub use detector::{Detector, DetectorSpec, Settings};
+pub use detectors::DETECTORS;
+pub use engine::{Engine, EngineConfig};
+pub use entities::{DeviceIdx, Entities, Party};

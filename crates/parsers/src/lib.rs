@@ -1,0 +1,17 @@
+//! Hostile bytes to typed values: packets, protocols, log records.
+//!
+//! Every parser is a pure function of its input: no I/O, no clock, no panic, and bounded in time and
+//! memory by the length of what it is given and by a [`ParseBudget`]. Malformed input is data: a
+//! parser returns what it understood and a list of [`Quirk`]s, and never an error for the whole when
+//! a part could be read.
+
+#![forbid(unsafe_code)]
+#![warn(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+mod budget;
+
+pub use budget::{ParseBudget, Parsed, Progress, Quirk};

@@ -1,0 +1,3 @@
+//! State on disk: snapshots and the import ledger.
+
+#![forbid(unsafe_code)]
