@@ -17,6 +17,8 @@ class Set:
     repo: str
     place: str
     take: list = field(default_factory=list)
+    # Members of archives are taken only when their path matches (None: all).
+    members: str | None = None
 
 
 SETS = {
@@ -57,8 +59,7 @@ SETS = {
         r"^(?P<keep>alerts_csv/.+)$",
         r"^(?P<keep>README\.md)$",
         r"^(?P<keep>server_configs/(fox|russellmitchell|santos|shaw|wheeler)\.yaml)$",
-        r"^(?P<keep>attacktimes\.py)$",
-    ]),
+    ], members=r"(^|/)(fox|russellmitchell|santos|shaw|wheeler)_alerts\.txt$|\.(md|yaml)$"),
     "markofu": Set("markofu/pcaps", "samples", [
         r"^(?P<keep>(EvilFingers|HoneyNet|NetworkForensics|PracticalPacketAnalysis|jackcr|CounterHack)/.+"
         r"\.(zip|pcap|pcap_\.gz|cap|dmp|pcap\.tgz|md|MD|txt))$",
