@@ -12,6 +12,16 @@
     clippy::cast_possible_truncation
 )]
 
+pub mod arp;
 mod budget;
+mod decompress;
+pub mod ndp;
+mod protocols;
+mod reader;
+mod text;
 
 pub use budget::{ParseBudget, Parsed, Progress, Quirk};
+pub use decompress::{Compression, decompress};
+pub use protocols::{PROTOCOLS, Protocol, fuzz_protocol};
+pub use reader::Reader;
+pub use text::{hex, text};

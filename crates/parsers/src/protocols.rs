@@ -1,0 +1,36 @@
+//! Every protocol this crate reads, in one visible slice. The mutation test, the fuzz targets and
+//! the case folders are checked against it.
+
+/// A protocol's registration.
+#[derive(Clone, Copy)]
+pub struct Protocol {
+    /// Its name: also that of its case folder, its fuzz target and (with few exceptions) its module.
+    pub name: &'static str,
+    /// Runs the parser over hostile bytes and throws the result away. Must return, whatever comes.
+    pub fuzz: fn(&[u8]),
+}
+
+const fn protocol(name: &'static str, fuzz: fn(&[u8])) -> Protocol {
+    Protocol { name, fuzz }
+}
+
+/// All protocols, in alphabetical order: one line each.
+pub const PROTOCOLS: &[Protocol] = &[
+    protocol("arp", crate::arp::fuzz),
+    protocol("ndp", crate::ndp::fuzz),
+];
+
+/// Runs one protocol's parser over hostile bytes; what the fuzz targets call.
+///
+/// # Panics
+/// When no protocol has this name.
+#[expect(
+    clippy::panic,
+    reason = "a fuzz target that names no parser must not pass"
+)]
+pub fn fuzz_protocol(name: &str, bytes: &[u8]) {
+    let Some(protocol) = PROTOCOLS.iter().find(|protocol| protocol.name == name) else {
+        panic!("no protocol is called {name}");
+    };
+    (protocol.fuzz)(bytes);
+}
