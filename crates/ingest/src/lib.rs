@@ -5,8 +5,26 @@
 
 #![forbid(unsafe_code)]
 
+mod error;
+mod framing;
+mod input;
+mod ledger;
+mod source;
+
 mod analyzer;
 mod analyzers;
+mod framing;
+
+mod inventory;
+mod local;
+mod replay;
 
 pub use analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 pub use analyzers::ANALYZERS;
+pub use error::IngestError;
+pub use input::{Input, InputReader};
+pub use inventory::ReplayLimits;
+pub use ledger::{InputStatus, Ledger, LedgerEntry, LedgerTotals, PROBLEMS_PER_INPUT_MAX, Problem};
+pub use local::Evidence;
+pub use replay::{Replay, ReplayOptions};
+pub use source::{Head, Lane, SOURCES, Source, SourceCx, SourceSpec};
