@@ -193,6 +193,7 @@ def gather_otrf(root):
     (known, machines), cases = metadata(root), []
     for (tactic, name), paths in sorted(groups.items()):
         techniques, text = known.get(name) or known.get(name.removesuffix("_pcap"), ([], ""))
+        text += " ".join(path.stem.replace("_", " ") for path in paths)
         named = set(re.findall(r"\d+\.\d+\.\d+\.\d+", text))
         named.update(a for machine, a in machines.items() if re.search(rf"\b{machine}\b", text, re.IGNORECASE))
         entities = set()
