@@ -107,7 +107,9 @@ impl DetectCx<'_> {
 
     /// How long the device has been watched, in seconds of event time; 0 for outsiders.
     pub fn age_secs(&self, device: Option<DeviceIdx>) -> f64 {
-        device.map_or(0.0, |idx| self.now.secs_since(self.entities.first_seen(idx)))
+        device.map_or(0.0, |idx| {
+            self.now.secs_since(self.entities.first_seen(idx))
+        })
     }
 }
 

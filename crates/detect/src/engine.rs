@@ -1,62 +1,360 @@
-//! The one path from events to alerts.
+//! The one path from events to alerts: detectors score, hours are calibrated, discoveries are
+//! controlled, alerts grow.
 
-use thymus_schema::{Alert, Event, LocalNetworks, Timestamp};
+use thymus_schema::{
+    Alert, Event, LocalNetworks, PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
+};
 
+use crate::alerts::AlertBook;
+use crate::budget::AlertBudget;
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, Settings};
 use crate::detectors::DETECTORS;
 use crate::entities::Entities;
+use crate::fdr::OnlineFdr;
+use crate::hours::{HourlyMaximum, Hours};
 
 /// What an engine is built from.
 #[derive(Clone, Debug, Default)]
 pub struct EngineConfig {
     /// The local networks.
     pub local: LocalNetworks,
+    /// How many incidents a person wants to see.
+    pub budget: AlertBudget,
     /// Detector settings.
     pub settings: Settings,
+    /// Whether to keep every hourly maximum for [`Engine::take_maxima`].
+    pub keep_maxima: bool,
+}
+
+/// What the engine knows at the end of a run, for the report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineSummary {
+    /// Events taken in.
+    pub events: u64,
+    /// Devices known.
+    pub devices: usize,
+    /// Devices watched for less than a day of event time: their own history cannot speak yet.
+    pub cold_devices: usize,
+    /// Device-hours judged.
+    pub device_hours: f64,
+    /// What bounds threw away, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Detectors that were switched off because they panicked.
+    pub disabled: Vec<&'static str>,
+}
+
+struct Unit {
+    id: &'static str,
+    detector: Box<dyn Detector>,
+    /// A unit that panicked is not called again.
+    disabled: bool,
 }
 
 /// Runs all detectors over a stream of events.
 pub struct Engine {
     entities: Entities,
-    detectors: Vec<Box<dyn Detector>>,
+    units: Vec<Unit>,
     findings: Vec<(usize, Finding)>,
+    hours: Hours,
+    alerts: AlertBook,
+    fdr: OnlineFdr,
+    budget: AlertBudget,
+    now: Timestamp,
     next_tick: Option<Timestamp>,
+    learning: bool,
+    events: u64,
 }
+
+/// The false discovery rate that is allowed among alerts that pass.
+const FALSE_DISCOVERY_RATE: f64 = 0.1;
+const TICK_SECS: i64 = 60;
+/// Ticks made up for after a silence; a longer one is jumped over, its windows have closed anyway.
+const TICKS_MAX: i64 = 180;
+const SNAPSHOT_VERSION: u32 = 1;
 
 impl Engine {
     /// A new engine with all detectors.
     pub fn new(config: &EngineConfig) -> Self {
+        let units = DETECTORS.iter().map(|spec| Unit {
+            id: spec.id,
+            detector: (spec.build)(&config.settings),
+            disabled: false,
+        });
         Self {
             entities: Entities::new(config.local.clone()),
-            detectors: DETECTORS.iter().map(|spec| (spec.build)(&config.settings)).collect(),
+            units: units.collect(),
             findings: Vec::new(),
+            hours: Hours::new(DETECTORS, config.keep_maxima),
+            alerts: AlertBook::default(),
+            fdr: OnlineFdr::new(FALSE_DISCOVERY_RATE),
+            budget: config.budget,
+            now: Timestamp::MIN,
             next_tick: None,
+            learning: false,
+            events: 0,
         }
     }
 
-    /// Takes in one event.
+    /// Switches between learning only (a normal period: scores teach, nothing is alerted) and
+    /// judging, which is the default.
+    pub fn set_learning(&mut self, learning: bool) {
+        self.learning = learning;
+    }
+
+    /// Takes in one event. Time never runs backwards here: a late event is judged at the present.
     pub fn observe(&mut self, event: &Event) {
+        self.advance(event.ts);
+        self.events += 1;
         self.entities.learn(event);
-        let conn = event.conn.as_ref();
-        for (index, detector) in self.detectors.iter_mut().enumerate() {
+        let parties = event.conn.as_ref().map(|conn| {
+            (
+                self.entities.party(conn.client.addr, conn.scope),
+                self.entities.party(conn.server.addr, conn.scope),
+            )
+        });
+        if let Some((client, server)) = parties {
+            self.hours.active(client);
+            self.hours.active(server);
+        }
+        self.run(|detector, cx| detector.observe(event, cx), parties);
+    }
+
+    /// Moves event time on, closing minutes and hours on the way.
+    fn advance(&mut self, ts: Timestamp) {
+        let Some(mut next) = self.next_tick else {
+            self.now = ts;
+            self.hours.begin(ts);
+            self.next_tick = Some(tick_after(ts));
+            return;
+        };
+        if ts < next {
+            self.now = self.now.max(ts);
+            return;
+        }
+        let behind = ts.as_secs().saturating_sub(next.as_secs()) / TICK_SECS;
+        if behind > TICKS_MAX {
+            self.tick(next);
+            next = Timestamp::from_secs(tick_after(ts).as_secs() - TICKS_MAX * TICK_SECS);
+        }
+        while next <= ts {
+            self.tick(next);
+            next = Timestamp::from_secs(next.as_secs() + TICK_SECS);
+        }
+        self.next_tick = Some(next);
+        self.now = ts;
+    }
+
+    fn tick(&mut self, at: Timestamp) {
+        self.now = at;
+        self.run(|detector, cx| detector.tick(cx), None);
+        if self.hours.is_over(at) {
+            self.close_hour();
+            self.hours.begin(at);
+        }
+    }
+
+    /// Calls every unit and takes in what it found.
+    fn run(
+        &mut self,
+        mut call: impl FnMut(&mut dyn Detector, &mut DetectCx<'_>),
+        parties: Option<(crate::entities::Party, crate::entities::Party)>,
+    ) {
+        for (index, unit) in self.units.iter_mut().enumerate() {
+            if unit.disabled {
+                continue;
+            }
             let mut cx = DetectCx {
-                now: event.ts,
+                now: self.now,
                 entities: &self.entities,
-                client: conn.map(|conn| self.entities.party(conn.client.addr, conn.scope)),
-                server: conn.map(|conn| self.entities.party(conn.server.addr, conn.scope)),
+                client: parties.map(|(client, _)| client),
+                server: parties.map(|(_, server)| server),
                 findings: &mut self.findings,
                 detector: index,
-                floor: 0.0,
+                floor: SCORE_FLOOR,
             };
-            detector.observe(event, &mut cx);
+            let detector = unit.detector.as_mut();
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                call(detector, &mut cx);
+            }));
+            unit.disabled = outcome.is_err();
         }
-        self.next_tick = self.next_tick.or(Some(event.ts));
+        if !self.findings.is_empty() {
+            self.judge();
+        }
     }
 
-    /// The alerts that appeared or grew since the last call.
-    pub fn take_alerts(&mut self) -> Vec<Alert> {
-        self.findings.clear();
-        Vec::new()
+    /// Calibrates what was found and lets through what is rare enough.
+    fn judge(&mut self) {
+        let mut findings = std::mem::take(&mut self.findings);
+        for (index, finding) in findings.drain(..) {
+            let Some(spec) = DETECTORS.get(index) else {
+                continue;
+            };
+            let calibrated = self
+                .hours
+                .score(index, finding.entity, finding.score, &self.entities);
+            if self.learning {
+                continue;
+            }
+            // Every detector looked at this entity in this hour: Bonferroni, valid under any
+            // dependence between them.
+            let p_value = calibrated.p_value.bonferroni(self.units.len() as f64);
+            let discovered = self.is_discovery(finding.entity, p_value);
+            self.alerts.grow(
+                spec,
+                finding,
+                p_value,
+                calibrated.by,
+                discovered,
+                &self.entities,
+            );
+        }
+        self.findings = findings;
     }
+
+    /// Whether an entity-hour with this p-value is a discovery now. Once it is, everything of that
+    /// entity and hour at the same level is.
+    fn is_discovery(&mut self, entity: crate::entities::Party, p_value: PValue) -> bool {
+        if p_value < self.budget.level() {
+            return false;
+        }
+        if self.hours.is_discovered(entity) {
+            return true;
+        }
+        if p_value < self.fdr.level() {
+            return false;
+        }
+        self.fdr.discover();
+        self.hours.set_discovered(entity);
+        true
+    }
+
+    fn close_hour(&mut self) {
+        let tests = self.units.len() as f64;
+        for p_value in self.hours.close(&self.entities, self.learning) {
+            self.fdr.pass(p_value.bonferroni(tests));
+        }
+    }
+
+    /// The alerts that appeared or grew since the last call, in order of first sight. An alert whose
+    /// id was given before replaces that one.
+    pub fn take_alerts(&mut self) -> Vec<Alert> {
+        self.alerts.take_changed(&self.entities)
+    }
+
+    /// Ends the run: closes the windows that are open at the last event's time.
+    pub fn finish(&mut self) {
+        if let Some(next) = self.next_tick {
+            self.tick(next);
+            self.close_hour();
+            self.hours.begin(next);
+            self.next_tick = Some(tick_after(next));
+        }
+    }
+
+    /// Who is who.
+    pub fn entities(&self) -> &Entities {
+        &self.entities
+    }
+
+    /// The hourly maxima kept since the last call; empty unless
+    /// [`EngineConfig::keep_maxima`] was set.
+    pub fn take_maxima(&mut self) -> Vec<HourlyMaximum> {
+        self.hours.take_kept()
+    }
+
+    /// Totals for the report.
+    pub fn summary(&self) -> EngineSummary {
+        let day = std::time::Duration::from_secs(86_400);
+        let is_cold = |idx: &crate::DeviceIdx| self.entities.first_seen(*idx).plus(day) > self.now;
+        EngineSummary {
+            events: self.events,
+            devices: self.entities.devices(),
+            cold_devices: self.entities.indices().filter(is_cold).count(),
+            device_hours: self.hours.device_hours(),
+            dropped: vec![
+                ("device_table_full", self.entities.dropped()),
+                ("alert_table_full", self.alerts.dropped()),
+                ("hour_table_full", self.hours.dropped()),
+            ],
+            disabled: self
+                .units
+                .iter()
+                .filter(|unit| unit.disabled)
+                .map(|unit| unit.id)
+                .collect(),
+        }
+    }
+
+    /// Writes everything learned, a section per unit.
+    pub fn snapshot(&self, out: &mut SnapshotWriter) {
+        out.section("engine", SNAPSHOT_VERSION);
+        out.i64(self.now.as_nanos()).u64(self.events);
+        self.fdr.snapshot(out);
+        out.section("entities", SNAPSHOT_VERSION);
+        self.entities.snapshot(out);
+        for (index, spec) in DETECTORS.iter().enumerate() {
+            out.section(&format!("calibration.{}", spec.id), SNAPSHOT_VERSION);
+            self.hours.snapshot(index, out);
+            out.section(&format!("detector.{}", spec.id), spec.snapshot_version);
+            if let Some(unit) = self.units.get(index) {
+                unit.detector.snapshot(out);
+            }
+        }
+    }
+
+    /// Reads back what [`Engine::snapshot`] wrote. Each section stands alone: what cannot be read is
+    /// named in the result and starts cold, the rest is restored.
+    pub fn restore<'a>(
+        &mut self,
+        section: impl Fn(&str) -> Option<&'a [u8]>,
+    ) -> Vec<SnapshotError> {
+        let mut sections = vec![
+            ("engine".to_owned(), SNAPSHOT_VERSION),
+            ("entities".to_owned(), SNAPSHOT_VERSION),
+        ];
+        for spec in DETECTORS {
+            sections.push((format!("calibration.{}", spec.id), SNAPSHOT_VERSION));
+            sections.push((format!("detector.{}", spec.id), spec.snapshot_version));
+        }
+        let mut lost = Vec::new();
+        for (name, version) in &sections {
+            let Some(data) = section(name) else { continue };
+            let result = SnapshotReader::open(name, data, *version)
+                .and_then(|mut from| self.restore_section(name, &mut from));
+            lost.extend(result.err());
+        }
+        lost
+    }
+
+    fn restore_section(
+        &mut self,
+        name: &str,
+        from: &mut SnapshotReader<'_>,
+    ) -> Result<(), SnapshotError> {
+        let index_of = |id: &str| DETECTORS.iter().position(|spec| spec.id == id);
+        match name.split_once('.') {
+            None if name == "entities" => self.entities.restore(from),
+            None => {
+                self.now = Timestamp::from_nanos(from.i64()?);
+                self.events = from.u64()?;
+                self.fdr.restore(from)
+            }
+            Some(("calibration", id)) => {
+                index_of(id).map_or(Ok(()), |index| self.hours.restore(index, from))
+            }
+            Some((_, id)) => match index_of(id).and_then(|index| self.units.get_mut(index)) {
+                Some(unit) => unit.detector.restore(from),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+/// Scores below this are not worth handing over: half of all device-hours reach them.
+const SCORE_FLOOR: f64 = 0.3;
+
+fn tick_after(ts: Timestamp) -> Timestamp {
+    Timestamp::from_secs((ts.as_secs().div_euclid(TICK_SECS) + 1) * TICK_SECS)
 }

@@ -1,10 +1,20 @@
 //! Who is who. Addresses are resolved to devices that stay the same across address changes where
-//! DHCP and ARP allow it; names seen in DNS answers are remembered for the addresses they gave.
+//! DHCP, ARP, neighbour discovery and frame addresses allow it; outsiders are named by what DNS said.
+//!
+//! A device is known by its hardware address once that is certain, before that by the address under
+//! which it was first seen. DHCP may move an address from one device to another; ARP, neighbour
+//! discovery and frames may only *complete* a device (they are easily forged, and a router's frame
+//! address speaks for everyone behind it). Outsiders on IPv6 are known by their /64.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use rustc_hash::FxHashMap;
-use thymus_schema::{EntityId, Event, EventBody, LocalNetworks, Peer, PeerRole, Scope, Timestamp};
+use rustc_hash::{FxHashMap, FxHashSet};
+use thymus_schema::{
+    DhcpMessage, DnsFlavor, DnsTransaction, EntityId, Event, EventBody, LocalNetworks, Mac, Peer,
+    PeerRole, Scope, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
+};
+
+use crate::roles::Roles;
 
 /// A device, by its index in the order of first sight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +36,28 @@ impl Party {
     pub fn is_local(&self) -> bool {
         self.device.is_some()
     }
+
+    /// A number that stands for the entity, stable within a run: for keys of bounded tables.
+    pub fn key(&self) -> u64 {
+        match self.device {
+            Some(DeviceIdx(idx)) => u64::from(idx),
+            None => {
+                let bits = match external_unit(self.addr) {
+                    IpAddr::V4(v4) => u64::from(u32::from(v4)),
+                    IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64 ^ 0x5bd1_e995,
+                };
+                bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
+            }
+        }
+    }
+}
+
+/// What counts as one outsider: an IPv4 address or an IPv6 /64.
+fn external_unit(addr: IpAddr) -> IpAddr {
+    match addr {
+        IpAddr::V4(_) => addr,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +65,8 @@ struct Device {
     id: EntityId,
     aliases: Vec<Box<str>>,
     first_seen: Timestamp,
+    mac: Option<Mac>,
+    roles: Roles,
 }
 
 /// The table of entities.
@@ -41,18 +75,31 @@ pub struct Entities {
     local: LocalNetworks,
     devices: Vec<Device>,
     by_addr: FxHashMap<(Scope, IpAddr), DeviceIdx>,
+    by_mac: FxHashMap<(Scope, Mac), DeviceIdx>,
+    /// Addresses each frame address spoke for, to tell routers.
+    spoke_for: FxHashMap<Mac, FxHashSet<IpAddr>>,
     names: FxHashMap<IpAddr, Box<str>>,
+    /// Keys in use: DHCP can give a second device the address another is named after.
+    keys: FxHashSet<Box<str>>,
+    dropped: u64,
 }
 
 impl Entities {
-    /// Most devices kept; later ones are treated as external and counted.
+    /// Most devices kept; addresses beyond are treated as outsiders and counted.
     pub const DEVICES_MAX: usize = 100_000;
-    /// Most external names kept.
+    /// Most outside names kept; when full, the map starts afresh.
     pub const NAMES_MAX: usize = 200_000;
+    /// Most aliases kept of a device.
+    const ALIASES_MAX: usize = 32;
+    /// A frame address that speaks for more local addresses than this is a router.
+    const ROUTER_ADDRS: usize = 6;
 
     /// An empty table for these local networks.
     pub fn new(local: LocalNetworks) -> Self {
-        Self { local, ..Self::default() }
+        Self {
+            local,
+            ..Self::default()
+        }
     }
 
     /// The local networks.
@@ -65,77 +112,393 @@ impl Entities {
         self.devices.len()
     }
 
+    /// Local addresses that found no place in the table.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// All devices in order of first sight.
+    pub fn indices(&self) -> impl Iterator<Item = DeviceIdx> {
+        (0..self.devices.len() as u32).map(DeviceIdx)
+    }
+
     /// Learns from an event who is who; called before any detector sees it.
-    pub fn learn(&mut self, event: &Event) {
+    pub(crate) fn learn(&mut self, event: &Event) {
+        let scope = event.conn.as_ref().map_or(Scope::NONE, |conn| conn.scope);
         if let Some(conn) = &event.conn {
             for addr in [conn.client.addr, conn.server.addr] {
-                self.admit(addr, conn.scope, event.ts);
+                self.admit(addr, scope, event.ts);
             }
         }
-        if let EventBody::Dns(dns) = &event.body {
-            for answer in &dns.answers {
-                if let Ok(addr) = answer.data.parse::<IpAddr>()
-                    && (self.names.len() < Self::NAMES_MAX || self.names.contains_key(&addr))
-                {
-                    self.names.insert(addr, dns.query.clone());
+        match &event.body {
+            EventBody::Flow(flow) => {
+                let Some(conn) = &event.conn else { return };
+                if let Some(mac) = flow.client_mac {
+                    self.complete(scope, conn.client.addr, mac, event.ts);
                 }
+                if let Some(mac) = flow.server_mac {
+                    self.complete(scope, conn.server.addr, mac, event.ts);
+                }
+                if flow.part == 0 {
+                    self.learn_role(conn.client.addr, conn.server.addr, scope, event);
+                }
+            }
+            EventBody::Dns(dns) => self.learn_names(dns),
+            EventBody::Dhcp(dhcp) => self.learn_lease(dhcp, scope, event.ts),
+            EventBody::Arp(arp) => self.complete(scope, arp.sender, arp.sender_mac, event.ts),
+            EventBody::Ndp(ndp) => self.complete(scope, ndp.sender, ndp.mac, event.ts),
+            _ => {}
+        }
+    }
+
+    fn admit(&mut self, addr: IpAddr, scope: Scope, ts: Timestamp) -> Option<DeviceIdx> {
+        if let Some(idx) = self.by_addr.get(&(scope, addr)) {
+            return Some(*idx);
+        }
+        if !self.local.contains(addr) {
+            return None;
+        }
+        let idx = self.create(addr, scope, ts)?;
+        self.by_addr.insert((scope, addr), idx);
+        Some(idx)
+    }
+
+    fn create(&mut self, addr: IpAddr, scope: Scope, ts: Timestamp) -> Option<DeviceIdx> {
+        if self.devices.len() >= Self::DEVICES_MAX {
+            self.dropped += 1;
+            return None;
+        }
+        let idx = DeviceIdx(self.devices.len() as u32);
+        let mut key = if scope.is_none() {
+            addr.to_string()
+        } else {
+            format!("{addr}%{}", scope.0)
+        };
+        while self.keys.contains(key.as_str()) {
+            key.push('\'');
+        }
+        self.keys.insert(key.as_str().into());
+        self.devices.push(Device {
+            id: EntityId::device(key),
+            aliases: vec![addr.to_string().into()],
+            first_seen: ts,
+            mac: None,
+            roles: Roles::default(),
+        });
+        Some(idx)
+    }
+
+    /// Completes a device's hardware address from a frame that carried its address.
+    fn complete(&mut self, scope: Scope, addr: IpAddr, mac: Mac, ts: Timestamp) {
+        if mac.is_zero() || mac.is_multicast() || !self.local.contains(addr) {
+            return;
+        }
+        if self.spoke_for.len() >= Self::DEVICES_MAX && !self.spoke_for.contains_key(&mac) {
+            return;
+        }
+        let spoke = self.spoke_for.entry(mac).or_default();
+        if spoke.len() <= Self::ROUTER_ADDRS {
+            spoke.insert(addr);
+        }
+        let is_router = spoke.len() > Self::ROUTER_ADDRS;
+        if is_router {
+            return;
+        }
+        let known = self.by_addr.get(&(scope, addr)).copied();
+        let holder = self.by_mac.get(&(scope, mac)).copied();
+        match (known, holder) {
+            (None, Some(holder)) if addr.is_ipv6() => {
+                self.by_addr.insert((scope, addr), holder);
+                self.alias(holder, &addr.to_string());
+            }
+            (None, _) => {
+                let admitted = self.admit(addr, scope, ts);
+                self.give_mac(admitted, scope, mac);
+            }
+            (Some(known), None) => self.give_mac(Some(known), scope, mac),
+            (Some(_), Some(_)) => {}
+        }
+    }
+
+    fn give_mac(&mut self, device: Option<DeviceIdx>, scope: Scope, mac: Mac) {
+        let Some(idx) = device else { return };
+        if let Some(device) = self.devices.get_mut(idx.0 as usize)
+            && device.mac.is_none()
+            && !self.by_mac.contains_key(&(scope, mac))
+        {
+            device.mac = Some(mac);
+            self.by_mac.insert((scope, mac), idx);
+        }
+    }
+
+    /// A lease is the one message that may move an address to another device.
+    fn learn_lease(&mut self, dhcp: &DhcpMessage, scope: Scope, ts: Timestamp) {
+        if !matches!(&*dhcp.message, "ack" | "reply") || dhcp.mac.is_zero() {
+            return;
+        }
+        let Some(addr) = dhcp.assigned.filter(|addr| self.local.contains(*addr)) else {
+            return;
+        };
+        let at_addr = self.by_addr.get(&(scope, addr)).copied();
+        let holder = self.by_mac.get(&(scope, dhcp.mac)).copied().or_else(|| {
+            let mac_of = |idx: DeviceIdx| self.devices.get(idx.0 as usize).and_then(|d| d.mac);
+            at_addr.filter(|idx| mac_of(*idx).is_none_or(|mac| mac == dhcp.mac))
+        });
+        let Some(idx) = holder.or_else(|| self.create(addr, scope, ts)) else {
+            return;
+        };
+        self.by_addr.insert((scope, addr), idx);
+        self.by_mac.insert((scope, dhcp.mac), idx);
+        if let Some(device) = self.devices.get_mut(idx.0 as usize) {
+            device.mac = Some(dhcp.mac);
+        }
+        self.alias(idx, &addr.to_string());
+        self.alias(idx, &dhcp.hostname);
+    }
+
+    fn alias(&mut self, idx: DeviceIdx, name: &str) {
+        if let Some(device) = self.devices.get_mut(idx.0 as usize)
+            && !name.is_empty()
+            && device.aliases.len() < Self::ALIASES_MAX
+            && !device.aliases.iter().any(|alias| **alias == *name)
+        {
+            device.aliases.push(name.into());
+        }
+    }
+
+    fn learn_names(&mut self, dns: &DnsTransaction) {
+        if dns.flavor != DnsFlavor::Dns {
+            return;
+        }
+        for answer in &dns.answers {
+            if !matches!(answer.rtype, 1 | 28) {
+                continue;
+            }
+            if let Ok(addr) = answer.data.parse::<IpAddr>() {
+                if self.names.len() >= Self::NAMES_MAX && !self.names.contains_key(&addr) {
+                    self.names.clear();
+                }
+                self.names.insert(addr.to_canonical(), dns.query.clone());
             }
         }
     }
 
-    fn admit(&mut self, addr: IpAddr, scope: Scope, ts: Timestamp) {
-        if self.by_addr.contains_key(&(scope, addr))
-            || !self.local.contains(addr)
-            || self.devices.len() >= Self::DEVICES_MAX
+    fn learn_role(&mut self, client: IpAddr, server: IpAddr, scope: Scope, event: &Event) {
+        let (client, server) = (self.party(client, scope), self.party(server, scope));
+        if let Some(device) = client
+            .device
+            .and_then(|idx| self.devices.get_mut(idx.0 as usize))
         {
-            return;
+            device.roles.initiated(server, event);
         }
-        let idx = DeviceIdx(self.devices.len() as u32);
-        let key: Box<str> =
-            if scope.is_none() { addr.to_string() } else { format!("{addr}%{}", scope.0) }.into();
-        let aliases = vec![addr.to_string().into()];
-        self.devices.push(Device { id: EntityId::device(key), aliases, first_seen: ts });
-        self.by_addr.insert((scope, addr), idx);
+        if let Some(device) = server
+            .device
+            .and_then(|idx| self.devices.get_mut(idx.0 as usize))
+        {
+            device.roles.accepted(client, event);
+        }
     }
 
     /// Resolves an address.
     pub fn party(&self, addr: IpAddr, scope: Scope) -> Party {
         let addr = addr.to_canonical();
-        Party { addr, scope, device: self.by_addr.get(&(scope, addr)).copied() }
-    }
-
-    /// The stable identity of a party: a device, or an external name or address.
-    pub fn id(&self, party: Party) -> EntityId {
-        match party.device.and_then(|idx| self.devices.get(idx.0 as usize)) {
-            Some(device) => device.id.clone(),
-            None => EntityId::external(party.addr),
+        Party {
+            addr,
+            scope,
+            device: self.by_addr.get(&(scope, addr)).copied(),
         }
     }
 
-    /// A party as a peer of a finding; an outsider is named by its DNS name where one is known.
+    fn device(&self, party: Party) -> Option<&Device> {
+        party
+            .device
+            .and_then(|idx| self.devices.get(idx.0 as usize))
+    }
+
+    /// The stable identity of a party: a device, or an external address (IPv6: its /64).
+    pub fn id(&self, party: Party) -> EntityId {
+        match (self.device(party), external_unit(party.addr)) {
+            (Some(device), _) => device.id.clone(),
+            (None, IpAddr::V4(v4)) => EntityId::external(v4),
+            (None, IpAddr::V6(v6)) => EntityId::external(format_args!("{v6}/64")),
+        }
+    }
+
+    /// A party as a peer of a finding.
     pub fn peer(&self, role: PeerRole, party: Party) -> Peer {
-        Peer { role, entity: self.id(party) }
+        Peer {
+            role,
+            entity: self.id(party),
+        }
     }
 
     /// Addresses and names the party has held.
     pub fn aliases(&self, party: Party) -> Vec<Box<str>> {
-        match party.device.and_then(|idx| self.devices.get(idx.0 as usize)) {
-            Some(device) => device.aliases.clone(),
-            None => {
-                let mut aliases: Vec<Box<str>> = vec![party.addr.to_string().into()];
-                aliases.extend(self.name_of(party.addr).map(Box::from));
-                aliases
-            }
+        if let Some(device) = self.device(party) {
+            let mut aliases = device.aliases.clone();
+            aliases.extend(device.mac.map(|mac| mac.to_string().into()));
+            return aliases;
         }
+        let mut aliases: Vec<Box<str>> = vec![party.addr.to_string().into()];
+        aliases.extend(self.name_of(party.addr).map(Box::from));
+        aliases
     }
 
     /// The last DNS name that resolved to `addr`.
     pub fn name_of(&self, addr: IpAddr) -> Option<&str> {
-        self.names.get(&addr).map(AsRef::as_ref)
+        self.names.get(&addr.to_canonical()).map(AsRef::as_ref)
     }
 
-    /// When the device was first seen.
+    /// When the device was first seen; [`Timestamp::MAX`] for an unknown index.
     pub fn first_seen(&self, device: DeviceIdx) -> Timestamp {
-        self.devices.get(device.0 as usize).map_or(Timestamp::MAX, |device| device.first_seen)
+        self.devices
+            .get(device.0 as usize)
+            .map_or(Timestamp::MAX, |device| device.first_seen)
+    }
+
+    /// What the device does on the network, learned.
+    pub fn roles(&self, device: DeviceIdx) -> Option<&Roles> {
+        self.devices
+            .get(device.0 as usize)
+            .map(|device| &device.roles)
+    }
+
+    /// The learned peer group of a party; all outsiders are one group.
+    pub fn group(&self, party: Party) -> u64 {
+        self.device(party)
+            .map_or(u64::MAX, |device| device.roles.group())
+    }
+
+    /// Whether the frame address speaks for so many local addresses that it must be a router.
+    pub fn is_router(&self, mac: Mac) -> bool {
+        self.spoke_for
+            .get(&mac)
+            .is_some_and(|addrs| addrs.len() > Self::ROUTER_ADDRS)
+    }
+
+    pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
+        out.u64(self.devices.len() as u64);
+        for device in &self.devices {
+            out.str(&device.id.key).i64(device.first_seen.as_nanos());
+            out.str(&device.mac.map_or_else(String::new, |mac| mac.to_string()));
+            out.u64(device.aliases.len() as u64);
+            for alias in &device.aliases {
+                out.str(alias);
+            }
+            device.roles.snapshot(out);
+        }
+        let mut addrs: Vec<_> = self.by_addr.iter().map(|(at, idx)| (*at, *idx)).collect();
+        addrs.sort_unstable();
+        out.u64(addrs.len() as u64);
+        for ((scope, addr), idx) in addrs {
+            out.u64(u64::from(scope.0))
+                .str(&addr.to_string())
+                .u64(u64::from(idx.0));
+        }
+    }
+
+    pub(crate) fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        let mut restored = Self::new(self.local.clone());
+        for _ in 0..from.count(32)? {
+            let id = EntityId::device(from.str()?);
+            let first_seen = Timestamp::from_nanos(from.i64()?);
+            let mac = from.str()?.parse::<Mac>().ok();
+            let aliases: Result<Vec<Box<str>>, _> = (0..from.count(8)?)
+                .map(|_| from.str().map(Box::from))
+                .collect();
+            let roles = Roles::restore(from)?;
+            restored.keys.insert(id.key.clone());
+            restored.devices.push(Device {
+                id,
+                aliases: aliases?,
+                first_seen,
+                mac,
+                roles,
+            });
+        }
+        for _ in 0..from.count(24)? {
+            let scope = Scope(from.u64()? as u32);
+            let addr = from.str()?.parse::<IpAddr>();
+            let idx = DeviceIdx(from.u64()? as u32);
+            if let Ok(addr) = addr
+                && (idx.0 as usize) < restored.devices.len()
+            {
+                restored.by_addr.insert((scope, addr), idx);
+                if let Some(mac) = restored.devices.get(idx.0 as usize).and_then(|d| d.mac) {
+                    restored.by_mac.insert((scope, mac), idx);
+                }
+            }
+        }
+        *self = restored;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thymus_schema::EventId;
+
+    fn lease(mac: &str, addr: &str, hostname: &str) -> Event {
+        let dhcp = DhcpMessage {
+            message: "ack".into(),
+            mac: mac.parse().unwrap(),
+            hostname: hostname.into(),
+            assigned: Some(addr.parse().unwrap()),
+            ..DhcpMessage::default()
+        };
+        Event {
+            id: EventId::default(),
+            ts: Timestamp::from_secs(0),
+            conn: None,
+            body: EventBody::Dhcp(Box::new(dhcp)),
+        }
+    }
+
+    #[test]
+    fn a_device_keeps_its_identity_across_leases() {
+        let mut entities = Entities::new(LocalNetworks::default());
+        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.5", "anna"));
+        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.9", "anna"));
+        let old = entities.party("10.0.0.5".parse().unwrap(), Scope::NONE);
+        let new = entities.party("10.0.0.9".parse().unwrap(), Scope::NONE);
+        assert_eq!(old.device, new.device);
+        assert!(entities.aliases(new).iter().any(|alias| &**alias == "anna"));
+    }
+
+    #[test]
+    fn an_address_given_to_another_device_changes_hands() {
+        let mut entities = Entities::new(LocalNetworks::default());
+        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.5", "anna"));
+        let anna = entities.party("10.0.0.5".parse().unwrap(), Scope::NONE);
+        entities.learn(&lease("02:00:00:00:00:02", "10.0.0.5", "bert"));
+        let bert = entities.party("10.0.0.5".parse().unwrap(), Scope::NONE);
+        assert_ne!(anna.device, bert.device);
+        assert_ne!(entities.id(anna), entities.id(bert));
+    }
+
+    #[test]
+    fn the_same_address_in_two_vlans_is_two_devices() {
+        let mut entities = Entities::new(LocalNetworks::default());
+        let addr: IpAddr = "10.0.0.5".parse().unwrap();
+        let one = entities.admit(addr, Scope(10), Timestamp::from_secs(0));
+        let two = entities.admit(addr, Scope(20), Timestamp::from_secs(0));
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn who_is_who_survives_a_snapshot() {
+        let mut entities = Entities::new(LocalNetworks::default());
+        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.5", "anna"));
+        let mut out = SnapshotWriter::new();
+        out.section("entities", 1);
+        entities.snapshot(&mut out);
+        let sections = out.finish();
+        let mut again = Entities::new(LocalNetworks::default());
+        again
+            .restore(&mut SnapshotReader::open("entities", &sections["entities"], 1).unwrap())
+            .unwrap();
+        again.learn(&lease("02:00:00:00:00:01", "10.0.0.7", "anna"));
+        assert_eq!(again.devices(), 1);
     }
 }

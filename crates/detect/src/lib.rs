@@ -8,14 +8,29 @@
 
 #![forbid(unsafe_code)]
 
+mod alerts;
+mod budget;
+mod calibration;
 mod cx;
 mod detector;
 pub mod detectors;
+mod domains;
 mod engine;
 mod entities;
+mod fdr;
+mod hours;
+mod roles;
+mod solo;
+mod table;
+mod tails;
+mod trail;
 
+pub use budget::AlertBudget;
 pub use cx::{DetectCx, Finding};
 pub use detector::{Detector, DetectorSpec, Settings};
 pub use detectors::DETECTORS;
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, EngineSummary};
 pub use entities::{DeviceIdx, Entities, Party};
+pub use hours::HourlyMaximum;
+pub use roles::Roles;
+pub use solo::{Seen, Solo};

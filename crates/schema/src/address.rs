@@ -28,8 +28,11 @@ impl Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (i, byte) in self.0.iter().enumerate() {
+            let colon = if i == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -42,7 +45,11 @@ impl FromStr for Mac {
         for byte in &mut bytes {
             *byte = u8::from_str_radix(parts.next().ok_or(())?, 16).map_err(|_| ())?;
         }
-        if parts.next().is_some() { Err(()) } else { Ok(Self(bytes)) }
+        if parts.next().is_some() {
+            Err(())
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -55,7 +62,8 @@ impl Serialize for Mac {
 impl<'de> Deserialize<'de> for Mac {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|()| serde::de::Error::custom("not a hardware address"))
+        text.parse()
+            .map_err(|()| serde::de::Error::custom("not a hardware address"))
     }
 }
 
@@ -79,7 +87,13 @@ impl Scope {
             return Self(id);
         }
         let mut hash = 0x811c_9dc5_u32;
-        for byte in self.0.to_le_bytes().into_iter().chain([kind]).chain(id.to_le_bytes()) {
+        for byte in self
+            .0
+            .to_le_bytes()
+            .into_iter()
+            .chain([kind])
+            .chain(id.to_le_bytes())
+        {
             hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         }
         Self(hash | 0x8000_0000)
@@ -123,7 +137,10 @@ mod tests {
     fn a_stack_of_tags_is_a_scope_of_its_own() {
         let outer = Scope::NONE.enter(Scope::VLAN, 10);
         assert_eq!(outer, Scope(10));
-        assert_ne!(outer.enter(Scope::VLAN, 20), Scope::NONE.enter(Scope::VLAN, 20));
+        assert_ne!(
+            outer.enter(Scope::VLAN, 20),
+            Scope::NONE.enter(Scope::VLAN, 20)
+        );
         assert_ne!(Scope::NONE.enter(Scope::VXLAN, 10), Scope(10));
     }
 }

@@ -44,22 +44,34 @@ pub struct EntityId {
 impl EntityId {
     /// A device by its key.
     pub fn device(key: impl fmt::Display) -> Self {
-        Self { kind: EntityKind::Device, key: key.to_string().into() }
+        Self {
+            kind: EntityKind::Device,
+            key: key.to_string().into(),
+        }
     }
 
     /// A user by name.
     pub fn user(name: impl fmt::Display) -> Self {
-        Self { kind: EntityKind::User, key: name.to_string().into() }
+        Self {
+            kind: EntityKind::User,
+            key: name.to_string().into(),
+        }
     }
 
     /// A local service.
     pub fn service(key: impl fmt::Display) -> Self {
-        Self { kind: EntityKind::Service, key: key.to_string().into() }
+        Self {
+            kind: EntityKind::Service,
+            key: key.to_string().into(),
+        }
     }
 
     /// Something outside.
     pub fn external(key: impl fmt::Display) -> Self {
-        Self { kind: EntityKind::External, key: key.to_string().into() }
+        Self {
+            kind: EntityKind::External,
+            key: key.to_string().into(),
+        }
     }
 }
 
@@ -73,7 +85,9 @@ impl FromStr for EntityId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, key) = text.split_once(':').ok_or_else(|| format!("no kind in entity {text}"))?;
+        let (kind, key) = text
+            .split_once(':')
+            .ok_or_else(|| format!("no kind in entity {text}"))?;
         let kind = match kind {
             "device" => EntityKind::Device,
             "user" => EntityKind::User,
@@ -81,7 +95,10 @@ impl FromStr for EntityId {
             "external" => EntityKind::External,
             other => return Err(format!("unknown entity kind {other}")),
         };
-        Ok(Self { kind, key: key.into() })
+        Ok(Self {
+            kind,
+            key: key.into(),
+        })
     }
 }
 
@@ -93,7 +110,9 @@ impl Serialize for EntityId {
 
 impl<'de> Deserialize<'de> for EntityId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

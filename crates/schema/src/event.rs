@@ -112,7 +112,11 @@ mod tests {
 
     #[test]
     fn event_is_small_enough_for_batches() {
-        assert!(std::mem::size_of::<Event>() <= 192, "{}", std::mem::size_of::<Event>());
+        assert!(
+            std::mem::size_of::<Event>() <= 192,
+            "{}",
+            std::mem::size_of::<Event>()
+        );
     }
 
     #[test]

@@ -69,7 +69,11 @@ fn bytes(n: u64) -> String {
     let mut value = n as f64;
     for unit in ["bytes", "kB", "MB", "GB"] {
         if value < 999.5 {
-            return if unit == "bytes" { format!("{n} bytes") } else { format!("{value:.1} {unit}") };
+            return if unit == "bytes" {
+                format!("{n} bytes")
+            } else {
+                format!("{value:.1} {unit}")
+            };
         }
         value /= 1000.0;
     }
@@ -85,10 +89,18 @@ fn seconds(s: f64) -> String {
         return format!("{s:.1} s");
     }
     let whole = s.round() as u64;
-    let (days, hours, mins, secs) =
-        (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60);
+    let (days, hours, mins, secs) = (
+        whole / 86_400,
+        whole / 3_600 % 24,
+        whole / 60 % 60,
+        whole % 60,
+    );
     let pair = |a: u64, unit_a: &str, b: u64, unit_b: &str| {
-        if b == 0 { format!("{a} {unit_a}") } else { format!("{a} {unit_a} {b} {unit_b}") }
+        if b == 0 {
+            format!("{a} {unit_a}")
+        } else {
+            format!("{a} {unit_a} {b} {unit_b}")
+        }
     };
     match (days, hours, mins) {
         (0, 0, 0) => format!("{secs} s"),
@@ -157,7 +169,10 @@ pub struct Statement {
 impl Statement {
     /// A sentence from a template and its facts.
     pub fn new(template: &'static str, facts: Vec<Fact>) -> Self {
-        Self { template: Cow::Borrowed(template), facts }
+        Self {
+            template: Cow::Borrowed(template),
+            facts,
+        }
     }
 
     /// The fact in slot `key`.
@@ -204,7 +219,10 @@ mod tests {
     #[test]
     fn a_sentence_without_its_fact_is_not_said() {
         let fact = Fact::new("n", Value::Count(3), &[EventId::default()]);
-        assert_eq!(Statement::new("saw {n} hosts", vec![fact]).text().unwrap(), "saw 3 hosts");
+        assert_eq!(
+            Statement::new("saw {n} hosts", vec![fact]).text().unwrap(),
+            "saw 3 hosts"
+        );
         assert_eq!(Statement::new("saw {n} hosts", vec![]).text(), None);
     }
 }

@@ -20,7 +20,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint in canonical form.
     pub fn new(addr: IpAddr, port: u16) -> Self {
-        Self { addr: addr.to_canonical(), port }
+        Self {
+            addr: addr.to_canonical(),
+            port,
+        }
     }
 }
 
@@ -122,7 +125,10 @@ pub enum ConnState {
 impl ConnState {
     /// Whether an attempt came to nothing: no answer, or refused.
     pub const fn is_failed(self) -> bool {
-        matches!(self, Self::S0 | Self::Rej | Self::Rstos0 | Self::Sh | Self::Rstrh)
+        matches!(
+            self,
+            Self::S0 | Self::Rej | Self::Rstos0 | Self::Sh | Self::Rstrh
+        )
     }
 
     /// Zeek's name for it.

@@ -38,7 +38,10 @@ impl FromStr for EventId {
         let bad = || format!("not an event id: {text}");
         let (input, index) = text.split_once('-').ok_or_else(bad)?;
         let input = u64::from_str_radix(input, 16).map_err(|_| bad())?;
-        Ok(Self { input: InputId(input), index: index.parse().map_err(|_| bad())? })
+        Ok(Self {
+            input: InputId(input),
+            index: index.parse().map_err(|_| bad())?,
+        })
     }
 }
 
@@ -46,7 +49,9 @@ impl FromStr for InputId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| format!("not an input id: {text}"))
+        u64::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| format!("not an input id: {text}"))
     }
 }
 
@@ -58,7 +63,9 @@ impl Serialize for InputId {
 
 impl<'de> Deserialize<'de> for InputId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -70,7 +77,9 @@ impl Serialize for EventId {
 
 impl<'de> Deserialize<'de> for EventId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -136,13 +145,19 @@ mod tests {
 
     #[test]
     fn event_id_reads_what_it_writes() {
-        let id = EventId { input: InputId(0xabc), index: 42 };
+        let id = EventId {
+            input: InputId(0xabc),
+            index: 42,
+        };
         assert_eq!(id.to_string(), "0000000000000abc-42");
         assert_eq!(id.to_string().parse::<EventId>().unwrap(), id);
     }
 
     #[test]
     fn parts_do_not_run_together() {
-        assert_ne!(FlowId::digest(&[b"ab", b"c"]), FlowId::digest(&[b"a", b"bc"]));
+        assert_ne!(
+            FlowId::digest(&[b"ab", b"c"]),
+            FlowId::digest(&[b"a", b"bc"])
+        );
     }
 }

@@ -80,7 +80,10 @@ mod tests {
     fn private_hosts_are_local_and_groups_are_not() {
         let local = LocalNetworks::default();
         assert!(local.contains("10.1.2.3".parse().unwrap()));
-        assert!(local.contains("::ffff:192.168.0.1".parse().unwrap()), "mapped v4 is v4");
+        assert!(
+            local.contains("::ffff:192.168.0.1".parse().unwrap()),
+            "mapped v4 is v4"
+        );
         assert!(!local.contains("8.8.8.8".parse().unwrap()));
         assert!(!local.contains("ff02::1".parse().unwrap()));
     }

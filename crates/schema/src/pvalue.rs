@@ -18,12 +18,20 @@ impl PValue {
 
     /// From a probability; clamped to [10⁻³⁰, 1], NaN is 1.
     pub fn from_probability(p: f64) -> Self {
-        if p.is_nan() { Self::ONE } else { Self::from_neg_log10(-p.clamp(1e-30, 1.0).log10()) }
+        if p.is_nan() {
+            Self::ONE
+        } else {
+            Self::from_neg_log10(-p.clamp(1e-30, 1.0).log10())
+        }
     }
 
     /// From −log10 p; clamped to [0, 30], NaN is 0.
     pub fn from_neg_log10(value: f64) -> Self {
-        if value.is_nan() { Self::ONE } else { Self(value.clamp(0.0, 30.0)) }
+        if value.is_nan() {
+            Self::ONE
+        } else {
+            Self(value.clamp(0.0, 30.0))
+        }
     }
 
     /// −log10 p, in [0, 30].

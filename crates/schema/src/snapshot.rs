@@ -54,7 +54,8 @@ impl SnapshotWriter {
     /// Begins (or goes on with) the section `name`; `version` is the unit's own format version.
     pub fn section(&mut self, name: &str, version: u32) -> &mut Self {
         name.clone_into(&mut self.current);
-        self.sections.insert(name.to_owned(), version.to_le_bytes().to_vec());
+        self.sections
+            .insert(name.to_owned(), version.to_le_bytes().to_vec());
         self
     }
 
@@ -111,20 +112,32 @@ impl<'a> SnapshotReader<'a> {
     /// # Errors
     /// When the section is of another version or has none.
     pub fn open(name: &'a str, data: &'a [u8], version: u32) -> Result<Self, SnapshotError> {
-        let truncated =
-            || SnapshotError::Truncated { section: name.to_owned(), reading: "version" };
+        let truncated = || SnapshotError::Truncated {
+            section: name.to_owned(),
+            reading: "version",
+        };
         let (head, rest) = data.split_first_chunk::<4>().ok_or_else(truncated)?;
         let found = u32::from_le_bytes(*head);
         if found != version {
             let section = name.to_owned();
-            return Err(SnapshotError::Version { section, found, wanted: version });
+            return Err(SnapshotError::Version {
+                section,
+                found,
+                wanted: version,
+            });
         }
-        Ok(Self { section: name, rest })
+        Ok(Self {
+            section: name,
+            rest,
+        })
     }
 
     fn word(&mut self, reading: &'static str) -> Result<[u8; 8], SnapshotError> {
         let Some((head, rest)) = self.rest.split_first_chunk::<8>() else {
-            return Err(SnapshotError::Truncated { section: self.section.to_owned(), reading });
+            return Err(SnapshotError::Truncated {
+                section: self.section.to_owned(),
+                reading,
+            });
         };
         self.rest = rest;
         Ok(*head)
@@ -142,7 +155,8 @@ impl<'a> SnapshotReader<'a> {
 
     /// Reads a float.
     pub fn f64(&mut self) -> Result<f64, SnapshotError> {
-        self.word("float").map(|bytes| f64::from_bits(u64::from_le_bytes(bytes)))
+        self.word("float")
+            .map(|bytes| f64::from_bits(u64::from_le_bytes(bytes)))
     }
 
     /// Reads a count of items that take at least `item_bytes_min` bytes each; refuses a count that
@@ -151,7 +165,10 @@ impl<'a> SnapshotReader<'a> {
         let count = usize::try_from(self.u64()?).unwrap_or(usize::MAX);
         if count.saturating_mul(item_bytes_min.max(1)) > self.rest.len() {
             let section = self.section.to_owned();
-            return Err(SnapshotError::Invalid { section, reading: "count" });
+            return Err(SnapshotError::Invalid {
+                section,
+                reading: "count",
+            });
         }
         Ok(count)
     }
@@ -167,8 +184,10 @@ impl<'a> SnapshotReader<'a> {
     /// Reads text.
     pub fn str(&mut self) -> Result<&'a str, SnapshotError> {
         let section = self.section.to_owned();
-        std::str::from_utf8(self.bytes()?)
-            .map_err(|_| SnapshotError::Invalid { section, reading: "text" })
+        std::str::from_utf8(self.bytes()?).map_err(|_| SnapshotError::Invalid {
+            section,
+            reading: "text",
+        })
     }
 
     /// Whether everything has been read.

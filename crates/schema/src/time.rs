@@ -75,13 +75,19 @@ impl Timestamp {
     /// This time plus `span`; saturates.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// This time minus `span`; saturates.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)),
+        )
     }
 }
 

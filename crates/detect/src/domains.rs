@@ -1,0 +1,72 @@
+//! Names as registries see them: which part of a DNS name was registered, and what lies below it.
+
+/// The registered domain of `name` by the public suffix list; the last two labels where the list has
+/// no answer; `None` for bare labels, reverse lookups and names that never leave the site.
+pub(crate) fn registered(name: &str) -> Option<&str> {
+    if is_infrastructure(name) {
+        return None;
+    }
+    psl::domain_str(name).or_else(|| last_two(name))
+}
+
+/// What stands before the registered domain, without the dot between; empty when nothing does.
+pub(crate) fn below<'a>(name: &'a str, registered: &str) -> &'a str {
+    name.strip_suffix(registered)
+        .map_or("", |head| head.strip_suffix('.').unwrap_or(head))
+}
+
+/// Whether the name belongs to the plumbing: reverse lookups, service discovery, local zones.
+pub(crate) fn is_infrastructure(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    matches!(
+        last,
+        "arpa" | "local" | "localhost" | "lan" | "internal" | "home" | "corp" | "localdomain"
+    ) || !name.contains('.')
+        || name.contains("_dns-sd._udp")
+}
+
+/// Shannon entropy of the bytes in bits per byte.
+pub(crate) fn entropy(text: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    for byte in text {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+    }
+    let total = text.len() as f64;
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| {
+            let share = f64::from(*count) / total;
+            -share * share.log2()
+        })
+        .sum()
+}
+
+fn last_two(name: &str) -> Option<&str> {
+    let (head, _) = name.rsplit_once('.')?;
+    let start = head.rfind('.').map_or(0, |dot| dot + 1);
+    name.get(start..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registered_part_is_found() {
+        assert_eq!(registered("a.b.example.co.uk"), Some("example.co.uk"));
+        assert_eq!(registered("x.y.unheard-of-tld"), Some("y.unheard-of-tld"));
+        assert_eq!(registered("4.3.2.1.in-addr.arpa"), None);
+        assert_eq!(registered("printer"), None);
+        assert_eq!(below("a.b.example.org", "example.org"), "a.b");
+        assert_eq!(below("example.org", "example.org"), "");
+    }
+
+    #[test]
+    fn random_text_has_more_entropy_than_a_word() {
+        assert!(entropy(b"4f9c2d7ab13e68") > entropy(b"aaaabbbb") + 1.0);
+        assert_eq!(entropy(b""), 0.0);
+    }
+}

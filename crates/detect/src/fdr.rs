@@ -1,0 +1,163 @@
+//! Online control of the false discovery rate over a stream of p-values.
+//!
+//! ADDIS (Tian and Ramdas, *ADDIS: an adaptive discarding algorithm for online FDR control with
+//! conservative nulls*, 2019), with λ = 0.25, τ = 0.5 and γⱼ ∝ j^−1.6. Our nulls are very
+//! conservative (most device-hours have p = 1 after the Bonferroni step), which is the case ADDIS
+//! was made for: p-values above τ cost nothing. Tests come in a fixed order, so the levels are the
+//! same on every run.
+
+use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter};
+
+const LAMBDA: f64 = 0.25;
+const TAU: f64 = 0.5;
+/// Σ j^−1.6 over all j ≥ 1, that is ζ(1.6).
+const GAMMA_TOTAL: f64 = 2.285_765_665_680_8;
+/// Discoveries whose wealth is still followed; older ones have been spent.
+const DISCOVERIES_MAX: usize = 256;
+
+/// State of the online procedure.
+#[derive(Clone, Debug)]
+pub(crate) struct OnlineFdr {
+    q: f64,
+    /// Candidates so far that were kept (p ≤ τ) and not promising (p > λ).
+    spent: u64,
+    /// Value of `spent` at each discovery.
+    discoveries: Vec<u64>,
+}
+
+impl OnlineFdr {
+    /// Controls the false discovery rate at `q`.
+    pub(crate) fn new(q: f64) -> Self {
+        Self {
+            q,
+            spent: 0,
+            discoveries: Vec::new(),
+        }
+    }
+
+    /// The level at which the next test is a discovery.
+    pub(crate) fn level(&self) -> PValue {
+        let initial = self.q / 2.0;
+        let mut wealth = initial * gamma(self.spent);
+        for (nth, at) in self.discoveries.iter().enumerate() {
+            let reward = if nth == 0 { self.q - initial } else { self.q };
+            wealth += reward * gamma(self.spent.saturating_sub(*at));
+        }
+        PValue::from_probability((TAU - LAMBDA) * wealth)
+    }
+
+    /// Counts a test as a discovery, as soon as its p-value has reached [`OnlineFdr::level`].
+    pub(crate) fn discover(&mut self) {
+        if self.discoveries.len() >= DISCOVERIES_MAX {
+            self.discoveries.remove(1);
+        }
+        self.discoveries.push(self.spent);
+    }
+
+    /// Counts a test that ended without discovery.
+    pub(crate) fn pass(&mut self, p_value: PValue) {
+        let p = p_value.probability();
+        if p <= TAU && p > LAMBDA {
+            self.spent += 1;
+        }
+    }
+
+    pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
+        out.u64(self.spent).u64(self.discoveries.len() as u64);
+        for at in &self.discoveries {
+            out.u64(*at);
+        }
+    }
+
+    pub(crate) fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        let spent = from.u64()?;
+        let count = from.count(8)?;
+        let discoveries: Result<Vec<u64>, _> = (0..count).map(|_| from.u64()).collect();
+        let mut discoveries = discoveries?;
+        discoveries.truncate(DISCOVERIES_MAX);
+        (self.spent, self.discoveries) = (spent, discoveries);
+        Ok(())
+    }
+}
+
+fn gamma(since: u64) -> f64 {
+    ((since + 1) as f64).powf(-1.6) / GAMMA_TOTAL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small fixed generator: the tests need many uniform numbers, not good ones.
+    fn uniform(state: &mut u64) -> f64 {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((*state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
+    fn run(seed: u64, signals: bool) -> (u32, u32) {
+        let (mut fdr, mut state) = (OnlineFdr::new(0.1), seed);
+        let (mut all, mut wrong) = (0, 0);
+        for i in 0..2_000 {
+            let is_signal = signals && i % 10 == 0;
+            let p = uniform(&mut state) * if is_signal { 1e-6 } else { 1.0 };
+            let p = PValue::from_probability(p);
+            if p >= fdr.level() {
+                fdr.discover();
+                all += 1;
+                wrong += u32::from(!is_signal);
+            } else {
+                fdr.pass(p);
+            }
+        }
+        (all, wrong)
+    }
+
+    #[test]
+    fn false_discoveries_stay_a_small_share() {
+        let (mut all, mut wrong) = (0, 0);
+        for seed in 0..50 {
+            let (a, w) = run(seed, true);
+            all += a;
+            wrong += w;
+        }
+        assert!(all > 5_000, "finds most of the signals: {all}");
+        assert!(f64::from(wrong) / f64::from(all) < 0.1, "{wrong} of {all}");
+    }
+
+    #[test]
+    fn with_nothing_to_find_most_runs_find_nothing() {
+        let runs_with_discovery = (0..200).filter(|seed| run(*seed, false).0 > 0).count();
+        assert!(
+            runs_with_discovery <= 20,
+            "{runs_with_discovery} of 200 at q = 0.1"
+        );
+    }
+
+    #[test]
+    fn conservative_p_values_cost_nothing() {
+        let mut fdr = OnlineFdr::new(0.1);
+        let before = fdr.level();
+        for _ in 0..10_000 {
+            fdr.pass(PValue::ONE);
+        }
+        assert_eq!(fdr.level(), before);
+    }
+
+    #[test]
+    fn state_survives_a_snapshot() {
+        let mut fdr = OnlineFdr::new(0.1);
+        fdr.pass(PValue::from_probability(0.3));
+        fdr.discover();
+        let mut out = SnapshotWriter::new();
+        out.section("fdr", 1);
+        fdr.snapshot(&mut out);
+        let sections = out.finish();
+        let mut again = OnlineFdr::new(0.1);
+        again
+            .restore(&mut SnapshotReader::open("fdr", &sections["fdr"], 1).unwrap())
+            .unwrap();
+        assert_eq!(again.level(), fdr.level());
+    }
+}

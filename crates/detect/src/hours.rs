@@ -1,0 +1,243 @@
+//! The unit of judgement: one entity in one hour. Keeps the highest score of each detector for each
+//! entity that was active, and teaches the calibration when the hour is over.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
+
+use crate::calibration::{Calibrated, Conformal, Shipped};
+use crate::detector::DetectorSpec;
+use crate::entities::{Entities, Party};
+
+const HOUR_SECS: i64 = 3_600;
+/// Entities followed within one hour; more are counted and not calibrated on their own.
+const ENTITIES_MAX: usize = 200_000;
+/// How long the scores of an hour that was alerted are kept from the calibration, in hours: an attack
+/// must not become the norm because it was noticed, a habit may after three days.
+const WITHHELD_HOURS: i64 = 72;
+const WITHHELD_MAX: usize = 100_000;
+
+/// The highest score of one detector for one entity in one hour, for calibration studies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HourlyMaximum {
+    /// Index of the detector in [`crate::DETECTORS`].
+    pub detector: usize,
+    /// The highest score; 0 when the detector had nothing to say.
+    pub score: f64,
+    /// Whether the entity is a device of ours (else an outsider).
+    pub is_device: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Hour {
+    /// (detector, highest score, its p-value), few per hour.
+    highest: Vec<(usize, f64, Calibrated)>,
+    discovered: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Withheld {
+    until: i64,
+    detector: usize,
+    entity: u64,
+    group: u64,
+    score: f64,
+}
+
+/// The present hour and the calibrations it feeds.
+#[derive(Debug)]
+pub(crate) struct Hours {
+    calibrations: Vec<Conformal>,
+    hour: i64,
+    /// Entities active in the present hour, in order of first activity.
+    order: Vec<Party>,
+    active: FxHashMap<u64, Hour>,
+    withheld: VecDeque<Withheld>,
+    device_hours: f64,
+    dropped: u64,
+    kept: Option<Vec<HourlyMaximum>>,
+}
+
+impl Hours {
+    pub(crate) fn new(specs: &[DetectorSpec], keep: bool) -> Self {
+        Self {
+            calibrations: specs
+                .iter()
+                .map(|s| Conformal::new(Shipped::of(s.id)))
+                .collect(),
+            hour: i64::MIN,
+            order: Vec::new(),
+            active: FxHashMap::default(),
+            withheld: VecDeque::new(),
+            device_hours: 0.0,
+            dropped: 0,
+            kept: keep.then(Vec::new),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, at: Timestamp) {
+        self.hour = at.as_secs().div_euclid(HOUR_SECS);
+    }
+
+    pub(crate) fn is_over(&self, at: Timestamp) -> bool {
+        at.as_secs().div_euclid(HOUR_SECS) != self.hour
+    }
+
+    /// Notes that the entity did something this hour. Outsiders count only once they are scored:
+    /// there are too many of them, and almost all do nothing worth a test.
+    pub(crate) fn active(&mut self, party: Party) {
+        if party.is_local() {
+            self.entry(party);
+        }
+    }
+
+    fn entry(&mut self, party: Party) -> Option<&mut Hour> {
+        let key = party.key();
+        if !self.active.contains_key(&key) {
+            if self.active.len() >= ENTITIES_MAX {
+                self.dropped += 1;
+                return None;
+            }
+            self.order.push(party);
+        }
+        Some(self.active.entry(key).or_default())
+    }
+
+    /// Takes in a score and returns its calibrated p-value.
+    pub(crate) fn score(
+        &mut self,
+        detector: usize,
+        party: Party,
+        score: f64,
+        entities: &Entities,
+    ) -> Calibrated {
+        let calibrated = match self.calibrations.get(detector) {
+            Some(conformal) => conformal.p_value(party.key(), entities.group(party), score),
+            None => Calibrated {
+                p_value: PValue::ONE,
+                by: "shipped",
+            },
+        };
+        if let Some(hour) = self.entry(party) {
+            match hour.highest.iter_mut().find(|(id, ..)| *id == detector) {
+                Some((_, highest, p)) if score > *highest => (*highest, *p) = (score, calibrated),
+                Some(_) => {}
+                None => hour.highest.push((detector, score, calibrated)),
+            }
+        }
+        calibrated
+    }
+
+    pub(crate) fn is_discovered(&self, party: Party) -> bool {
+        self.active
+            .get(&party.key())
+            .is_some_and(|hour| hour.discovered)
+    }
+
+    pub(crate) fn set_discovered(&mut self, party: Party) {
+        if let Some(hour) = self.entry(party) {
+            hour.discovered = true;
+        }
+    }
+
+    /// Ends the hour: teaches the calibrations and returns the smallest p-value of each entity that
+    /// made no discovery, in order of first activity.
+    pub(crate) fn close(&mut self, entities: &Entities, learning: bool) -> Vec<PValue> {
+        let mut passed = Vec::with_capacity(self.order.len());
+        let order = std::mem::take(&mut self.order);
+        let mut active = std::mem::take(&mut self.active);
+        for party in order {
+            let Some(hour) = active.remove(&party.key()) else {
+                continue;
+            };
+            self.device_hours += f64::from(u8::from(party.is_local()));
+            if !hour.discovered {
+                let best = hour
+                    .highest
+                    .iter()
+                    .map(|(_, _, calibrated)| calibrated.p_value);
+                passed.push(best.fold(PValue::ONE, |a, b| if b > a { b } else { a }));
+            }
+            self.teach(party, &hour, entities, learning);
+        }
+        self.release();
+        passed
+    }
+
+    fn teach(&mut self, party: Party, hour: &Hour, entities: &Entities, learning: bool) {
+        let (entity, group) = (party.key(), entities.group(party));
+        for (detector, conformal) in self.calibrations.iter_mut().enumerate() {
+            let score = hour
+                .highest
+                .iter()
+                .find(|(id, ..)| *id == detector)
+                .map_or(0.0, |(_, score, _)| *score);
+            if let Some(kept) = &mut self.kept {
+                kept.push(HourlyMaximum {
+                    detector,
+                    score,
+                    is_device: party.is_local(),
+                });
+            }
+            // What outsiders never do is not worth remembering for each of them.
+            if !party.is_local() && score == 0.0 {
+                continue;
+            }
+            if hour.discovered && score > 0.0 && !learning {
+                if self.withheld.len() < WITHHELD_MAX {
+                    let until = self.hour + WITHHELD_HOURS;
+                    self.withheld.push_back(Withheld {
+                        until,
+                        detector,
+                        entity,
+                        group,
+                        score,
+                    });
+                }
+                continue;
+            }
+            conformal.learn(entity, group, score);
+        }
+    }
+
+    fn release(&mut self) {
+        while let Some(next) = self.withheld.front().copied() {
+            if next.until > self.hour {
+                return;
+            }
+            self.withheld.pop_front();
+            if let Some(conformal) = self.calibrations.get_mut(next.detector) {
+                conformal.learn(next.entity, next.group, next.score);
+            }
+        }
+    }
+
+    pub(crate) fn device_hours(&self) -> f64 {
+        self.device_hours
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    pub(crate) fn take_kept(&mut self) -> Vec<HourlyMaximum> {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn snapshot(&self, detector: usize, out: &mut SnapshotWriter) {
+        if let Some(conformal) = self.calibrations.get(detector) {
+            conformal.snapshot(out);
+        }
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        detector: usize,
+        from: &mut SnapshotReader<'_>,
+    ) -> Result<(), SnapshotError> {
+        self.calibrations
+            .get_mut(detector)
+            .map_or(Ok(()), |conformal| conformal.restore(from))
+    }
+}
