@@ -13,12 +13,20 @@
 )]
 
 pub mod arp;
+pub mod base64;
 mod budget;
 mod decompress;
+pub mod der;
+pub mod dns;
+pub mod nbns;
 pub mod ndp;
+pub mod ntlm;
+pub mod packet;
 mod protocols;
 mod reader;
+pub mod spnego;
 mod text;
+pub mod words;
 
 pub use budget::{ParseBudget, Parsed, Progress, Quirk};
 pub use decompress::{Compression, decompress};
