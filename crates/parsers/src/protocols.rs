@@ -17,6 +17,8 @@ const fn protocol(name: &'static str, fuzz: fn(&[u8])) -> Protocol {
 /// All protocols, in alphabetical order: one line each.
 pub const PROTOCOLS: &[Protocol] = &[
     protocol("arp", crate::arp::fuzz),
+    protocol("dns", crate::dns::fuzz),
+    protocol("nbns", crate::nbns::fuzz),
     protocol("ndp", crate::ndp::fuzz),
 ];
 

@@ -1,0 +1,473 @@
+//! DNS messages and their kin: unicast DNS (RFC 1035), multicast DNS (RFC 6762), LLMNR (RFC 4795).
+//! One tolerant reader: what is before a defect is kept. NetBIOS names are in [`crate::nbns`].
+//!
+//! Must not: follow names without bound (pointers only go backwards and are counted), keep record
+//! types nobody reads (their bytes become hexadecimal digits, cut).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::{ParseBudget, Parsed, Quirk, Reader};
+
+/// Longest name on the wire, RFC 1035 section 2.3.4.
+const NAME_BYTES_MAX: usize = 255;
+/// Bytes kept of a record whose type is not read.
+const OPAQUE_BYTES_MAX: usize = 64;
+
+/// How much of a message is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Question and answer data, without the owner names of the answers: enough for unicast.
+    Answers,
+    /// Also owner names and the additional section, as multicast DNS needs them.
+    Everything,
+}
+
+/// A question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// The name, lower case, without the final dot, other than printable bytes as `\ddd`.
+    pub name: Box<str>,
+    /// Type.
+    pub qtype: u16,
+    /// Class; for multicast DNS the top bit asks for a unicast answer.
+    pub qclass: u16,
+}
+
+/// A resource record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Owner; empty at [`Depth::Answers`].
+    pub name: Box<str>,
+    /// Type.
+    pub rtype: u16,
+    /// Time to live in seconds.
+    pub ttl: u32,
+    /// The data as text.
+    pub data: Box<str>,
+}
+
+/// A message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Transaction id.
+    pub id: u16,
+    /// The flag word: response bit, opcode, flags, response code.
+    pub flags: u16,
+    /// Questions, of which multicast DNS may have many.
+    pub questions: Vec<Question>,
+    /// Answers, then at [`Depth::Everything`] the additional records.
+    pub records: Vec<Record>,
+    /// Answer records announced in the header.
+    pub answer_count: u16,
+}
+
+impl Message {
+    /// Whether it answers.
+    pub const fn is_response(&self) -> bool {
+        self.flags & 0x8000 != 0
+    }
+
+    /// Operation: 0 query, 4 notify, 5 update (registration for NetBIOS).
+    pub const fn opcode(&self) -> u8 {
+        ((self.flags >> 11) & 15) as u8
+    }
+
+    /// Response code without the extension of EDNS.
+    pub const fn rcode(&self) -> u8 {
+        (self.flags & 15) as u8
+    }
+}
+
+/// Reads a message; `None` when not even the header and the announced question are there.
+pub fn parse(bytes: &[u8], depth: Depth, budget: &ParseBudget) -> Option<Parsed<Message>> {
+    let mut reader = Reader::new(bytes);
+    let mut message = Parsed::clean(Message {
+        id: reader.u16()?,
+        flags: reader.u16()?,
+        ..Message::default()
+    });
+    let questions = reader.u16()?;
+    let answers = reader.u16()?;
+    let authorities = reader.u16()?;
+    let additional = reader.u16()?;
+    message.value.answer_count = answers;
+    for index in 0..questions {
+        let Some(question) = question(bytes, &mut reader, &mut message.quirks) else {
+            if index == 0 {
+                return None;
+            }
+            message.quirk("cut_question");
+            return Some(message);
+        };
+        if message.value.questions.len() >= budget.items_max {
+            message.quirk("too_many_questions");
+            return Some(message);
+        }
+        message.value.questions.push(question);
+    }
+    let wanted = usize::from(answers)
+        .min(budget.items_max)
+        .min(reader.len() / 11);
+    message.value.records.reserve(wanted);
+    if records(bytes, &mut reader, answers, depth, &mut message, budget).is_none() {
+        message.quirk("cut_answer");
+        return Some(message);
+    }
+    if depth == Depth::Everything {
+        for _ in 0..authorities {
+            if skip_record(&mut reader).is_none() {
+                message.quirk("cut_authority");
+                return Some(message);
+            }
+        }
+        if records(bytes, &mut reader, additional, depth, &mut message, budget).is_none() {
+            message.quirk("cut_additional");
+        }
+    }
+    Some(message)
+}
+
+/// Whether these bytes are a DNS message by content: a plausible header, one well-formed question
+/// of the Internet class (or, in a response, at least one record). Ports are not asked.
+pub fn looks_like(bytes: &[u8]) -> bool {
+    let mut reader = Reader::new(bytes);
+    let Some([_, flags, questions, answers, authorities, additional]) = (|| {
+        Some([
+            reader.u16()?,
+            reader.u16()?,
+            reader.u16()?,
+            reader.u16()?,
+            reader.u16()?,
+            reader.u16()?,
+        ])
+    })() else {
+        return false;
+    };
+    let response = flags & 0x8000 != 0;
+    let opcode = (flags >> 11) & 15;
+    if !matches!(opcode, 0 | 2 | 4 | 5) || (flags & 15) > 10 || questions > 16 {
+        return false;
+    }
+    // Records never outnumber what the bytes can hold.
+    let records = usize::from(answers)
+        .saturating_add(usize::from(authorities))
+        .saturating_add(usize::from(additional));
+    if records > reader.len() / 11 || (!response && opcode == 0 && answers > 0 && questions == 0) {
+        return false;
+    }
+    if questions == 0 {
+        return response && answers > 0 && skip_record(&mut reader).is_some();
+    }
+    let mut quirks = Vec::new();
+    question(bytes, &mut reader, &mut quirks).is_some_and(|question| {
+        quirks.is_empty()
+            && question.qtype != 0
+            && matches!(question.qclass & 0x7fff, 1 | 3 | 4 | 254 | 255)
+            && (records > 0 || questions > 1 || reader.is_empty())
+    })
+}
+
+fn question<'a>(
+    whole: &'a [u8],
+    reader: &mut Reader<'a>,
+    quirks: &mut Vec<Quirk>,
+) -> Option<Question> {
+    let name = name(whole, reader, quirks)?;
+    Some(Question {
+        name,
+        qtype: reader.u16()?,
+        qclass: reader.u16()?,
+    })
+}
+
+fn skip_record(reader: &mut Reader<'_>) -> Option<()> {
+    skip_name(reader)?;
+    reader.skip(8)?;
+    reader.sub16().map(|_| ())
+}
+
+fn records<'a>(
+    whole: &'a [u8],
+    reader: &mut Reader<'a>,
+    count: u16,
+    depth: Depth,
+    message: &mut Parsed<Message>,
+    budget: &ParseBudget,
+) -> Option<()> {
+    for _ in 0..count {
+        if message.value.records.len() >= budget.items_max {
+            message.quirk("too_many_records");
+            return Some(());
+        }
+        let owner = if depth == Depth::Everything {
+            name(whole, reader, &mut message.quirks)?
+        } else {
+            skip_name(reader)?;
+            Box::default()
+        };
+        let rtype = reader.u16()?;
+        let _class = reader.u16()?;
+        let ttl = reader.u32()?;
+        let mut names = *reader;
+        let body = reader.sub16()?;
+        names.skip(2)?;
+        // The pseudo record of EDNS says nothing about names.
+        if rtype != 41 {
+            let quirks = &mut message.quirks;
+            let data = typed_data(whole, rtype, body, names, quirks, budget)
+                .unwrap_or_else(|| opaque_data(body.rest()));
+            message.value.records.push(Record {
+                name: owner,
+                rtype,
+                ttl,
+                data,
+            });
+        }
+    }
+    Some(())
+}
+
+fn opaque_data(bytes: &[u8]) -> Box<str> {
+    crate::hex(bytes.get(..OPAQUE_BYTES_MAX).unwrap_or(bytes))
+}
+
+/// A record's data as text; `None` when the type is not read or its data is broken. `names` starts
+/// where `body` does and goes on to the end of the message, as offsets of names are counted there.
+fn typed_data<'a>(
+    whole: &'a [u8],
+    rtype: u16,
+    mut body: Reader<'a>,
+    mut names: Reader<'a>,
+    quirks: &mut Vec<Quirk>,
+    budget: &ParseBudget,
+) -> Option<Box<str>> {
+    Some(match rtype {
+        1 => Ipv4Addr::from(body.array::<4>()?).to_string().into(),
+        28 => Ipv6Addr::from(body.array::<16>()?).to_string().into(),
+        2 | 5 | 6 | 12 | 39 => name(whole, &mut names, quirks)?,
+        15 | 64 | 65 => {
+            let order = names.u16()?;
+            format!("{order} {}", name(whole, &mut names, quirks)?).into()
+        }
+        33 => {
+            let (priority, weight, port) = (names.u16()?, names.u16()?, names.u16()?);
+            let target = name(whole, &mut names, quirks)?;
+            format!("{priority} {weight} {port} {target}").into()
+        }
+        16 => {
+            let mut text = String::new();
+            while let Some(part) = body.sub8() {
+                if text.len() >= budget.text_bytes_max {
+                    break;
+                }
+                part.rest()
+                    .iter()
+                    .for_each(|byte| push_text(&mut text, *byte));
+            }
+            text.into()
+        }
+        _ => return None,
+    })
+}
+
+fn push_text(out: &mut String, byte: u8) {
+    if (0x20..0x7f).contains(&byte) {
+        out.push(char::from(byte));
+    } else {
+        escape(out, byte);
+    }
+}
+
+fn escape(out: &mut String, byte: u8) {
+    out.push('\\');
+    for digit in [byte / 100, byte / 10 % 10, byte % 10] {
+        out.push(char::from_digit(u32::from(digit), 10).unwrap_or('?'));
+    }
+}
+
+/// Steps over a name without reading it.
+pub(crate) fn skip_name(reader: &mut Reader<'_>) -> Option<()> {
+    loop {
+        match reader.u8()? {
+            0 => return Some(()),
+            len @ 1..=63 => reader.skip(usize::from(len))?,
+            0xc0..=0xff => return reader.skip(1),
+            _ => return None,
+        }
+    }
+}
+
+/// Reads a name at `reader`, following pointers back into `whole`.
+pub(crate) fn name<'a>(
+    whole: &'a [u8],
+    reader: &mut Reader<'a>,
+    quirks: &mut Vec<Quirk>,
+) -> Option<Box<str>> {
+    let mut text = String::with_capacity(32);
+    labels(whole, reader, quirks, |label| {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for byte in label {
+            match byte.to_ascii_lowercase() {
+                b @ (b'.' | b'\\') => escape(&mut text, b),
+                b => push_text(&mut text, b),
+            }
+        }
+    })?;
+    Some(text.into_boxed_str())
+}
+
+/// Hands each label of a name to `take`. Pointers must go backwards, so there is no loop; a name
+/// longer than the specification allows is cut and quirked.
+pub(crate) fn labels<'a>(
+    whole: &'a [u8],
+    reader: &mut Reader<'a>,
+    quirks: &mut Vec<Quirk>,
+    mut take: impl FnMut(&'a [u8]),
+) -> Option<()> {
+    let mut at = *reader;
+    let mut jumped = false;
+    let mut limit = whole.len();
+    let mut total = 0_usize;
+    loop {
+        let here = whole.len().checked_sub(at.len())?;
+        let len = at.u8()?;
+        match len {
+            0 => break,
+            1..=63 => {
+                let label = at.take(usize::from(len))?;
+                total = total.saturating_add(label.len()).saturating_add(1);
+                if total <= NAME_BYTES_MAX {
+                    take(label);
+                } else {
+                    note(quirks, "long_name");
+                }
+            }
+            0xc0..=0xff => {
+                let target = usize::from(u16::from_be_bytes([len & 0x3f, at.u8()?]));
+                if !jumped {
+                    *reader = at;
+                    jumped = true;
+                }
+                if target >= limit.min(here) {
+                    note(quirks, "bad_pointer");
+                    return Some(());
+                }
+                limit = target;
+                at = Reader::new(whole.get(target..)?);
+            }
+            _ => return None,
+        }
+        if total > NAME_BYTES_MAX.saturating_mul(4) {
+            return None;
+        }
+    }
+    if !jumped {
+        *reader = at;
+    }
+    Some(())
+}
+
+fn note(quirks: &mut Vec<Quirk>, quirk: Quirk) {
+    if !quirks.contains(&quirk) {
+        quirks.push(quirk);
+    }
+}
+
+/// For the mutation loop and the fuzzer.
+///
+/// # Panics
+/// When a bound is broken.
+pub fn fuzz(bytes: &[u8]) {
+    let budget = ParseBudget::default();
+    let _ = looks_like(bytes);
+    for depth in [Depth::Answers, Depth::Everything] {
+        if let Some(parsed) = parse(bytes, depth, &budget) {
+            assert!(parsed.value.records.len() <= budget.items_max);
+            // Escaping makes at most four characters of a byte.
+            assert!(
+                parsed
+                    .value
+                    .questions
+                    .iter()
+                    .all(|q| q.name.len() <= 4 * NAME_BYTES_MAX)
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: ParseBudget = ParseBudget {
+        text_bytes_max: 1024,
+        items_max: 32,
+        depth_max: 16,
+    };
+
+    /// A response for WWW.example.org: a CNAME by pointer, then an address.
+    fn response() -> Vec<u8> {
+        let mut bytes = vec![0x12, 0x34, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0];
+        bytes.extend(b"\x03WWW\x07example\x03org\x00\x00\x01\x00\x01");
+        bytes.extend(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x04\x01a\xc0\x10");
+        bytes.extend(b"\xc0\x2d\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x5d\xb8\xd8\x22");
+        bytes
+    }
+
+    #[test]
+    fn a_response_gives_lower_case_question_and_answers_as_text() {
+        let message = parse(&response(), Depth::Answers, &BUDGET).unwrap();
+        assert!(message.quirks.is_empty());
+        let message = message.value;
+        assert!(message.is_response());
+        assert_eq!(&*message.questions[0].name, "www.example.org");
+        let data: Vec<&str> = message.records.iter().map(|record| &*record.data).collect();
+        assert_eq!(data, ["a.example.org", "93.184.216.34"]);
+        assert!(looks_like(&response()));
+    }
+
+    #[test]
+    fn owner_names_are_read_when_wanted() {
+        let message = parse(&response(), Depth::Everything, &BUDGET)
+            .unwrap()
+            .value;
+        assert_eq!(&*message.records[1].name, "a.example.org");
+    }
+
+    #[test]
+    fn a_pointer_to_itself_ends_the_name_with_a_quirk() {
+        let mut bytes = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        bytes.extend(b"\x01a\xc0\x0e\x00\x01\x00\x01");
+        let message = parse(&bytes, Depth::Answers, &BUDGET).unwrap();
+        assert_eq!(&*message.value.questions[0].name, "a");
+        assert_eq!(message.quirks, ["bad_pointer"]);
+        assert!(!looks_like(&bytes));
+    }
+
+    #[test]
+    fn odd_bytes_in_names_are_escaped() {
+        let mut bytes = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        bytes.extend(b"\x04a.\xff\x00\x00\x00\x0a\x00\x01");
+        let message = parse(&bytes, Depth::Answers, &BUDGET).unwrap().value;
+        assert_eq!(&*message.questions[0].name, "a\\046\\255\\000");
+    }
+
+    #[test]
+    fn a_cut_answer_keeps_what_came_before() {
+        let bytes = response();
+        let message = parse(&bytes[..bytes.len() - 2], Depth::Answers, &BUDGET).unwrap();
+        assert_eq!(message.value.records.len(), 1);
+        assert_eq!(message.quirks, ["cut_answer"]);
+    }
+
+    #[test]
+    fn other_protocols_do_not_look_like_dns() {
+        assert!(!looks_like(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"));
+        assert!(!looks_like(&[
+            0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0, 0, 0, 0, 0
+        ]));
+        assert!(!looks_like(&[0; 48]));
+    }
+}
