@@ -13,7 +13,11 @@ pub struct ParseBudget {
 
 impl Default for ParseBudget {
     fn default() -> Self {
-        Self { text_bytes_max: 1024, items_max: 32, depth_max: 16 }
+        Self {
+            text_bytes_max: 1024,
+            items_max: 32,
+            depth_max: 16,
+        }
     }
 }
 
@@ -32,7 +36,10 @@ pub struct Parsed<T> {
 impl<T> Parsed<T> {
     /// A value with nothing odd.
     pub const fn clean(value: T) -> Self {
-        Self { value, quirks: Vec::new() }
+        Self {
+            value,
+            quirks: Vec::new(),
+        }
     }
 
     /// Notes a quirk, once.
@@ -44,7 +51,10 @@ impl<T> Parsed<T> {
 
     /// The same quirks around another value.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Parsed<U> {
-        Parsed { value: f(self.value), quirks: self.quirks }
+        Parsed {
+            value: f(self.value),
+            quirks: self.quirks,
+        }
     }
 }
 

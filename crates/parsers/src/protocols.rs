@@ -20,6 +20,8 @@ pub const PROTOCOLS: &[Protocol] = &[
     protocol("dns", crate::dns::fuzz),
     protocol("nbns", crate::nbns::fuzz),
     protocol("ndp", crate::ndp::fuzz),
+    protocol("ntlm", crate::ntlm::fuzz),
+    protocol("spnego", crate::spnego::fuzz),
 ];
 
 /// Runs one protocol's parser over hostile bytes; what the fuzz targets call.
