@@ -2,12 +2,16 @@
 //! until when.
 
 use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr};
 
 use rustc_hash::FxHasher;
-use thymus_schema::{Event, EventId, Fact, Statement, Timestamp, Value};
+use thymus_schema::{
+    Event, EventId, Fact, InputId, Scope, SnapshotError, SnapshotReader, SnapshotWriter, Statement,
+    Timestamp, Value,
+};
 
 use crate::cx::Finding;
-use crate::entities::Party;
+use crate::entities::{DeviceIdx, Party};
 
 /// Where evidence comes from, in bounded space.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +59,37 @@ impl Trail {
         Fact::new(key, value, &self.ids).of_total(self.total)
     }
 
+    /// Writes the trail.
+    pub(crate) fn write(&self, out: &mut SnapshotWriter) {
+        out.u64(self.ids.len() as u64);
+        for id in &self.ids {
+            out.u64(id.input.0).u64(id.index);
+        }
+        out.u64(self.total)
+            .i64(self.first.as_nanos())
+            .i64(self.last.as_nanos());
+    }
+
+    /// Reads a trail.
+    pub(crate) fn read(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
+        let mut ids = Vec::new();
+        for _ in 0..from.count(16)? {
+            ids.push(EventId {
+                input: InputId(from.u64()?),
+                index: from.u64()?,
+            });
+        }
+        let total = from.u64()?;
+        let first = Timestamp::from_nanos(from.i64()?);
+        let last = Timestamp::from_nanos(from.i64()?);
+        Ok(Self {
+            ids,
+            total,
+            first,
+            last,
+        })
+    }
+
     /// A finding founded on these events; `key` tells it from others about the same entity.
     pub(crate) fn finding(
         &self,
@@ -85,4 +120,26 @@ pub(crate) fn key_of(what: impl Hash) -> u64 {
     let mut hasher = FxHasher::default();
     what.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Writes a party.
+pub(crate) fn write_party(out: &mut SnapshotWriter, party: Party) {
+    out.str(&party.addr.to_string())
+        .u64(u64::from(party.scope.0))
+        .i64(party.device.map_or(-1, |idx| i64::from(idx.0)));
+}
+
+/// Reads a party; an address that is none becomes the unspecified one.
+pub(crate) fn read_party(from: &mut SnapshotReader<'_>) -> Result<Party, SnapshotError> {
+    let addr = from
+        .str()?
+        .parse()
+        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let scope = Scope(from.u64()? as u32);
+    let device = u32::try_from(from.i64()?).ok().map(DeviceIdx);
+    Ok(Party {
+        addr,
+        scope,
+        device,
+    })
 }

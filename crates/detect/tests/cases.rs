@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use thymus_detect::{DETECTORS, DetectorSpec, Seen, Solo};
-use thymus_schema::{Event, LocalNetworks};
+use thymus_schema::{Event, LocalNetworks, SnapshotReader, SnapshotWriter};
 
 /// The score from which a finding must be expected: once in some hundreds of device-hours.
 const SPEAKS_UP: f64 = 2.5;
@@ -61,6 +61,39 @@ fn a_case_run_twice_gives_the_same_findings() {
             );
         }
     }
+}
+
+#[test]
+fn state_that_is_saved_restored_and_saved_again_is_the_same() {
+    for spec in DETECTORS {
+        for case in folders(&cases().join(spec.id)) {
+            let (events, local, _) = read(&case);
+            let mut solo = Solo::new(spec, local.clone());
+            events.iter().for_each(|event| solo.observe(event));
+            let saved = saved(spec, &mut solo);
+            let mut again = Solo::new(spec, local);
+            let mut reader = SnapshotReader::open("unit", &saved, spec.snapshot_version).unwrap();
+            again.detector().restore(&mut reader).unwrap();
+            assert!(reader.is_at_end(), "{} left bytes unread", spec.id);
+            assert!(self::saved(spec, &mut again) == saved, "{}", case.display());
+            for len in (4..saved.len()).step_by(saved.len() / 50 + 1) {
+                let cut = &saved[..len];
+                let mut reader = SnapshotReader::open("unit", cut, spec.snapshot_version).unwrap();
+                assert!(
+                    again.detector().restore(&mut reader).is_err(),
+                    "{} at {len}",
+                    spec.id
+                );
+            }
+        }
+    }
+}
+
+fn saved(spec: &DetectorSpec, solo: &mut Solo) -> Vec<u8> {
+    let mut writer = SnapshotWriter::new();
+    solo.detector()
+        .snapshot(writer.section("unit", spec.snapshot_version));
+    writer.finish().remove("unit").unwrap()
 }
 
 #[test]
