@@ -103,7 +103,7 @@ def person(site, r, add, density, d):
             else:
                 sites = r.choices(habit_names, weights, k=r.choice([1, 1, 1, 2]))
             add(t, n, life.browse, sorted(set(sites)), r.getrandbits(32))
-    for t in every(r, 10 if density >= .5 else 25, .05, begin, end):
+    for t in every(r, 10 if density >= .5 else 25 if density >= .25 else 60, .05, begin, end):
         add(t, n, life.mail_poll)
     for t in poisson(r, 1.1 * density, begin, end):
         to = r.choice([f"{r.choice(site.users[:8])}@{site.mail_domain}", f"{r.choice(['sales', 'info', 'office'])}@{site.partner}"])
@@ -113,7 +113,7 @@ def person(site, r, add, density, d):
             add(t, n, life.file_work, r.getrandbits(32))
     for t in poisson(r, 1.6 * density, begin, end):
         add(t, n, life.intranet, r.getrandbits(32))
-    for t in every(r, 20 if density >= .5 else 60, .25, begin, end):
+    for t in every(r, 20 if density >= .5 else 60 if density >= .25 else 110, .25, begin, end):
         add(t, n, life.post, site.saas["telemetry"] if d.system == "windows" else "gateway.icloud.com", r.randint(600, 5000), "TelemetrySender/10.0" if d.system == "windows" else "CloudKit/2.1")
     for t in every(r, 240, .1, begin, end):
         add(t, n, life.check_update, site.saas["av"], "AVEngine/18.2", 60000 if density >= .5 else 8000)
@@ -128,7 +128,7 @@ def person(site, r, add, density, d):
     for t in poisson(r, .3 * density, begin, end):
         add(t, n, life.print_job, int(min(r.lognormvariate(11.3, .9), 2e6)))
     if r.random() < .45:
-        add(r.uniform(9.6, 15.5), n, life.call, r.uniform(5, 11) * min(1, density * 1.5))
+        add(r.uniform(9.6, 15.5), n, life.call, r.uniform(5, 11) * max(.25, min(1, density * 1.5)))
     if r.random() < .7:
         add(begin + r.uniform(.2, 4), n, life.chat, r.getrandbits(32), r.uniform(2, 6) * min(1, density * 2))
     if d.system == "windows" and r.random() < .3:

@@ -19,7 +19,7 @@ def _name(cn, org=None):
 
 
 class Maker:
-    """Writes `NAME.crt` (with its chain) and `NAME.key` into one folder."""
+    """Writes `NAME.crt` and `NAME.key` into one folder."""
 
     def __init__(self, folder, site):
         self.folder, self.site = folder, site
@@ -34,7 +34,7 @@ class Maker:
             key = ec.generate_private_key(ec.SECP256R1())
             cert = self._sign(_name(cn, o), key.public_key(), _name(cn, o), key, ca=True, days=3650)
             self.ca[kind] = (key, cert)
-            self._write(f"ca-{kind}", cert, None)
+            self._write(f"ca-{kind}", cert)
         for name, kind in sorted(self.site.tls.items()):
             self.leaf(name, kind, rsa_key=self.random.random() < .3)
         app = self.site.by_name["app"]
@@ -47,7 +47,7 @@ class Maker:
         key = rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
         issuer_key, issuer = (key, None) if kind == "self" else self.ca[kind]
         cert = self._sign(_name(cn), key.public_key(), issuer.subject if issuer else _name(cn), issuer_key, days=days, dns=cn)
-        self._write(name, cert, issuer, key)
+        self._write(name, cert, key)
 
     def _sign(self, subject, public, issuer, key, ca=False, days=397, dns=None):
         b = (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
@@ -59,10 +59,8 @@ class Maker:
             b = b.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         return b.sign(key, hashes.SHA256())
 
-    def _write(self, name, cert, issuer, key=None):
+    def _write(self, name, cert, key=None):
         pem = cert.public_bytes(serialization.Encoding.PEM)
-        if issuer is not None:
-            pem += issuer.public_bytes(serialization.Encoding.PEM)
         with open(f"{self.folder}/{name}.crt", "wb") as f:
             f.write(pem)
         if key is not None:

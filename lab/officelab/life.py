@@ -107,7 +107,7 @@ def browse(act, sites, seed):
     for n in sites:
         scheme = "https" if n in s.tls else "http"
         urls.append(f"{scheme}://{n}/" + r.choice(["", "", f"news/{r.randint(100, 9999)}", f"p/{r.choice('abcdefg')}{r.randint(10, 99)}", "search?q=" + r.choice(["rates", "hotel", "train", "invoice", "python", "weather"])]))
-        for _ in range(r.choice([1, 2, 3])):
+        for _ in range(r.choice([1, 2, 3]) if act.world.density >= .25 else 1):
             host = r.choice([n, r.choice(s.cdn)])
             sch = "https" if host in s.tls else "http"
             ext, big = r.choice([("js", 30000), ("css", 9000), ("jpg", 45000), ("png", 12000)])
