@@ -75,6 +75,16 @@ class Case:
                  answers=answers, query_len=query_len or 18 + len(name),
                  response_len=response_len or 18 + len(name) + (16 + len(answer) if answer else 0))
 
+    def arp(self, at, sender, target, reply=False, mac=None, target_mac=None, frame=None):
+        mac = mac or mac_of(sender)
+        self.add(at, "arp", reply=reply, sender_mac=mac, sender=sender, target=target,
+                 target_mac=target_mac or (mac_of(target) if reply else "00:00:00:00:00:00"),
+                 frame_mac=frame or mac)
+
+    def ping(self, at, client, server, answered=True):
+        self.flow(at, client, server, 0, 56, 56 if answered else 0, transport="icmp", sport=8,
+                  client_packets=1, server_packets=int(answered))
+
     def label(self, letters="abcdefghijklmnopqrstuvwxyz0123456789", low=8, high=8):
         return "".join(self.random.choice(letters) for _ in range(self.random.randint(low, high)))
 
@@ -93,6 +103,10 @@ class Case:
                 line = {"id": f"1-{index}", "ts": stamp(at), **event}
                 out.write(json.dumps(line, separators=(",", ":")) + "\n")
         (folder / "expect.txt").write_text(expect.strip() + "\n" if expect.strip() else "", encoding="ascii")
+
+
+def mac_of(address):
+    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 
 def stamp(at):
@@ -173,6 +187,140 @@ def _(c):
     c.office(3)
     for k in range(60):
         c.http(30.0 * k, "10.0.0.109", "198.51.100.91", "scores.example.org", "/live.json", down=1500)
+
+
+# ---------------------------------------------------------------- scans
+
+@case("scan_arp", "sweep_of_the_segment", "device:10.0.0.66 score>=5 reconnaissance")
+def _(c):
+    ordinary_arp(c)
+    for k in range(1, 200):
+        c.arp(600 + 0.02 * k, "10.0.0.66", f"10.0.0.{k}")
+        if k % 20 == 0:
+            c.arp(600.01 + 0.02 * k, f"10.0.0.{k}", "10.0.0.66", reply=True)
+
+
+@case("scan_arp", "ordinary_day")
+def _(c):
+    ordinary_arp(c)
+
+
+@case("scan_arp", "router_asks_for_strangers")
+def _(c):
+    ordinary_arp(c)
+    for k in range(2, 60):
+        c.arp(400 + 7 * k, "10.0.0.1", f"10.0.0.{k}", mac="02:00:00:00:00:01")
+
+
+def ordinary_arp(c):
+    for k in range(40):
+        who = f"10.0.0.{100 + k % 10}"
+        c.arp(5 + 90 * k, who, "10.0.0.1")
+        c.arp(5.01 + 90 * k, "10.0.0.1", who, reply=True, mac="02:00:00:00:00:01")
+    for k in range(4):
+        c.arp(900 + 5 * k, "10.0.0.103", f"10.0.0.{180 + k}")
+
+
+@case("scan_horizontal", "worm_tries_smb", "device:10.0.0.66 score>=5 reconnaissance")
+def _(c):
+    c.office(1)
+    for k in range(1, 120):
+        state = "SF" if k % 25 == 0 else ("REJ" if k % 3 == 0 else "S0")
+        c.flow(900 + 0.5 * k, "10.0.0.66", f"10.0.1.{k}", 445, 300, 500, state)
+
+
+@case("scan_horizontal", "bot_tries_telnet_outside", "device:10.0.0.107 score>=3 reconnaissance")
+def _(c):
+    c.office(1)
+    for k in range(90):
+        c.flow(300 + 2 * k, "10.0.0.107", f"203.0.113.{k + 1}", 23, state="S0")
+
+
+@case("scan_horizontal", "monitoring_of_the_site")
+def _(c):
+    for round_ in range(5):
+        for k in range(1, 60):
+            down = k in (7, 21, 40)
+            c.flow(300 * round_ + k, "10.0.0.9", f"10.0.0.{100 + k}", 22, 300, 900, "S0" if down else "SF")
+
+
+@case("scan_horizontal", "background_noise_from_outside", "local 198.51.100.0/24")
+def _(c):
+    for k in range(1, 250):
+        c.flow(0.1 * k, "203.0.113.99", f"198.51.100.{k}", 3389, state="S0")
+
+
+@case("scan_horizontal", "browsing_while_the_uplink_flaps")
+def _(c):
+    c.office(1)
+    for k in range(60):
+        bad = 20 <= k < 35
+        c.flow(30 * k, "10.0.0.104", f"203.0.113.{k + 1}", 443, 900, 9000, "S0" if bad else "SF")
+
+
+@case("scan_icmp", "sweep_by_ping", "device:10.0.0.66 score>=4 reconnaissance")
+def _(c):
+    for k in range(1, 120):
+        c.ping(60 + 0.1 * k, "10.0.0.66", f"10.0.0.{k}", k % 15 == 0)
+
+
+@case("scan_icmp", "monitoring_pings_its_list")
+def _(c):
+    for round_ in range(10):
+        for k in range(1, 25):
+            c.ping(300 * round_ + k, "10.0.0.9", f"10.0.0.{100 + k}", k != 13)
+
+
+@case("scan_icmp", "someone_outside_pings", "local 198.51.100.0/24")
+def _(c):
+    for k in range(1, 200):
+        c.ping(k, "203.0.113.50", f"198.51.100.{k}", False)
+
+
+@case("scan_slow", "one_try_every_ten_minutes", "device:10.0.0.66 score>=3 reconnaissance")
+def _(c):
+    for k in range(60):
+        c.flow(600 * k, "10.0.0.66", f"10.0.{k % 4}.{20 + k}", (22, 445, 3389)[k % 3], state="S0" if k % 4 else "REJ")
+
+
+@case("scan_slow", "stale_drives_and_printers")
+def _(c):
+    for k in range(50):
+        c.flow(700 * k, "10.0.0.104", f"10.0.0.{20 + k % 4}", (445, 9100)[k % 2], state="S0")
+        c.flow(700 * k + 9, "10.0.0.104", "10.0.0.5", 445)
+
+
+@case("scan_slow", "sweep_in_one_minute_is_not_slow")
+def _(c):
+    for k in range(1, 100):
+        c.flow(0.3 * k, "10.0.0.66", f"10.0.0.{k}", 22, state="S0")
+
+
+@case("scan_vertical", "inside_scan_of_a_server", "device:10.0.0.66 score>=5 reconnaissance")
+def _(c):
+    for k in range(150):
+        good = k in (22, 80, 139)
+        c.flow(30 + 0.05 * k, "10.0.0.66", "10.0.0.5", k + 1, 100, 100, "SF" if good else "REJ")
+
+
+@case("scan_vertical", "browser_and_printer_ports")
+def _(c):
+    for k in range(60):
+        c.flow(60 * k, "10.0.0.104", "198.51.100.7", 443, 900, 9000)
+    for port in (9100, 515, 631, 80):
+        c.flow(4000 + port / 100, "10.0.0.104", "10.0.0.30", port, state="S0" if port == 515 else "SF")
+
+
+@case("scan_vertical", "route_traced_by_udp")
+def _(c):
+    for k in range(40):
+        c.flow(0.5 * k, "10.0.0.104", "198.51.100.7", 33434 + k, 60, 0, transport="udp", server_packets=0)
+
+
+@case("scan_vertical", "file_transfer_on_passive_ports")
+def _(c):
+    for k in range(40):
+        c.flow(10 * k, "10.0.0.104", "198.51.100.21", 50000 + 7 * k, 100, 90000, "SF" if k % 9 else "S0")
 
 
 # ---------------------------------------------------------------- end of cases

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod alerts;
+mod attempts;
 mod budget;
 mod calibration;
 mod cx;
@@ -18,15 +19,19 @@ mod domains;
 mod engine;
 mod entities;
 mod fdr;
+mod habit;
 mod hours;
 mod novelty;
 mod rare;
 mod rhythm;
 mod roles;
+mod rpc;
 mod solo;
+mod sweep;
 mod table;
 mod tails;
 mod trail;
+mod window;
 
 pub use budget::AlertBudget;
 pub use cx::{DetectCx, Finding};

@@ -28,15 +28,20 @@ impl Trail {
 
     /// Adds an event.
     pub(crate) fn push(&mut self, event: &Event) {
+        self.note(event.id, event.ts);
+    }
+
+    /// Adds an event by its id and time.
+    pub(crate) fn note(&mut self, id: EventId, ts: Timestamp) {
         if self.total == 0 {
-            self.first = event.ts;
+            self.first = ts;
         }
         if self.ids.len() < Self::IDS_MAX {
-            self.ids.push(event.id);
+            self.ids.push(id);
         }
         self.total += 1;
-        self.first = self.first.min(event.ts);
-        self.last = self.last.max(event.ts);
+        self.first = self.first.min(ts);
+        self.last = self.last.max(ts);
     }
 
     /// How many events.
