@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thymus_parsers::{Compression, decompress};
-use thymus_schema::InputId;
+use thymus_schema::{InputId, Timestamp};
 
 /// How many (decompressed) bytes a file is recognised by.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -23,8 +23,10 @@ pub struct Input {
     pub bytes: u64,
     /// How it is compressed.
     pub compression: Compression,
-    /// Which format or log it is, as [`SourceSpec::sniff`](crate::SourceSpec::sniff) said.
+    /// Which format or log it is, as [`Sniffed`](crate::Sniffed) said.
     pub format: String,
+    /// Time of its first packet or record, where its head shows it.
+    pub first: Option<Timestamp>,
 }
 
 impl Input {
@@ -65,6 +67,7 @@ impl Input {
             bytes,
             compression: Compression::sniff(&head),
             format: String::new(),
+            first: None,
         };
         if input.compression == Compression::None {
             return Ok((input, head));

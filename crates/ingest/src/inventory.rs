@@ -180,7 +180,7 @@ impl Inventory {
             })
             .map(|format| (index, spec, format))
         });
-        let Some((index, spec, format)) = found else {
+        let Some((index, spec, sniffed)) = found else {
             let (reason, remedy) = why_not(&input, &head);
             entry.status = InputStatus::Refused;
             entry
@@ -189,8 +189,9 @@ impl Inventory {
             return self.ledger.entries.push(entry);
         };
         spec.id.clone_into(&mut entry.source);
-        entry.format.clone_from(&format);
-        input.format = format;
+        entry.format.clone_from(&sniffed.format);
+        input.format = sniffed.format;
+        input.first = sniffed.first;
         if known.contains(&input.id) {
             entry.status = InputStatus::Known;
             let reason = "same content was imported before".to_owned();

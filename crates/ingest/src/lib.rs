@@ -15,16 +15,23 @@ mod analyzer;
 mod analyzers;
 mod framing;
 
+mod capture;
+mod flow;
+
 mod inventory;
 mod local;
+mod logs;
+mod reorder;
 mod replay;
 
 pub use analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 pub use analyzers::ANALYZERS;
+pub use capture::{CaptureLimits, CaptureSource, PacketSeen, peek};
 pub use error::IngestError;
+pub use flow::{FlowEngine, FlowLimits};
 pub use input::{Input, InputReader};
 pub use inventory::ReplayLimits;
 pub use ledger::{InputStatus, Ledger, LedgerEntry, LedgerTotals, PROBLEMS_PER_INPUT_MAX, Problem};
 pub use local::Evidence;
 pub use replay::{Replay, ReplayOptions};
-pub use source::{Head, Lane, SOURCES, Source, SourceCx, SourceSpec};
+pub use source::{Head, Lane, SOURCES, Sniffed, Source, SourceCx, SourceSpec};

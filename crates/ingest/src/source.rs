@@ -40,15 +40,23 @@ pub struct Head<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What a source kind recognised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sniffed {
+    /// Which format or log it is: `pcapng`, `conn`, …
+    pub format: String,
+    /// Time of the first packet or record, where the head shows it.
+    pub first: Option<Timestamp>,
+}
+
 /// A kind of source.
 pub struct SourceSpec {
     /// Stable id, as it appears in the ledger.
     pub id: &'static str,
     /// One line for people.
     pub title: &'static str,
-    /// Recognises a file by content and says which format or log it is (`pcapng`, `conn`, …);
-    /// `None` when it is not of this kind.
-    pub sniff: fn(&Head<'_>) -> Option<String>,
+    /// Recognises a file by content; `None` when it is not of this kind.
+    pub sniff: fn(&Head<'_>) -> Option<Sniffed>,
     /// Adds what the first records of an input say about which addresses are local. Bounded.
     pub look: fn(&Input, &mut Evidence),
     /// Makes lanes over all inputs of this kind, in the order of their paths.
@@ -72,4 +80,4 @@ pub struct Lane {
 }
 
 /// All source kinds, asked in this order.
-pub const SOURCES: &[SourceSpec] = &[];
+pub const SOURCES: &[SourceSpec] = &[crate::capture::SPEC, crate::logs::zeek::SPEC];

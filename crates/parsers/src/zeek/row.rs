@@ -87,6 +87,11 @@ impl<'a> ZeekRow<'a> {
         }
     }
 
+    /// The first element of a set as an address.
+    pub fn addr_of_list(&self, field: ZeekField) -> Option<IpAddr> {
+        self.list(field).first()?.parse().ok()
+    }
+
     /// The field as seconds, in nanoseconds: an interval, or a time since the epoch. JSON times in
     /// milliseconds (an option of Zeek's writer) are recognised by their size.
     pub fn nanos(&self, field: ZeekField) -> Option<i64> {

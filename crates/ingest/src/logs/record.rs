@@ -1,0 +1,70 @@
+//! What decoders give: events without an identity yet.
+
+use std::net::IpAddr;
+
+use thymus_schema::{Conn, EntityId, EventBody, LocalNetworks, Service, Timestamp};
+
+/// An event without its id.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) ts: Timestamp,
+    pub(crate) conn: Option<Conn>,
+    pub(crate) body: EventBody,
+}
+
+/// The events of one line.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    list: Vec<Record>,
+}
+
+impl Records {
+    pub(crate) fn emit(&mut self, ts: Timestamp, conn: Option<Conn>, body: EventBody) {
+        self.list.push(Record { ts, conn, body });
+    }
+
+    pub(crate) fn take(&mut self) -> std::vec::Drain<'_, Record> {
+        self.list.drain(..)
+    }
+}
+
+/// The entity an address stands for: a device when it is local, else something outside.
+pub(crate) fn entity(addr: IpAddr, local: &LocalNetworks) -> EntityId {
+    let addr = addr.to_canonical();
+    if local.contains(addr) {
+        EntityId::device(addr)
+    } else {
+        EntityId::external(addr)
+    }
+}
+
+/// The protocol another tool's name stands for. Names with a prefix or suffix of the tool's own
+/// (`spicy_ldap_tcp`, `krb_tcp`) mean the protocol; the port tells DNS's siblings apart.
+pub(crate) fn service_by_name(name: &str, port: u16) -> Option<Service> {
+    let name = name.trim_start_matches('-').trim_start_matches("spicy_");
+    let name = name
+        .strip_suffix("_tcp")
+        .or_else(|| name.strip_suffix("_udp"))
+        .unwrap_or(name);
+    match name {
+        "dns" => Some(dns_service(port)),
+        "tls" => Some(Service::Tls),
+        "krb5" | "kerberos" => Some(Service::Kerberos),
+        "rfb" => Some(Service::Vnc),
+        "dcerpc" => Some(Service::DceRpc),
+        "ikev2" | "failed" | "" => None,
+        "pgsql" | "postgres" => Some(Service::Postgres),
+        "bittorrent-dht" => Some(Service::BitTorrent),
+        "rdpeudp" => Some(Service::Rdp),
+        other => Service::from_name(other),
+    }
+}
+
+fn dns_service(port: u16) -> Service {
+    match port {
+        5353 => Service::Mdns,
+        5355 => Service::Llmnr,
+        137 => Service::Nbns,
+        _ => Service::Dns,
+    }
+}
