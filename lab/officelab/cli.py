@@ -110,11 +110,12 @@ def main(argv):
         q.add_argument("--days", type=int, default=5, help="quiet working days before the attack day")
         q.add_argument("--plan", default="small" if command == "small" else "week")
         q.add_argument("--density", type=float, default=0.1 if command == "small" else 1.0, help="how busy people are")
-        q.add_argument("--scale", type=float, default=0.08 if command == "small" else 1.0, help="factor on transfer sizes")
+        q.add_argument("--scale", type=float, default=0.02 if command == "small" else 1.0, help="factor on transfer sizes")
         q.add_argument("--scenario", action="append", help="only this one (again for more)")
         q.add_argument("--limit", type=int, default=1500, help="real seconds a segment may take")
         q.add_argument("--again", action="store_true", help="make segments anew that exist already")
     args = p.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the child is ended on the way out
     if args.command in ("week", "small"):
         absent = missing_tools()
         if absent:

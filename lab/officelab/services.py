@@ -4,6 +4,8 @@ Everything is configured under /run/lab and in overlays of /etc and /var (see `n
 of the machine changes. Dead services are reported by `check`.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -43,16 +45,25 @@ class Services:
 
     def up(self):
         self.users()
-        self.keys()
+        with self.site_lock():
+            self.keys()
         self.wire()
         self.names()
         self.internet()
         self.app()
         self.mail()
-        self.directory()
+        with self.site_lock():
+            self.directory()
         self.small()
         time.sleep(1.0)
         self.wait_ports()
+
+    @contextlib.contextmanager
+    def site_lock(self):
+        """One process at a time makes the site's keys and domain; runs of one site may go side by side."""
+        with open(f"{self.dir}/lock", "w", encoding="ascii") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            yield
 
     def check(self):
         """Names of services that have ended."""
@@ -78,7 +89,7 @@ class Services:
         if not os.path.exists(f"{d}/certs/app.crt"):
             certs.Maker(f"{d}/certs", self.s).make_all()
             for n in ("app", "mon", "dc", "adm", "client"):
-                sh(f"ssh-keygen -q -t {'ed25519' if n != 'dc' else 'ecdsa'} -N '' -f {d}/ssh-{n}")
+                sh(f"rm -f {d}/ssh-{n}; ssh-keygen -q -t {'ed25519' if n != 'dc' else 'ecdsa'} -N '' -f {d}/ssh-{n}")
         sh(f"cp -r {d}/certs {R}/certs; cp {d}/ssh-* {R}/; chmod -R a+rX {R}; chmod 600 {R}/ssh-*")
         sh(f"cat {R}/certs/ca-public.crt {R}/certs/ca-corp.crt > {R}/ca.crt")
         write("/etc/ssl/certs/ca-certificates.crt", open(f"{R}/ca.crt").read())
@@ -288,7 +299,7 @@ namespace inbox {{
                 name = f"{r.choice(['report', 'invoice', 'offer', 'plan', 'minutes', 'budget'])}-{r.randint(2019, 2025)}-{i:03d}.{r.choice(['docx', 'xlsx', 'pdf', 'txt'])}"
                 path = f"/srv/office/{folder}/{name}"
                 with open(path, "wb") as f:
-                    f.write((b"%PDF-1.4 " if name.endswith("pdf") else b"PK\x03\x04 ") + r.randbytes(int(min(r.lognormvariate(8.6, 1), 60000) * self.scale) + 200))
+                    f.write((b"%PDF-1.4 " if name.endswith("pdf") else b"PK\x03\x04 ") + r.randbytes(int(min(r.lognormvariate(8.6, 1), 60000) * max(self.scale, .15)) + 200))
                 os.chmod(path, 0o666)
 
     def small(self):
