@@ -1,0 +1,57 @@
+//! `thymus-train`: trains the networks that ship in `thymus-nets` and writes their model cards.
+//! Deterministic: the same lists give the same bytes.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_types, reason = "the safetensors crate takes its metadata as a HashMap")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
+
+mod lists;
+mod measure;
+mod name_models;
+mod random_name;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Trains the networks that ship in thymus-nets.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train the network that tells machine-made names from names people chose.
+    ///
+    /// Example: thymus-train random-name --lists dga --out random_name.safetensors
+    RandomName {
+        /// Folder with benign/{train,tune,test}/*.txt and malicious/{train,tune,test}/*.txt, as
+        /// eval/dga-lists makes it.
+        #[arg(long)]
+        lists: PathBuf,
+        /// Model file to write; the model card is inside.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments {
+        command: Command::RandomName { lists, out },
+    } = Arguments::parse();
+    match random_name::run(&lists, &out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
