@@ -32,12 +32,12 @@ class Case:
         self.events = []
         self.flows = 0
 
-    def add(self, at, kind, client=None, server=None, port=0, sport=None, transport="tcp", flow=None, **body):
+    def add(self, at, kind, client=None, to=None, port=0, sport=None, transport="tcp", flow=None, **body):
         event = {"kind": kind}
         if client:
             conn = {
                 "client": {"addr": client, "port": sport or self.random.randrange(32768, 60999)},
-                "server": {"addr": server, "port": port},
+                "server": {"addr": to, "port": port},
             }
             if transport != "tcp":
                 conn["transport"] = transport
@@ -84,6 +84,21 @@ class Case:
     def ping(self, at, client, server, answered=True):
         self.flow(at, client, server, 0, 56, 56 if answered else 0, transport="icmp", sport=8,
                   client_packets=1, server_packets=int(answered))
+
+    def window(self, at, addr, packets_in, packets_out, syn_in, peers):
+        self.add(at, "traffic", addr=addr, secs=10.0, packets_in=packets_in, packets_out=packets_out,
+                 bytes_in=60 * packets_in, bytes_out=60 * packets_out, size_mean=60.0, size_std=0.0,
+                 gap_mean=0.001, gap_std=0.001, peers=peers, ports_out=1, syn_in=syn_in, syn_out=0, rst=0,
+                 udp=0, icmp=0, group_out=0)
+
+    def dhcp(self, at, server, routers, name_servers, mac="02:00:00:00:02:01"):
+        self.add(at, "dhcp", server, "255.255.255.255", 68, 67, "udp", message="ack", mac=mac, assigned="10.0.0.150",
+                 server=server, routers=routers, name_servers=name_servers, lease_secs=86400)
+
+    def ask(self, at, client, name, responder=None):
+        answers = [{"rtype": 1, "data": responder, "ttl": 30}] if responder else []
+        self.add(at, "dns", client, "224.0.0.252", 5355, transport="udp", flavor="llmnr", query=name, qtype=1,
+                 rcode=0 if responder else None, answers=answers, responder=responder)
 
     def label(self, letters="abcdefghijklmnopqrstuvwxyz0123456789", low=8, high=8):
         return "".join(self.random.choice(letters) for _ in range(self.random.randint(low, high)))
@@ -321,6 +336,230 @@ def _(c):
 def _(c):
     for k in range(40):
         c.flow(10 * k, "10.0.0.104", "198.51.100.21", 50000 + 7 * k, 100, 90000, "SF" if k % 9 else "S0")
+
+
+# ---------------------------------------------------------------- DNS tunnel
+
+@case("dns_tunnel", "upload_in_long_names", "device:10.0.0.66 score>=3 control")
+def _(c):
+    for k in range(350):
+        name = f"{c.label(low=55, high=60)}.{c.label(low=50, high=60)}.t.lake.example"
+        c.dns(2 * k, "10.0.0.66", name, c.label(low=30, high=40) + ".t.lake.example", qtype=5, query_len=140)
+
+
+@case("dns_tunnel", "orders_in_text_records", "device:10.0.0.66 score>=2.5 control")
+def _(c):
+    for k in range(300):
+        c.dns(5 * k, "10.0.0.66", f"{c.label(low=16, high=20)}.hill.example", c.label(low=160, high=180), qtype=16)
+
+
+@case("dns_tunnel", "content_network_names")
+def _(c):
+    for k in range(600):
+        c.dns(5 * k, "10.0.0.104", f"r{c.random.randrange(9)}---sn-{c.label(low=8, high=8)}.video.example",
+              f"198.51.100.{k % 200}") if k % 12 == 0 else c.dns(5 * k, "10.0.0.104", "www.example.org", "198.51.100.4")
+
+
+@case("dns_tunnel", "reputation_lookups_of_a_scanner")
+def _(c):
+    for k in range(120):
+        digest = c.label("0123456789abcdef", 40, 40)
+        c.dns(20 * k, "10.0.0.25", f"{digest}.rep.vendor.example", "127.0.0.4" if k % 9 == 0 else None, rcode=0 if k % 9 == 0 else 3)
+
+
+@case("dns_tunnel", "block_list_and_mail_keys")
+def _(c):
+    for k in range(300):
+        ip = ".".join(str(c.random.randrange(256)) for _ in range(4))
+        c.dns(10 * k, "10.0.0.25", f"{ip}.bl.mailguard.example", None, rcode=3)
+        if k % 5 == 0:
+            c.dns(10 * k + 1, "10.0.0.25", f"s{k}._domainkey.sender{k}.example", "v=DKIM1; k=rsa; p=" + c.label(low=220, high=220), qtype=16)
+
+
+# ---------------------------------------------------------------- exfiltration
+
+@case("exfiltration", "large_upload_to_a_bare_address", "device:10.0.0.104 score>=3 exfiltration")
+def _(c):
+    c.office(6)
+    for k in range(60):
+        c.flow(7200 + 40 * k, "10.0.0.104", "203.0.113.44", 22, 6_000_000, 20_000, secs=30.0)
+
+
+@case("exfiltration", "data_in_pings", "device:10.0.0.104 score>=3 exfiltration")
+def _(c):
+    c.office(2)
+    c.flow(900, "10.0.0.104", "203.0.113.44", 0, 400_000, 20_000, transport="icmp", sport=8, secs=500.0,
+           client_packets=400, server_packets=400)
+
+
+@case("exfiltration", "downloads_and_a_call")
+def _(c):
+    c.office(6)
+    for k in range(30):
+        c.flow(100 * k, "10.0.0.104", "198.51.100.4", 443, 900_000, 80_000_000, secs=50.0)
+    c.flow(4000, "10.0.0.105", "198.51.100.5", 3478, 300_000_000, 330_000_000, transport="udp", secs=3000.0,
+           client_packets=300_000, server_packets=310_000)
+
+
+@case("exfiltration", "backup_every_night")
+def _(c):
+    for day in range(12):
+        c.dns(day * 86400 + 50_300, "10.0.0.5", "backup.vendor.example", "198.51.100.60")
+        for k in range(10):
+            c.flow(day * 86400 + 50_400 + 300 * k, "10.0.0.5", "198.51.100.60", 443,
+                   (3_000_000 if day == 0 else 9_000_000) * (1 + k % 3), 200_000, secs=200.0)
+
+
+# ---------------------------------------------------------------- floods
+
+@case("flood", "connection_flood_from_forged_sources", "device:10.0.0.5 score>=2.5 impact")
+def _(c):
+    c.flow(-9, "10.0.0.104", "10.0.0.5", 443)
+    for k in range(12):
+        c.window(10 * k, "10.0.0.5", packets_in=40_000, packets_out=100, syn_in=39_500, peers=4_000)
+
+
+@case("flood", "our_device_floods_someone", "device:10.0.0.108 score>=2.5 impact")
+def _(c):
+    for k in range(6):
+        c.flow(20 * k, "10.0.0.108", "203.0.113.9", 53, 900_000_000, 0, transport="udp", secs=19.0,
+               client_packets=900_000, server_packets=0)
+
+
+@case("flood", "page_requested_in_a_storm", "device:10.0.0.108 score>=1.5 impact")
+def _(c):
+    for k in range(2400):
+        c.http(k / 48, "10.0.0.108", "203.0.113.9", "shop.example", down=0, status=0)
+
+
+@case("flood", "busy_web_server")
+def _(c):
+    for k in range(12):
+        c.window(10 * k, "10.0.0.5", packets_in=9_000, packets_out=14_000, syn_in=600, peers=300)
+    for k in range(400):
+        c.flow(0.3 * k, f"198.51.100.{k % 200}", "10.0.0.5", 443, 900, 20_000)
+
+
+@case("flood", "camera_streams_one_way")
+def _(c):
+    for k in range(6):
+        c.flow(60 * k, "10.0.0.40", "10.0.0.8", 5004, 40_000_000, 0, transport="udp", secs=59.0,
+               client_packets=36_000, server_packets=0)
+
+
+@case("flood", "port_scan_is_not_a_flood")
+def _(c):
+    for k in range(1000):
+        c.flow(0.02 * k, "10.0.0.66", "10.0.0.5", k + 1, state="REJ")
+
+
+@case("amplification", "answers_nobody_asked_for", "device:10.0.0.5 score>=3 impact")
+def _(c):
+    for k in range(200):
+        c.flow(0.2 * k, f"203.0.113.{k % 100 + 1}", "10.0.0.5", 40_000 + k, 30_000, 0, transport="udp",
+               sport=123, client_packets=70, server_packets=0)
+
+
+@case("amplification", "our_server_is_misused", "device:10.0.0.2 score>=2.5 impact")
+def _(c):
+    for k in range(300):
+        c.flow(0.15 * k, "203.0.113.77", "10.0.0.2", 53, 900, 48_000, transport="udp", client_packets=15, server_packets=45)
+
+
+@case("amplification", "name_server_answers_its_clients")
+def _(c):
+    for k in range(300):
+        c.flow(0.15 * k, f"10.0.0.{100 + k % 20}", "10.0.0.2", 53, 40, 1200, transport="udp")
+
+
+@case("amplification", "late_answers_of_the_resolver")
+def _(c):
+    for k in range(40):
+        c.flow(3 * k, "198.51.100.53", "10.0.0.2", 40_000 + k, 300, 0, transport="udp", sport=53,
+               client_packets=1, server_packets=0)
+
+
+# ---------------------------------------------------------------- spoofing
+
+GATEWAY_MAC = "02:00:0a:00:00:01"
+
+
+def honest_arp(c, until=1200):
+    for k in range(until // 20):
+        who = f"10.0.0.{100 + k % 8}"
+        c.arp(20 * k, who, "10.0.0.1")
+        c.arp(20 * k + 0.01, "10.0.0.1", who, reply=True)
+
+
+@case("spoof_arp", "between_gateway_and_victim", "device:10.0.0.66 score>=4 credentials")
+def _(c):
+    honest_arp(c)
+    c.arp(590, "10.0.0.66", "10.0.0.1")
+    bad = mac_of("10.0.0.66")
+    for k in range(150):
+        c.arp(600 + 2 * k, "10.0.0.1", "10.0.0.104", reply=True, mac=bad)
+        c.arp(600.1 + 2 * k, "10.0.0.104", "10.0.0.1", reply=True, mac=bad)
+
+
+@case("spoof_arp", "lease_goes_to_another_device")
+def _(c):
+    honest_arp(c)
+    c.arp(100, "10.0.0.150", "10.0.0.1")
+    c.arp(900, "10.0.0.150", "10.0.0.150", mac="02:aa:00:00:00:07")
+    c.arp(905, "10.0.0.150", "10.0.0.1", mac="02:aa:00:00:00:07")
+
+
+@case("spoof_arp", "virtual_router_fails_over")
+def _(c):
+    for k in range(60):
+        c.arp(20 * k, f"10.0.0.{100 + k % 8}", "10.0.0.254")
+        c.arp(20 * k + 0.01, "10.0.0.254", f"10.0.0.{100 + k % 8}", reply=True, mac="00:00:5e:00:01:0a",
+              frame="02:00:0a:00:00:02" if k < 30 else "02:00:0a:00:00:03")
+    for k in range(20):
+        c.arp(700 + k, "10.0.0.254", "10.0.0.254", reply=True, mac="00:00:5e:00:01:0a")
+
+
+@case("spoof_dhcp", "second_server_with_its_own_router", "device:10.0.0.66 score>=3 credentials")
+def _(c):
+    for k in range(40):
+        c.dhcp(600 * k, "10.0.0.2", ["10.0.0.1"], ["10.0.0.2"])
+    for k in range(6):
+        c.dhcp(24_100 + 30 * k, "10.0.0.66", ["10.0.0.66"], ["10.0.0.66"])
+
+
+@case("spoof_dhcp", "fail_over_pair")
+def _(c):
+    for k in range(60):
+        c.dhcp(600 * k, "10.0.0.2" if k % 2 == 0 or k < 9 else "10.0.0.3", ["10.0.0.1"], ["10.0.0.2", "10.0.0.3"])
+
+
+@case("spoof_dhcp", "people_arrive")
+def _(c):
+    for k in range(25):
+        mac = f"02:00:00:00:01:{k:02x}"
+        c.add(8 * k, "dhcp", "0.0.0.0", "255.255.255.255", 67, 68, "udp", message="discover", mac=mac)
+        c.dhcp(8 * k + 0.1, "10.0.0.2", ["10.0.0.1"], ["10.0.0.2"], mac=mac)
+
+
+@case("spoof_name", "one_host_answers_everything", "device:10.0.0.66 score>=3 credentials")
+def _(c):
+    c.flow(1, "10.0.0.66", "10.0.0.5", 445)
+    for k, name in enumerate(["fileshare1", "printsrv", "wpad", "intranet", "sqlprod", "hr-portal"]):
+        c.ask(100 * k, f"10.0.0.{100 + k}", name)
+        c.ask(100 * k + 30, f"10.0.0.{100 + k}", name)
+        c.ask(100 * k + 60, f"10.0.0.{100 + k}", name, "10.0.0.66")
+
+
+@case("spoof_name", "hosts_answer_for_themselves")
+def _(c):
+    for k in range(60):
+        c.ask(60 * k, f"10.0.0.{100 + k % 9}", f"desk-{k % 12}", f"10.0.0.{140 + k % 12}")
+
+
+@case("spoof_name", "nobody_answers")
+def _(c):
+    for k in range(60):
+        c.ask(60 * k, f"10.0.0.{100 + k % 9}", f"old-server-{k % 5}")
 
 
 # ---------------------------------------------------------------- end of cases

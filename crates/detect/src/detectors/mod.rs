@@ -1,6 +1,12 @@
 //! One file per detector, one line per detector here, in alphabetical order of id.
 
+mod amplification;
 mod beacon;
+mod dcsync;
+mod dns_tunnel;
+mod exfiltration;
+mod flood;
+mod lateral_movement;
 mod password_guessing;
 mod password_spraying;
 mod rare_destination;
@@ -12,12 +18,23 @@ mod scan_horizontal;
 mod scan_icmp;
 mod scan_slow;
 mod scan_vertical;
+mod share_encryption;
+mod spoof_arp;
+mod spoof_dhcp;
+mod spoof_name;
+mod zerologon;
 
 use crate::detector::DetectorSpec;
 
 /// All detectors.
 pub const DETECTORS: &[DetectorSpec] = &[
+    amplification::SPEC,
     beacon::SPEC,
+    dcsync::SPEC,
+    dns_tunnel::SPEC,
+    exfiltration::SPEC,
+    flood::SPEC,
+    lateral_movement::SPEC,
     password_guessing::SPEC,
     password_spraying::SPEC,
     rare_destination::SPEC,
@@ -29,4 +46,9 @@ pub const DETECTORS: &[DetectorSpec] = &[
     scan_icmp::SPEC,
     scan_slow::SPEC,
     scan_vertical::SPEC,
+    share_encryption::SPEC,
+    spoof_arp::SPEC,
+    spoof_dhcp::SPEC,
+    spoof_name::SPEC,
+    zerologon::SPEC,
 ];

@@ -1,0 +1,312 @@
+//! # Foreign DHCP server
+//!
+//! ## What it flags
+//! A second DHCP server that gives out another router or name server than the network's own, and a
+//! client that asks for addresses under ever new hardware addresses.
+//!
+//! ## Why it matters
+//! Who hands out the router and the name server sees and steers everybody's traffic. Using up the
+//! real server's addresses first is how it is done.
+//!
+//! ## How it scores
+//! Servers are remembered with what they give out. One that appears after another has been at work
+//! is scored by what differs: the router and the name servers most, and by how established the first
+//! one is and how often the second has answered. Two servers that give out the same are the usual
+//! fail-over pair and score low. Hardware addresses that ask for the first time in a minute are
+//! counted; the score is the surprise of the number.
+//!
+//! ## Evidence
+//! The new server, what it gives out, what the known server gives out, the messages.
+//!
+//! ## What would have been normal
+//! Answers from the known server, or from a second one with the same settings.
+//!
+//! ## Known false alarms
+//! A router plugged in the wrong way round, a phone's hot spot, a virtualisation host's own server.
+//! They do the same harm. A move to a new server once.
+//!
+//! ## ATT&CK
+//! T1557.003 (DHCP spoofing).
+//!
+//! ## Sources
+//! RFC 2131, RFC 2132 (options), RFC 7610 (DHCPv6 shield, the threat it answers).
+
+use std::net::IpAddr;
+
+use thymus_schema::{
+    DhcpMessage, Event, EventBody, Mac, PeerRole, Phase, Scope, SnapshotError, SnapshotReader,
+    SnapshotWriter, Statement, Technique, Timestamp, Value,
+};
+
+use crate::cx::DetectCx;
+use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::entities::Party;
+use crate::table::Table;
+use crate::tails;
+use crate::trail::{Trail, key_of, read_party, write_party};
+
+/// The registration.
+pub const SPEC: DetectorSpec = DetectorSpec {
+    id: "spoof_dhcp",
+    title: "Foreign DHCP server",
+    phase: Phase::Credentials,
+    techniques: &[Technique::new("T1557.003")],
+    source: include_str!("spoof_dhcp.rs"),
+    snapshot_version: 1,
+    build: |_: &Settings| Box::new(SpoofDhcp::default()),
+};
+
+const SERVERS_MAX: usize = 256;
+const CLIENTS_MAX: usize = 65_536;
+/// New hardware addresses in a minute that a network may have when people arrive.
+const NEW_CLIENTS_USUAL: f64 = 12.0;
+
+struct Server {
+    party: Party,
+    first: Timestamp,
+    answers: u64,
+    routers: Vec<IpAddr>,
+    name_servers: Vec<IpAddr>,
+    trail: Trail,
+}
+
+/// The detector's state.
+pub struct SpoofDhcp {
+    servers: Table<(Scope, IpAddr), Server>,
+    clients: Table<Mac, ()>,
+    minute: i64,
+    new_clients: u32,
+    new_trail: Trail,
+    asker: Option<Party>,
+}
+
+impl Default for SpoofDhcp {
+    fn default() -> Self {
+        Self {
+            servers: Table::new(SERVERS_MAX),
+            clients: Table::new(CLIENTS_MAX),
+            minute: 0,
+            new_clients: 0,
+            new_trail: Trail::default(),
+            asker: None,
+        }
+    }
+}
+
+impl Detector for SpoofDhcp {
+    fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
+        let EventBody::Dhcp(dhcp) = &event.body else {
+            return;
+        };
+        let scope = event.conn.as_ref().map_or(Scope::NONE, |conn| conn.scope);
+        match &*dhcp.message {
+            "discover" | "solicit" => self.on_discover(event, dhcp, cx),
+            "offer" | "ack" | "advertise" | "reply" => self.on_answer(event, dhcp, scope, cx),
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, cx: &mut DetectCx<'_>) {
+        let score = tails::pareto(f64::from(self.new_clients), NEW_CLIENTS_USUAL, 3.0);
+        if score >= 0.3
+            && cx.matters(score)
+            && let Some(asker) = self.asker
+        {
+            let trail = &self.new_trail;
+            let statement = Statement::new(
+                "asked for addresses under {clients} new hardware addresses in a minute",
+                vec![trail.fact("clients", Value::Count(u64::from(self.new_clients)))],
+            );
+            let counterfactual = Statement::new(
+                "Even when people arrive, fewer than {usual} new devices ask in a minute.",
+                vec![trail.fact("usual", Value::Count(NEW_CLIENTS_USUAL as u64))],
+            );
+            cx.raise(trail.finding(asker, 1, score, statement, counterfactual));
+        }
+    }
+
+    fn snapshot(&self, out: &mut SnapshotWriter) {
+        let servers = self.servers.sorted();
+        out.u64(servers.len() as u64);
+        for ((scope, addr), server) in servers {
+            out.u64(u64::from(scope.0)).str(&addr.to_string());
+            write_party(out, server.party);
+            out.i64(server.first.as_nanos()).u64(server.answers);
+            for list in [&server.routers, &server.name_servers] {
+                out.u64(list.len() as u64);
+                for addr in list {
+                    out.str(&addr.to_string());
+                }
+            }
+        }
+        let clients = self.clients.sorted();
+        out.u64(clients.len() as u64);
+        for (mac, ()) in clients {
+            let [a, b, c, d, e, f] = mac.0;
+            out.u64(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+        }
+    }
+
+    fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        let mut fresh = Self::default();
+        for _ in 0..from.count(80)? {
+            let scope = Scope(from.u64()? as u32);
+            let addr = from.str()?.parse();
+            let party = read_party(from)?;
+            let first = Timestamp::from_nanos(from.i64()?);
+            let answers = from.u64()?;
+            let mut list = || -> Result<Vec<IpAddr>, SnapshotError> {
+                let mut list = Vec::new();
+                for _ in 0..from.count(8)? {
+                    list.extend(from.str()?.parse::<IpAddr>());
+                }
+                Ok(list)
+            };
+            let (routers, name_servers) = (list()?, list()?);
+            let trail = Trail::default();
+            let server = Server {
+                party,
+                first,
+                answers,
+                routers,
+                name_servers,
+                trail,
+            };
+            if let Ok(addr) = addr {
+                fresh.servers.entry((scope, addr), || server);
+            }
+        }
+        for _ in 0..from.count(8)? {
+            let [_, _, a, b, c, d, e, f] = from.u64()?.to_be_bytes();
+            fresh.clients.entry(Mac([a, b, c, d, e, f]), || ());
+        }
+        *self = fresh;
+        Ok(())
+    }
+}
+
+impl SpoofDhcp {
+    fn on_discover(&mut self, event: &Event, dhcp: &DhcpMessage, cx: &DetectCx<'_>) {
+        let minute = event.ts.as_secs().div_euclid(60);
+        if minute != self.minute {
+            self.minute = minute;
+            self.new_clients = 0;
+            self.new_trail = Trail::default();
+        }
+        if self.clients.get(&dhcp.mac).is_none() {
+            self.clients.entry(dhcp.mac, || ());
+            self.new_clients += 1;
+            self.new_trail.push(event);
+            self.asker = cx.client().or(self.asker);
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        event: &Event,
+        dhcp: &DhcpMessage,
+        scope: Scope,
+        cx: &mut DetectCx<'_>,
+    ) {
+        let sender = cx
+            .server()
+            .filter(|party| dhcp.server == Some(party.addr))
+            .or_else(|| cx.client());
+        let Some(addr) = dhcp.server.or(sender.map(|party| party.addr)) else {
+            return;
+        };
+        let party = cx.party(addr, scope);
+        let known = self.servers.entry((scope, addr), || Server {
+            party,
+            first: event.ts,
+            answers: 0,
+            routers: Vec::new(),
+            name_servers: Vec::new(),
+            trail: Trail::default(),
+        });
+        known.party = party;
+        known.answers += 1;
+        known.trail.push(event);
+        for (list, given) in [
+            (&mut known.routers, &dhcp.routers),
+            (&mut known.name_servers, &dhcp.name_servers),
+        ] {
+            for addr in given {
+                if list.len() < 8 && !list.contains(addr) {
+                    list.push(*addr);
+                }
+            }
+        }
+        self.compare((scope, addr), event.ts, cx);
+    }
+
+    /// Compares the server that just answered with the most established other one.
+    fn compare(&self, key: (Scope, IpAddr), now: Timestamp, cx: &mut DetectCx<'_>) {
+        let Some(new) = self.servers.get(&key) else {
+            return;
+        };
+        let older = self
+            .servers
+            .sorted()
+            .into_iter()
+            .filter(|(other, server)| {
+                other.0 == key.0 && other.1 != key.1 && server.first < new.first
+            })
+            .max_by_key(|(other, server)| (server.answers, std::cmp::Reverse(*other)));
+        let Some((_, known)) = older else { return };
+        let score = score(new, known, now);
+        if score < 0.3 || !cx.matters(score) {
+            return;
+        }
+        let names = |list: &[IpAddr]| {
+            Value::Names(
+                list.iter()
+                    .take(4)
+                    .map(|addr| addr.to_string().into())
+                    .collect(),
+            )
+        };
+        let trail = &new.trail;
+        let statement = Statement::new(
+            "gave out addresses {answers} times beside the known server {known}, with router \
+             {routers} and name servers {name_servers}",
+            vec![
+                trail.fact("answers", Value::Count(new.answers)),
+                trail.fact("known", Value::Name(known.party.addr.to_string().into())),
+                trail.fact("routers", names(&new.routers)),
+                trail.fact("name_servers", names(&new.name_servers)),
+            ],
+        );
+        let counterfactual = Statement::new(
+            "The known server has answered {count} times, with router {routers} and name servers \
+             {name_servers}.",
+            vec![
+                trail.fact("count", Value::Count(known.answers)),
+                trail.fact("routers", names(&known.routers)),
+                trail.fact("name_servers", names(&known.name_servers)),
+            ],
+        );
+        let mut finding = trail.finding(new.party, key_of(key.1), score, statement, counterfactual);
+        finding.peers = vec![cx.entities().peer(PeerRole::Target, known.party)];
+        cx.raise(finding);
+    }
+}
+
+fn score(new: &Server, known: &Server, now: Timestamp) -> f64 {
+    let differs = |mine: &[IpAddr], theirs: &[IpAddr]| {
+        !mine.is_empty() && !theirs.is_empty() && !mine.iter().any(|addr| theirs.contains(addr))
+    };
+    let mut score: f64 = 0.6;
+    if differs(&new.routers, &known.routers) {
+        score += 1.8;
+    }
+    if differs(&new.name_servers, &known.name_servers) {
+        score += 1.0;
+    }
+    let head_start_hours = new.first.secs_since(known.first) / 3600.0;
+    score += 0.4 * (1.0 + known.answers as f64).log10() + 0.3 * (1.0 + head_start_hours).log10();
+    score += 0.3 * (new.answers as f64).log10();
+    // A server that has been there for days belongs.
+    let days = now.secs_since(new.first) / 86_400.0;
+    score - (1.0 + days).log2()
+}
