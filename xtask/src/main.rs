@@ -1,3 +1,59 @@
-//! `cargo xtask ci`: the whole of CI, on a laptop and on a server alike.
+//! `cargo xtask ci`: the whole of CI, on a laptop and on a server alike. Each step is a command of
+//! its own; `ci` runs them in order and stops at the first that fails.
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+mod edges;
+mod pages;
+mod steps;
+mod text;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask STEP...
+
+  ci          every step below, in this order
+  fmt         rustfmt --check
+  tidy        crate edges, registries, file sizes, words, docs that name what is gone
+  pages       docs/detectors/*.md are what the detectors' own files say (--write rewrites them)
+  clippy      all lints are errors
+  test        every test of the workspace
+  doc         rustdoc, warnings are errors
+  deny        licences, bans and sources of all dependencies (installs cargo-deny if missing)
+  fuzz-build  every fuzz target builds
+  fuzz SECS   runs every fuzz target for SECS seconds (not part of ci)
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.peek().is_none() {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    while let Some(step) = arguments.next() {
+        let result = match step.as_str() {
+            "ci" => steps::ci(),
+            "fmt" => steps::fmt(),
+            "tidy" => tidy::run(),
+            "pages" => pages::run(arguments.next_if(|next| next == "--write").is_some()),
+            "clippy" => steps::clippy(),
+            "test" => steps::test(),
+            "doc" => steps::doc(),
+            "deny" => steps::deny(),
+            "fuzz-build" => steps::fuzz_build(),
+            "fuzz" => steps::fuzz(&arguments.next().unwrap_or_default()),
+            other => {
+                eprint!("no such step: {other}\n\n{USAGE}");
+                return ExitCode::from(2);
+            }
+        };
+        if let Err(error) = result {
+            eprintln!("xtask {step}: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,109 @@
+//! The steps that call other programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+const DENY_VERSION: &str = "0.20.2";
+
+/// All of CI.
+pub(crate) fn ci() -> Result<()> {
+    let steps: [(&str, fn() -> Result<()>); 8] = [
+        ("fmt", fmt),
+        ("tidy", crate::tidy::run),
+        ("pages", || crate::pages::run(false)),
+        ("clippy", clippy),
+        ("doc", doc),
+        ("deny", deny),
+        ("fuzz-build", fuzz_build),
+        // Last, so that the run closes with the counts.
+        ("test", test),
+    ];
+    for (name, step) in steps {
+        println!("== {name}");
+        step().with_context(|| format!("step {name}"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn fmt() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+pub(crate) fn clippy() -> Result<()> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+}
+
+pub(crate) fn test() -> Result<()> {
+    cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
+}
+
+pub(crate) fn doc() -> Result<()> {
+    let mut command = cargo_command(&["doc", "--workspace", "--no-deps", "--locked"]);
+    run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Licences, bans and sources. Advisories need a database that is cloned over the network, so they
+/// are a lane of their own: `cargo deny check advisories`.
+pub(crate) fn deny() -> Result<()> {
+    let is_installed = Command::new("cargo-deny")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !is_installed {
+        println!("installing cargo-deny {DENY_VERSION}");
+        cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", DENY_VERSION])?;
+    }
+    cargo(&["deny", "--workspace", "--offline", "check", "licenses", "bans", "sources"])
+}
+
+pub(crate) fn fuzz_build() -> Result<()> {
+    let mut command = cargo_command(&["build", "--quiet", "--bins", "--locked"]);
+    // Shares the workspace's target folder, so dependencies are not kept twice.
+    run(command.current_dir(root().join("fuzz")).env("CARGO_TARGET_DIR", fuzz_target()))
+}
+
+/// Runs every fuzz target for `secs` seconds with the build of [`fuzz_build`].
+pub(crate) fn fuzz(secs: &str) -> Result<()> {
+    let secs: u64 = secs.parse().context("fuzz wants a number of seconds per target")?;
+    fuzz_build()?;
+    for target in crate::tidy::stems(&root().join("fuzz/fuzz_targets"), "rs")? {
+        println!("== fuzz {target}");
+        let corpus = root().join("fuzz/corpus").join(&target);
+        std::fs::create_dir_all(&corpus)?;
+        let mut command = Command::new(fuzz_target().join("debug").join(&target));
+        command.arg(format!("-max_total_time={secs}")).args(["-timeout=10", "-rss_limit_mb=512"]);
+        run(command.arg(corpus))?;
+    }
+    Ok(())
+}
+
+fn fuzz_target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("fuzz")
+}
+
+/// The workspace root.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    run(&mut cargo_command(arguments))
+}
+
+fn cargo_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
