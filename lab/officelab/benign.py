@@ -65,7 +65,7 @@ def machines(site, r, add, density, weekday):
         add(t, "hmi", life.modbus_poll)
     for t in every(r, 10 * slow, .02):
         add(t, "cam", life.mqtt, "site/cam/status", '{"fps":15,"temp":%d}' % r.randint(30, 50))
-    for t in every(r, 15 * slow, .1):
+    for t in every(r, 15 * slow * (2 if density < .25 else 1), .1):
         add(t, "cam", life.camera_cloud)
     for t in poisson(r, .3, 0, 24):
         add(t, "cam", life.post, saas["camcloud"], r.randint(30000, 160000), "IPC-HFW/2.8", "/clip")
@@ -77,7 +77,7 @@ def machines(site, r, add, density, weekday):
             add(t, name, life.lookup, r.choice(site.web), r.choice(["A", "MX", "TXT", "AAAA"]))
     for t in poisson(r, .4, 0, 24):
         add(t, "mail", life.lookup, f"{r.randint(2, 220)}.{r.randint(0, 255)}.{r.randint(0, 255)}.{r.choice([23, 45, 81, 104])}.in-addr.arpa", "PTR")
-    for t in every(r, 60, .02):
+    for t in every(r, 60 * (2 if density < .25 else 1), .02):
         add(t, "dc", life.post, saas["telemetry"], 2500, "agent/7.51.0")
     add(2 + r.random() * .3, "mon", life.backup, int(r.uniform(5e6, 9e6)))
     add(1.2 + r.random() * .2, "mon", life.inventory)
@@ -103,7 +103,7 @@ def person(site, r, add, density, d):
             else:
                 sites = r.choices(habit_names, weights, k=r.choice([1, 1, 1, 2]))
             add(t, n, life.browse, sorted(set(sites)), r.getrandbits(32))
-    for t in every(r, 10 if density >= .5 else 25 if density >= .25 else 60, .05, begin, end):
+    for t in every(r, 10 if density >= .5 else 25 if density >= .25 else 100, .05, begin, end):
         add(t, n, life.mail_poll)
     for t in poisson(r, 1.1 * density, begin, end):
         to = r.choice([f"{r.choice(site.users[:8])}@{site.mail_domain}", f"{r.choice(['sales', 'info', 'office'])}@{site.partner}"])
@@ -113,9 +113,9 @@ def person(site, r, add, density, d):
             add(t, n, life.file_work, r.getrandbits(32))
     for t in poisson(r, 1.6 * density, begin, end):
         add(t, n, life.intranet, r.getrandbits(32))
-    for t in every(r, 20 if density >= .5 else 60 if density >= .25 else 110, .25, begin, end):
+    for t in every(r, 20 if density >= .5 else 60 if density >= .25 else 170, .25, begin, end):
         add(t, n, life.post, site.saas["telemetry"] if d.system == "windows" else "gateway.icloud.com", r.randint(600, 5000), "TelemetrySender/10.0" if d.system == "windows" else "CloudKit/2.1")
-    for t in every(r, 240, .1, begin, end):
+    for t in every(r, 240 if density >= .25 else 480, .1, begin, end):
         add(t, n, life.check_update, site.saas["av"], "AVEngine/18.2", 60000 if density >= .5 else 8000)
     for t in poisson(r, .5 * density, begin, end):
         add(t, n, life.cloud_sync, int(min(r.lognormvariate(11.6, 1.4), 5e6)))

@@ -81,7 +81,7 @@ class World:
             with self.lock:
                 self.failed.setdefault(name, [0, outcome, traceback.format_exc()])[0] += 1
         end = self.now()
-        detail = act.detail if isinstance(act.detail, (str, int, float, list, dict)) else None
+        detail = act.detail if isinstance(act.detail, (str, int, float, list, tuple, dict)) else None
         self.log(name, device=device.name, ip=device.ip, begin=iso(begin), case=case, outcome=outcome, detail=detail)
         with self.lock:
             if case:

@@ -101,23 +101,19 @@ def named(fn, *args, **kwargs):
 def story(r, t, w):
     """The incident over several devices: patient zero, the application server, the way out."""
     ws, period = w["ws"], r.uniform(50, 80)
-    later = lambda minutes: t + minutes * 60 * r.uniform(.9, 1.1)
+    pace = r.uniform(.9, 1.1)   # one factor for all steps, so that their order stands
+    later = lambda minutes: t + (minutes + r.uniform(-2, 2)) * 60 * pace
     return [(t, a.drop_program, ws),
             (t + 70, named(a.beacon, "c2a", "https", period, .2, 4.6), ws),
             (later(55), a.sweep_arp, ws),
             (later(62), a.scan_wide, ws),
             (later(95), a.spray_smb, ws),
             (later(125), a.admin_share, ws),
-            (later(131), run_psexec, ws),
+            (later(132), a.psexec, ws),
             (later(150), hop, ws),
-            (later(156), named(a.beacon, "c2b", "https", period * 1.7, .3, 2.0, agent="Wget/1.21.3"), "app"),
+            (later(157), named(a.beacon, "c2b", "https", period * 1.7, .3, 2.0, agent="Wget/1.21.3"), "app"),
             (later(185), collect, "app"),
             (later(200), a.exfil_fast, "app", r.randint(7_000_000, 11_000_000))]
-
-
-def run_psexec(act):
-    dc = act.world.site.by_name["dc"].ip
-    return a.impacket(act, "psexec", f"{a.account(act, 'Administrator')}@{dc}", "whoami", timeout=25)
 
 
 def hop(act):
@@ -162,7 +158,7 @@ def small(site, args):
           lambda r, t, w: [(t, a.sweep_arp, w["ws"]), (t + 300, a.scan_wide, w["ws"]), (t + 1500, a.brute_ssh, w["ws"])], day=1)
     b.add("dns-tunnel", "iodine through the office resolver", 1.5, ["T1071.004", "T1572"], lambda r, t, w: [(t, a.dns_tunnel, w["ws"], r.randint(300000, 500000))], day=1)
     b.add("smb-ransom", "a program copied to ADMIN$, remote execution, then the share's documents overwritten and renamed", 1.5, ["T1021.002", "T1570", "T1569.002", "T1486"],
-          lambda r, t, w: [(t, a.admin_share, w["ws"]), (t + 400, run_psexec, w["ws"]), (t + 1500, a.ransom, w["ws"], ["Finance", "HR", "Projects", "Sales"])], day=2)
+          lambda r, t, w: [(t, a.admin_share, w["ws"]), (t + 400, a.psexec, w["ws"]), (t + 1500, a.ransom, w["ws"], ["Finance", "HR", "Projects", "Sales"])], day=2)
     return [day] + b.segments
 
 

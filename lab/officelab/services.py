@@ -280,12 +280,13 @@ namespace inbox {{
         sh(f"samba-tool domain passwordsettings set --complexity=off --min-pwd-length=4 --account-lockout-threshold=0 {opt}")
         for u in s.users[:9] + [s.svc_sql, s.svc_scan]:
             sh(f"samba-tool user create {u} '{s.passwords[u]}' {opt}")
-        sh(f"samba-tool spn add MSSQLSvc/sql1.{s.realm.lower()}:1433 {s.svc_sql} {opt}")
-        sh(f"samba-tool spn add HTTP/intranet.{s.domain} {s.svc_sql} {opt}")
-        base = ",".join(f"DC={p}" for p in s.realm.lower().split("."))
-        ldif = f"dn: CN={s.svc_scan},CN=Users,{base}\nchangetype: modify\nreplace: userAccountControl\nuserAccountControl: 4260352\n"
-        write(f"{R}/noauth.ldif", ldif)
-        sh(f"ldbmodify -H /srv/ad/private/sam.ldb {R}/noauth.ldif")
+        for spn, owner in zip(s.spns, [s.svc_sql, s.svc_sql, s.users[7], s.users[8], s.svc_scan]):
+            sh(f"samba-tool spn add {spn} {owner} {opt}")
+        # The account without pre-authentication; samba-tool has no switch for it, samba's own library does.
+        flag = ("from samba.samdb import SamDB; from samba.param import LoadParm; from samba.auth import system_session; lp = LoadParm(); "
+                "lp.load('/srv/ad/etc/smb.conf'); SamDB(url='/srv/ad/private/sam.ldb', session_info=system_session(), lp=lp)"
+                f".toggle_userAccountFlags('(sAMAccountName={s.svc_scan})', 0x400000, on=True)")
+        subprocess.run(["/usr/bin/python3", "-c", flag], check=True, capture_output=True)
 
     def _share(self):
         """The share's files: a few hundred documents of our own making."""

@@ -97,6 +97,8 @@ class Site:
         self.passwords[self.svc_sql] = "Sommer2019!"
         self.passwords[self.svc_scan] = "Scanner-1234"
         self.admin_password = f"{r.choice(WORDS).title()}#{r.randint(1000, 9999)}x"
+        self.spns = [f"MSSQLSvc/sql1.{self.domain}:1433", f"HTTP/intranet.{self.domain}", f"HTTP/wiki.{self.domain}",
+                     f"CIFS/nas.{self.domain}", f"backup/vault.{self.domain}"]
         # The account that guessing finds; its password is in the guess list.
         self.weak_user = self.users[r.randint(2, 5)]
         self.passwords[self.weak_user] = r.choice(["Welcome2024!", "Spring2024!", "Password1!"])
