@@ -13,7 +13,6 @@ mod source;
 
 mod analyzer;
 mod analyzers;
-mod framing;
 
 mod capture;
 mod flow;
