@@ -17,11 +17,17 @@ const fn protocol(name: &'static str, fuzz: fn(&[u8])) -> Protocol {
 /// All protocols, in alphabetical order: one line each.
 pub const PROTOCOLS: &[Protocol] = &[
     protocol("arp", crate::arp::fuzz),
+    protocol("dhcp", crate::dhcp::fuzz),
     protocol("dns", crate::dns::fuzz),
+    protocol("http", crate::http::fuzz),
+    protocol("magic", crate::magic::fuzz),
     protocol("nbns", crate::nbns::fuzz),
     protocol("ndp", crate::ndp::fuzz),
     protocol("ntlm", crate::ntlm::fuzz),
     protocol("spnego", crate::spnego::fuzz),
+    protocol("ssh", crate::ssh::fuzz),
+    protocol("tls", crate::tls::fuzz),
+    protocol("x509", crate::x509::fuzz),
 ];
 
 /// Runs one protocol's parser over hostile bytes; what the fuzz targets call.
