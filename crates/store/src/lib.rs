@@ -1,3 +1,19 @@
-//! State on disk: snapshots and the import ledger.
+//! State on disk: what was learned survives from run to run.
+//!
+//! A state folder holds one snapshot of named sections, the one before it, and a lock. A snapshot is
+//! written beside the present one, flushed, and put in its place by renaming, so a crash, a kill or
+//! a full disk at any moment leaves a whole state. A damaged section is taken from the snapshot
+//! before, and what is lost for good is said.
+//!
+//! Must not: know what a section means. The bytes are the business of whoever wrote them.
 
 #![forbid(unsafe_code)]
+
+mod error;
+mod imports;
+mod snapshot_file;
+mod state_dir;
+
+pub use error::StoreError;
+pub use imports::Imports;
+pub use state_dir::{Sections, StateDir};

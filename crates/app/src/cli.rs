@@ -1,0 +1,218 @@
+//! The command line as data.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+const EXAMPLES: &str = "\
+Examples:
+  thymus demo                               replay the capture that comes with Thymus
+  thymus replay capture.pcapng              tell what happened in a capture
+  thymus replay /var/log/zeek eve.json      any mixture of captures and logs
+  thymus replay --json --html report.html traffic/ > report.json
+  thymus replay --state ~/.thymus monday/   learn from day to day
+  thymus explain beacon                     what a detector looks at, and its known false alarms
+
+Exit codes: 0 nothing to show, 1 something to show, 2 an error.";
+
+/// Tells from captures and logs what does not belong on your network, in plain words.
+#[derive(Debug, Parser)]
+#[command(name = "thymus", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read captures and logs and tell what happened
+    Replay(ReplayArgs),
+    /// Replay the capture that comes with Thymus
+    Demo(DemoArgs),
+    /// Measure detection on labelled captures
+    Eval(EvalArgs),
+    /// Measure speed and memory
+    Bench(BenchArgs),
+    /// List detectors, sources or protocols
+    List(ListArgs),
+    /// Explain a detector, an attack technique or a protocol
+    Explain(ExplainArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `thymus replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// Captures (pcap, pcapng), Zeek logs, Suricata's eve.json, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// How the run goes
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// What comes out
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options that change what is found.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// A network of yours; repeat for several. Without it they are found from the traffic
+    #[arg(long, value_name = "NET")]
+    pub local: Vec<IpNet>,
+    /// Incidents shown per day for each hundred devices, at least one a day
+    #[arg(long, value_name = "N", default_value_t = 5.0, value_parser = budget)]
+    pub budget: f64,
+    /// A list of your own indicators (CSV, STIX, MISP, or one a line); repeat for several
+    #[arg(long, value_name = "FILE")]
+    pub indicators: Vec<PathBuf>,
+    /// A folder in which what was learned is kept for the next run
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+/// Options that change what is written.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OutputArgs {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Also write a report as one self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Also write every event, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Also write every alert, shown or not, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub alerts: Option<PathBuf>,
+    /// Print to standard error how long the parts took and how much memory was used
+    #[arg(long)]
+    pub timings: bool,
+    /// Print only the incidents
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print the evidence of every step, and what became of every input
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// `thymus demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// What comes out
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `thymus eval`.
+#[derive(Args, Clone, Debug)]
+pub struct EvalArgs {
+    /// Manifests of labelled cases
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub manifests: Vec<PathBuf>,
+    /// Where the inputs are, when not beside the manifest; `{name}` stands for the manifest's name
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Only cases whose name contains this; repeat for several
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Incidents shown per day in the headline; 1, 5 and 10 are reported too
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub budget: u64,
+    /// Cases run at the same time
+    #[arg(long, short, value_name = "N", default_value_t = 1)]
+    pub jobs: usize,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Write the alerts and incidents of every case into this folder
+    #[arg(long, value_name = "DIR")]
+    pub details: Option<PathBuf>,
+    /// Write per detector the highest score of every benign device-hour, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Print to standard error how long it took
+    #[arg(long)]
+    pub timings: bool,
+}
+
+/// `thymus bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// Captures or logs to measure with; without any, traffic is generated
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Conversations to generate
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    pub flows: u64,
+    /// Repeat so often and print the median
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub runs: usize,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListKind {
+    /// What behaviour is watched for
+    Detectors,
+    /// What can be read
+    Sources,
+    /// What is understood on the wire
+    Protocols,
+}
+
+/// `thymus list`.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// What to list
+    #[arg(value_enum)]
+    pub kind: ListKind,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thymus explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Id of a detector, a technique (T1071.001) or a protocol (dns)
+    pub id: String,
+}
+
+/// `thymus completions`.
+#[derive(Args, Clone, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+fn budget(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if (0.1..=1000.0).contains(&n) => Ok(n),
+        _ => Err("a number between 0.1 and 1000".to_owned()),
+    }
+}
+
+/// Prints the completions for `shell` to standard output.
+pub fn completions(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "thymus", &mut std::io::stdout());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,80 @@
+//! The command line of Thymus: it wires sources, detection, analyst and reports together.
+//!
+//! Results go to standard output, progress and remarks to standard error. The exit code says what
+//! was found: 0 nothing to show, 1 something to show, 2 an error.
+//!
+//! Must not: judge, parse packets, or let a clock reach a result. Timings are printed only when
+//! asked for, and on standard error.
+//!
+//! Reading order: the command line ([`cli`]), the run from paths to a report ([`pipeline`]), the
+//! reports ([`output`]), then the commands.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one crate that talks to people")]
+
+pub mod cli;
+mod console;
+
+pub mod pipeline;
+
+pub mod output;
+
+mod bench;
+mod catalogue;
+mod demo;
+pub mod evaluate;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// What a command found, which becomes the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing a person must see.
+    Nothing,
+    /// Something.
+    Something,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(Found::Nothing) => ExitCode::SUCCESS,
+        Ok(Found::Something) => ExitCode::from(1),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("thymus: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// When the command could not do its work; the message names the input and the remedy.
+pub fn run(cli: &Cli) -> anyhow::Result<Found> {
+    match &cli.command {
+        Command::Replay(args) => replay::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Eval(args) => evaluate::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::List(args) => catalogue::list(args),
+        Command::Explain(args) => catalogue::explain(args),
+        Command::Completions(args) => {
+            cli::completions(args.shell);
+            Ok(Found::Nothing)
+        }
+    }
+}
+
+/// Whether the reader of our output went away (`thymus … | head`), which is not our error.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    kind.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

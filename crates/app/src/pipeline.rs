@@ -1,0 +1,227 @@
+//! The one run: paths to events to alerts to a report.
+//!
+//! Reading and parsing happen in one thread, detection in another, joined by a bounded channel of
+//! event batches. The order of events does not depend on the threads, so neither does the result.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use thymus_analyst::{Analyst, AnalystConfig, Report, Site};
+use thymus_detect::{AlertBudget, DETECTORS, Engine, EngineConfig, EngineSummary, HourlyMaximum, Party};
+use thymus_ingest::{Ledger, Replay, ReplayOptions};
+use thymus_schema::{Alert, Coverage, EntityId, Event, InputId, LocalNetworks, Scope};
+
+/// Batches that may wait between the threads.
+const BATCHES_MAX: usize = 8;
+/// A device with at least this many clients, and clients among this share of all devices, is a
+/// service of the whole site: resolver, proxy, file server.
+const CROWD_MIN: f64 = 10.0;
+const CROWD_SHARE: f64 = 0.3;
+
+/// What to run over what.
+#[derive(Clone, Debug, Default)]
+pub struct RunPlan {
+    /// Captures, logs, folders.
+    pub paths: Vec<PathBuf>,
+    /// A normal period, learned first and not judged.
+    pub learn: Vec<PathBuf>,
+    /// The local networks, when declared.
+    pub local: Option<LocalNetworks>,
+    /// Inputs imported before.
+    pub known: BTreeSet<InputId>,
+    /// Incidents a day per hundred devices.
+    pub budget: f64,
+    /// The user's own indicator lists.
+    pub indicators: Vec<PathBuf>,
+    /// Whether to keep the hourly maxima of all detectors.
+    pub keep_maxima: bool,
+}
+
+/// Somebody who looks on while a run goes.
+pub trait Onlooker {
+    /// Called for every event of the normal period, in order.
+    fn learned(&mut self, _event: &Event, _local: &LocalNetworks) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called for every judged event, in order.
+    fn event(&mut self, _event: &Event, _local: &LocalNetworks) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called for every alert that appears or grows.
+    fn alert(&mut self, _alert: &Alert) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called now and then with the bytes read so far and in all.
+    fn progress(&mut self, _done: u64, _total: u64) {}
+}
+
+/// Nobody.
+impl Onlooker for () {}
+
+/// What a run amounted to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The stories.
+    pub report: Report,
+    /// What was looked at.
+    pub coverage: Coverage,
+    /// What became of the inputs.
+    pub ledger: Ledger,
+    /// Which addresses count as ours.
+    pub local: LocalNetworks,
+    /// What the engine says about itself.
+    pub summary: EngineSummary,
+    /// The hourly maxima, when kept.
+    pub maxima: Vec<HourlyMaximum>,
+}
+
+/// Opens what `plan` names, runs it through a new engine and makes the report. `prepare` may give
+/// the engine memory before the first event, and `keep` may take its memory after the last.
+///
+/// # Errors
+/// When no input can be read, or when an onlooker fails.
+pub fn run(
+    plan: &RunPlan,
+    onlooker: &mut dyn Onlooker,
+    prepare: impl FnOnce(&mut Engine),
+    keep: impl FnOnce(&Engine, &Ledger) -> Result<()>,
+) -> Result<Outcome> {
+    let options = ReplayOptions {
+        local: plan.local.clone(),
+        known: plan.known.clone(),
+        ..ReplayOptions::default()
+    };
+    let replay = Replay::open(&plan.paths, options.clone())?;
+    let local = replay.local().clone();
+    let mut engine = Engine::new(&EngineConfig {
+        local: local.clone(),
+        budget: AlertBudget::new(plan.budget),
+        keep_maxima: plan.keep_maxima,
+        ..EngineConfig::default()
+    });
+    prepare(&mut engine);
+    if !plan.learn.is_empty() {
+        let options = ReplayOptions { local: Some(local.clone()), ..ReplayOptions::default() };
+        let past = Replay::open(&plan.learn, options).context("in the normal period to learn")?;
+        engine.set_learning(true);
+        feed(past, &mut engine, |_, batch, _| {
+            batch.iter().try_for_each(|event| onlooker.learned(event, &local))
+        })?;
+        engine.set_learning(false);
+    }
+    let mut analyst = Analyst::new(AnalystConfig { titles: titles(), ..AnalystConfig::default() });
+    let (ledger, mut coverage) = feed(replay, &mut engine, |engine, batch, progress| {
+        for event in batch {
+            onlooker.event(event, &local)?;
+        }
+        hand_over(engine, &mut analyst, onlooker)?;
+        onlooker.progress(progress.0, progress.1);
+        Ok(())
+    })?;
+    engine.finish();
+    hand_over(&mut engine, &mut analyst, onlooker)?;
+    keep(&engine, &ledger)?;
+    let summary = engine.summary();
+    let devices = summary.devices as u64;
+    let report = analyst.finish(&Site { devices, popular: popular(&engine) });
+    complete(&mut coverage, &summary, &report);
+    Ok(Outcome { report, coverage, ledger, local, summary, maxima: engine.take_maxima() })
+}
+
+fn hand_over(engine: &mut Engine, analyst: &mut Analyst, onlooker: &mut dyn Onlooker) -> Result<()> {
+    for alert in engine.take_alerts() {
+        onlooker.alert(&alert)?;
+        analyst.observe(alert);
+    }
+    Ok(())
+}
+
+/// Reads `replay` in a thread of its own and observes every event here; `after` is called with each
+/// batch once it is observed.
+fn feed(
+    replay: Replay,
+    engine: &mut Engine,
+    mut after: impl FnMut(&mut Engine, &[Event], (u64, u64)) -> Result<()>,
+) -> Result<(Ledger, Coverage)> {
+    type Batch = (Vec<Event>, (u64, u64));
+    let (sender, receiver): (SyncSender<Batch>, Receiver<Batch>) = sync_channel(BATCHES_MAX);
+    let empty: Mutex<Vec<Vec<Event>>> = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| read(replay, &sender, &empty));
+        let mut result = Ok(());
+        for (mut batch, progress) in &receiver {
+            for event in &batch {
+                engine.observe(event);
+            }
+            result = after(engine, &batch, progress);
+            batch.clear();
+            if let Ok(mut pool) = empty.lock() {
+                pool.push(batch);
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        // The reader stops when nobody listens any more.
+        drop(receiver);
+        let read = reader.join().map_err(|_| anyhow!("the reading thread stopped unexpectedly"))?;
+        result.and(read)
+    })
+}
+
+/// The reading thread: batches into the channel until there are no more or nobody listens.
+fn read(
+    mut replay: Replay,
+    sender: &SyncSender<(Vec<Event>, (u64, u64))>,
+    empty: &Mutex<Vec<Vec<Event>>>,
+) -> Result<(Ledger, Coverage)> {
+    loop {
+        let mut batch = empty.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+        let more = replay.next_batch(&mut batch)?;
+        if !batch.is_empty() && sender.send((batch, replay.progress())).is_err() {
+            break;
+        }
+        if !more {
+            break;
+        }
+    }
+    Ok((replay.ledger().clone(), replay.coverage()))
+}
+
+/// What detectors flag, by id.
+fn titles() -> BTreeMap<String, String> {
+    DETECTORS.iter().map(|spec| (spec.id.to_owned(), spec.title.to_owned())).collect()
+}
+
+/// Devices that a large part of the site uses: they tie no stories together.
+fn popular(engine: &Engine) -> BTreeSet<EntityId> {
+    let entities = engine.entities();
+    let crowd = (entities.devices() as f64 * CROWD_SHARE).max(CROWD_MIN);
+    entities
+        .indices()
+        .filter(|idx| entities.roles(*idx).is_some_and(|roles| roles.clients() >= crowd))
+        .map(|idx| {
+            let addr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            entities.id(Party { addr, scope: Scope::NONE, device: Some(idx) })
+        })
+        .collect()
+}
+
+/// What the engine and the analyst dropped belongs beside the result too.
+fn complete(coverage: &mut Coverage, summary: &EngineSummary, report: &Report) {
+    coverage.entities = summary.devices as u64;
+    coverage.cold_entities = summary.cold_devices as u64;
+    for (reason, n) in &summary.dropped {
+        coverage.drop_for(reason, *n);
+    }
+    coverage.drop_for("analyst_alerts_full", report.alerts_dropped());
+    coverage.drop_for("analyst_ties_refused", report.ties_refused());
+}

@@ -1,0 +1,230 @@
+//! `thymus replay`: captures and logs in, a few incidents out.
+
+use std::fs::File;
+use std::io::{BufWriter, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use thymus_analyst::IncidentBudget;
+use thymus_detect::Engine;
+use thymus_ingest::Ledger;
+use thymus_schema::{Alert, Event, LocalNetworks, SnapshotWriter};
+use thymus_store::{Imports, StateDir};
+
+use crate::Found;
+use crate::cli::{OutputArgs, ReplayArgs, RunArgs};
+use crate::console::{Paper, Progress};
+use crate::output::{self, Detail, Findings};
+use crate::pipeline::{self, Onlooker, Outcome, RunPlan};
+
+/// Runs the command.
+///
+/// # Errors
+/// When nothing can be read, or the results or the state cannot be written.
+pub(crate) fn run(args: &ReplayArgs) -> Result<Found> {
+    replay(args.paths.clone(), &args.run, &args.output)
+}
+
+/// Replays `paths` and prints what was found.
+pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) -> Result<Found> {
+    let began = now();
+    let state = run.state.as_deref().map(Memory::open).transpose()?;
+    let plan = RunPlan {
+        paths,
+        local: declared(&run.local),
+        known: state.as_ref().map(|memory| memory.imports.known().clone()).unwrap_or_default(),
+        budget: run.budget,
+        indicators: run.indicators.clone(),
+        ..RunPlan::default()
+    };
+    let mut watcher = Watcher::new(output)?;
+    let outcome = pipeline::run(
+        &plan,
+        &mut watcher,
+        |engine| {
+            if let Some(memory) = &state {
+                memory.remind(engine);
+            }
+        },
+        |engine, ledger| state.as_ref().map_or(Ok(()), |memory| memory.keep(engine, ledger)),
+    )?;
+    watcher.finish()?;
+    let detected = now();
+    let findings = Findings::new(&outcome, IncidentBudget::PerHundredDevices(run.budget));
+    write_html(&findings, output)?;
+    write_answer(&findings, output)?;
+    if output.timings {
+        timings(&outcome, detected.duration_since(began), detected.elapsed());
+    }
+    Ok(if findings.shown.is_empty() { Found::Nothing } else { Found::Something })
+}
+
+/// The one place where a clock is read for timings, which never reach a result.
+#[allow(clippy::disallowed_methods, reason = "timings go to standard error only")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The networks the user named, if any.
+fn declared(networks: &[ipnet::IpNet]) -> Option<LocalNetworks> {
+    (!networks.is_empty()).then(|| LocalNetworks::declared(networks.to_vec()))
+}
+
+fn write_html(findings: &Findings<'_>, output: &OutputArgs) -> Result<()> {
+    let Some(path) = &output.html else { return Ok(()) };
+    let page = output::page(findings);
+    std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write_answer(findings: &Findings<'_>, output: &OutputArgs) -> Result<()> {
+    let mut out = BufWriter::new(stdout().lock());
+    if output.json {
+        serde_json::to_writer(&mut out, &output::object(findings))?;
+        out.write_all(b"\n")?;
+    } else {
+        let detail = match (output.quiet, output.verbose) {
+            (true, _) => Detail::Quiet,
+            (_, true) => Detail::Verbose,
+            _ => Detail::Normal,
+        };
+        output::print(findings, detail, Paper::stdout(), &mut out)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Prints to standard error how long it took and what it used.
+fn timings(outcome: &Outcome, detecting: Duration, reporting: Duration) {
+    let secs = detecting.as_secs_f64().max(1e-9);
+    let coverage = &outcome.coverage;
+    eprintln!(
+        "read and judged in {secs:.3} s: {:.0} packets/s, {:.0} events/s; report {:.3} s; peak memory {:.1} MB",
+        coverage.packets as f64 / secs,
+        coverage.events as f64 / secs,
+        reporting.as_secs_f64(),
+        peak_memory_bytes() as f64 / 1e6,
+    );
+}
+
+/// The most memory this process has had resident, in bytes; 0 when the system does not say.
+pub(crate) fn peak_memory_bytes() -> u64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    usage.map_or(0, |usage| u64::try_from(usage.max_rss()).unwrap_or(0) * 1024)
+}
+
+/// The state folder of this run.
+struct Memory {
+    dir: StateDir,
+    sections: thymus_store::Sections,
+    imports: Imports,
+}
+
+impl Memory {
+    fn open(path: &Path) -> Result<Self> {
+        let dir = StateDir::open(path)?;
+        let sections = dir.load()?;
+        for remark in &sections.remarks {
+            eprintln!("thymus: state: {remark}");
+        }
+        let imports = match sections.by_name.get(Imports::SECTION).map(|data| Imports::restore(data))
+        {
+            Some(Ok(imports)) => imports,
+            Some(Err(error)) => {
+                eprintln!("thymus: state: {error}; inputs imported before may be learned again");
+                Imports::default()
+            }
+            None => Imports::default(),
+        };
+        Ok(Self { dir, sections, imports })
+    }
+
+    fn remind(&self, engine: &mut Engine) {
+        let section = |name: &str| self.sections.by_name.get(name).map(Vec::as_slice);
+        for lost in engine.restore(section) {
+            eprintln!("thymus: state: {lost}; this part learns anew");
+        }
+    }
+
+    fn keep(&self, engine: &Engine, ledger: &Ledger) -> Result<()> {
+        let mut imports = self.imports.clone();
+        for id in ledger.read_ids() {
+            imports.add(id);
+        }
+        let mut writer = SnapshotWriter::new();
+        engine.snapshot(&mut writer);
+        imports.snapshot(&mut writer);
+        Ok(self.dir.save(&writer.finish())?)
+    }
+}
+
+/// Writes the event and alert files and moves the progress bar.
+struct Watcher {
+    events: Option<Lines>,
+    alerts: Option<Lines>,
+    progress: Option<Progress>,
+    quiet: bool,
+}
+
+impl Watcher {
+    fn new(output: &OutputArgs) -> Result<Self> {
+        let open = |path: &Option<PathBuf>| path.as_deref().map(Lines::create).transpose();
+        Ok(Self {
+            events: open(&output.events)?,
+            alerts: open(&output.alerts)?,
+            progress: None,
+            quiet: output.quiet,
+        })
+    }
+
+    fn finish(self) -> Result<()> {
+        if let Some(progress) = &self.progress {
+            progress.done();
+        }
+        for lines in [self.events, self.alerts].into_iter().flatten() {
+            lines.finish()?;
+        }
+        Ok(())
+    }
+}
+
+impl Onlooker for Watcher {
+    fn event(&mut self, event: &Event, _local: &LocalNetworks) -> Result<()> {
+        self.events.as_mut().map_or(Ok(()), |lines| lines.write(event))
+    }
+
+    fn alert(&mut self, alert: &Alert) -> Result<()> {
+        self.alerts.as_mut().map_or(Ok(()), |lines| lines.write(alert))
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        let quiet = self.quiet;
+        self.progress.get_or_insert_with(|| Progress::bytes(total, quiet)).to(done);
+    }
+}
+
+/// A file of JSON lines.
+pub(crate) struct Lines {
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Lines {
+    /// Makes the file, replacing one that is there.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { path: path.to_path_buf(), out: BufWriter::new(file) })
+    }
+
+    /// Adds a line.
+    pub(crate) fn write(&mut self, value: &impl serde::Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.out, value)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"))
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Writes what is left.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.out.flush().with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
