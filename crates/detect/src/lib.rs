@@ -12,6 +12,7 @@ mod alerts;
 mod attempts;
 mod budget;
 mod calibration;
+mod controllers;
 mod cx;
 mod detector;
 pub mod detectors;

@@ -1,7 +1,9 @@
 //! An hour of one actor's doings: what differed, and when it is worth saying again.
 
 use rustc_hash::FxHashSet;
-use thymus_schema::Timestamp;
+use thymus_schema::{Event, Fact, Timestamp, Value};
+
+use crate::trail::Trail;
 
 /// The span in which evidence adds up. An hour after it began it is over and the count starts anew:
 /// scores speak of device-hours.
@@ -104,6 +106,53 @@ impl Names {
         } else {
             self.0.clone()
         }
+    }
+}
+
+/// What one actor did within an hour: its trail, names for people, and `it`, what the detector
+/// counts.
+#[derive(Debug, Default)]
+pub(crate) struct Hourly<T> {
+    pub(crate) window: Window,
+    pub(crate) trail: Trail,
+    pub(crate) names: Names,
+    /// On how many earlier days the actor did the like.
+    pub(crate) days: f64,
+    pub(crate) it: T,
+}
+
+impl<T: Default> Hourly<T> {
+    /// Forgets everything when the hour is over.
+    pub(crate) fn turn(&mut self, now: Timestamp) {
+        if self.window.turns(now) {
+            *self = Self {
+                window: self.window,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Adds an event to the trail and to the present minute.
+    pub(crate) fn push(&mut self, event: &Event) {
+        self.trail.push(event);
+        self.window.add(1.0, event.ts);
+    }
+
+    /// How long it has gone on, as a fact.
+    pub(crate) fn span(&self) -> Fact {
+        let secs = self.trail.last().secs_since(self.trail.first());
+        self.trail.fact("span", Value::Seconds(secs))
+    }
+
+    /// A count of these events.
+    pub(crate) fn count(&self, key: &'static str, n: f64) -> Fact {
+        self.trail
+            .fact(key, Value::Count(n.max(0.0).round() as u64))
+    }
+
+    /// The names, as a fact.
+    pub(crate) fn named(&self, key: &'static str) -> Fact {
+        self.trail.fact(key, Value::Names(self.names.list()))
     }
 }
 

@@ -1,11 +1,15 @@
 //! One file per detector, one line per detector here, in alphabetical order of id.
 
 mod amplification;
+mod asrep_roasting;
 mod beacon;
 mod dcsync;
 mod dns_tunnel;
 mod exfiltration;
 mod flood;
+mod http_oddity;
+mod joint_anomaly;
+mod kerberoasting;
 mod lateral_movement;
 mod password_guessing;
 mod password_spraying;
@@ -22,6 +26,7 @@ mod share_encryption;
 mod spoof_arp;
 mod spoof_dhcp;
 mod spoof_name;
+mod wrong_port;
 mod zerologon;
 
 use crate::detector::DetectorSpec;
@@ -29,11 +34,15 @@ use crate::detector::DetectorSpec;
 /// All detectors.
 pub const DETECTORS: &[DetectorSpec] = &[
     amplification::SPEC,
+    asrep_roasting::SPEC,
     beacon::SPEC,
     dcsync::SPEC,
     dns_tunnel::SPEC,
     exfiltration::SPEC,
     flood::SPEC,
+    http_oddity::SPEC,
+    joint_anomaly::SPEC,
+    kerberoasting::SPEC,
     lateral_movement::SPEC,
     password_guessing::SPEC,
     password_spraying::SPEC,
@@ -50,5 +59,6 @@ pub const DETECTORS: &[DetectorSpec] = &[
     spoof_arp::SPEC,
     spoof_dhcp::SPEC,
     spoof_name::SPEC,
+    wrong_port::SPEC,
     zerologon::SPEC,
 ];

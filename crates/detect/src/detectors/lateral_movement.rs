@@ -1,0 +1,522 @@
+//! # Lateral movement
+//!
+//! ## What it flags
+//! A device that administers another one remotely in the ways intruders use: it creates services or
+//! scheduled tasks, runs commands over WMI, DCOM or Windows remote management, edits the remote
+//! registry, copies programs to administrative shares, or opens shells on many devices it never
+//! visited.
+//!
+//! ## Why it matters
+//! From the first infected device intruders go on to others with stolen accounts, through the same
+//! doors that administrators use. Here they can be seen and stopped before the damage.
+//!
+//! ## How it scores
+//! Each kind of remote administration has a weight by how rare it is in ordinary device-hours;
+//! within an hour the heaviest counts full and each further kind against the same target adds a
+//! third (a program copied to a hidden share, then a service, then a pipe of its own is one story).
+//! Several targets add up to a digit per factor of ten, and one more is added when the device was
+//! itself administered remotely shortly before. Shells on servers new to the device count by their
+//! number. Whoever did the like on earlier days is an administrator and scores less for each of them.
+//!
+//! ## Evidence
+//! The target, the kinds of remote administration, the names of services, files or operations; the
+//! first calls' events.
+//!
+//! ## What would have been normal
+//! Use of the server's own services: files, mail, directory.
+//!
+//! ## Known false alarms
+//! New administrators, software deployment and inventory in their first days, help desks,
+//! vulnerability scanners with credentials.
+//!
+//! ## ATT&CK
+//! T1021 with T1021.001 (RDP), T1021.002 (admin shares), T1021.003 (DCOM), T1021.004 (SSH) and
+//! T1021.006 (WinRM), T1047 (WMI), T1053.005 (scheduled task), T1543.003 and T1569.002 (services),
+//! T1570 (tool transfer).
+//!
+//! ## Sources
+//! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP; Ho et al., *Hopper: modeling
+//! and detecting lateral movement*, USENIX Security 2021, for chains of log-ins.
+
+use std::collections::BTreeSet;
+
+use thymus_schema::{
+    DceRpcCall, Event, EventBody, HttpTransaction, PeerRole, Phase, Service, SmbAction,
+    SmbOperation, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Timestamp,
+    Value,
+};
+
+use crate::cx::DetectCx;
+use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::entities::Party;
+use crate::habit::Habits;
+use crate::rpc::{Interface, is_operation};
+use crate::table::Table;
+use crate::tails;
+use crate::trail::key_of;
+use crate::window::{Distinct, Hourly};
+
+/// The registration.
+pub(super) const SPEC: DetectorSpec = DetectorSpec {
+    id: "lateral_movement",
+    title: "Lateral movement",
+    phase: Phase::Lateral,
+    techniques: &[
+        Technique::new("T1021"),
+        Technique::new("T1021.001"),
+        Technique::new("T1021.002"),
+        Technique::new("T1021.003"),
+        Technique::new("T1021.004"),
+        Technique::new("T1021.006"),
+        Technique::new("T1047"),
+        Technique::new("T1053.005"),
+        Technique::new("T1543.003"),
+        Technique::new("T1569.002"),
+        Technique::new("T1570"),
+    ],
+    source: include_str!("lateral_movement.rs"),
+    snapshot_version: 1,
+    build: |_: &Settings| Box::new(LateralMovement::default()),
+};
+
+const PAIRS_MAX: usize = 8_192;
+const HABITS_MAX: usize = 65_536;
+const CHAIN_SECS: f64 = 7200.0;
+
+/// A kind of remote administration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Act {
+    CreateService,
+    StartService,
+    Task,
+    WmiRun,
+    Wmi,
+    Dcom,
+    Winrm,
+    SaveRegistry,
+    Registry,
+    CopyProgram,
+    TouchProgram,
+    AdminShare,
+    OwnPipe,
+}
+
+impl Act {
+    /// −log10 of the share of device-hours in which somebody does it without history.
+    fn weight(self) -> f64 {
+        match self {
+            Self::CreateService | Self::Task => 3.0,
+            Self::WmiRun => 2.8,
+            Self::CopyProgram | Self::SaveRegistry => 2.6,
+            Self::StartService | Self::Winrm => 2.0,
+            Self::Wmi | Self::TouchProgram => 1.7,
+            Self::Dcom | Self::Registry | Self::AdminShare => 1.2,
+            Self::OwnPipe => 0.8,
+        }
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Self::CreateService => "created a service",
+            Self::StartService => "started a service",
+            Self::Task => "registered a scheduled task",
+            Self::WmiRun => "ran a method over WMI",
+            Self::Wmi => "used WMI",
+            Self::Dcom => "made objects over DCOM",
+            Self::Winrm => "used Windows remote management",
+            Self::SaveRegistry => "saved registry hives",
+            Self::Registry => "opened the remote registry",
+            Self::CopyProgram => "wrote a program to an administrative share",
+            Self::TouchProgram => "opened a program on an administrative share",
+            Self::AdminShare => "entered an administrative share",
+            Self::OwnPipe => "opened a pipe of an unknown name",
+        }
+    }
+
+    fn technique(self) -> Technique {
+        Technique::new(match self {
+            Self::CreateService => "T1543.003",
+            Self::StartService => "T1569.002",
+            Self::Task => "T1053.005",
+            Self::WmiRun | Self::Wmi => "T1047",
+            Self::Dcom => "T1021.003",
+            Self::Winrm => "T1021.006",
+            Self::CopyProgram | Self::TouchProgram => "T1570",
+            Self::AdminShare | Self::OwnPipe => "T1021.002",
+            Self::SaveRegistry | Self::Registry => "T1021",
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Acts {
+    kinds: BTreeSet<Act>,
+    /// Further targets of the same client this hour.
+    targets: f64,
+    chained: bool,
+}
+
+/// The detector's state.
+struct LateralMovement {
+    pairs: Table<u64, Hourly<Acts>>,
+    /// Targets of one client in one hour.
+    targets: Table<u64, Hourly<Distinct>>,
+    /// Servers new to a client on which it opened a shell.
+    shells: Table<u64, Hourly<Distinct>>,
+    /// When a device was last entered by another.
+    entered: Table<u64, (Timestamp, u64)>,
+    habits: Habits,
+    known_shells: Habits,
+}
+
+impl Default for LateralMovement {
+    fn default() -> Self {
+        Self {
+            pairs: Table::new(PAIRS_MAX),
+            targets: Table::new(PAIRS_MAX),
+            shells: Table::new(PAIRS_MAX),
+            entered: Table::new(PAIRS_MAX),
+            habits: Habits::new(HABITS_MAX),
+            known_shells: Habits::new(HABITS_MAX),
+        }
+    }
+}
+
+impl Detector for LateralMovement {
+    fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
+        let seen = match &event.body {
+            EventBody::DceRpc(call) => of_call(call).map(|act| (act, &*call.operation)),
+            EventBody::Smb(smb) => of_share(smb).map(|act| {
+                (
+                    act,
+                    if smb.path.is_empty() {
+                        &*smb.share
+                    } else {
+                        &*smb.path
+                    },
+                )
+            }),
+            EventBody::Http(http) => of_http(http).map(|act| (act, &*http.uri)),
+            EventBody::Flow(flow) => {
+                let busy = flow.part == 0 && flow.server_bytes > 3_000 && flow.client_bytes > 1_000;
+                match flow.service {
+                    Some(Service::Winrm) => Some((Act::Winrm, "")),
+                    Some(service @ (Service::Ssh | Service::Rdp | Service::Vnc)) if busy => {
+                        return self.shell(event, service, cx);
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some((act, name)) = seen {
+            self.act(event, act, name, cx);
+        }
+    }
+
+    fn snapshot(&self, out: &mut SnapshotWriter) {
+        self.habits.snapshot(out);
+        self.known_shells.snapshot(out);
+    }
+
+    fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        self.habits = Habits::restore(HABITS_MAX, from)?;
+        self.known_shells = Habits::restore(HABITS_MAX, from)?;
+        Ok(())
+    }
+}
+
+fn of_call(call: &DceRpcCall) -> Option<Act> {
+    let is = |name, numbers: &[u16]| is_operation(call, name, numbers);
+    match Interface::of(call)? {
+        Interface::Services if is("CreateService", &[12, 24, 44, 45, 60]) => {
+            Some(Act::CreateService)
+        }
+        Interface::Services
+            if is("StartService", &[19, 31]) || is("ChangeServiceConfig", &[11, 23]) =>
+        {
+            Some(Act::StartService)
+        }
+        Interface::Tasks
+            if is("SchRpcRegisterTask", &[1])
+                || is("SchRpcRun", &[12])
+                || is("NetrJobAdd", &[0]) =>
+        {
+            Some(Act::Task)
+        }
+        Interface::Wmi if is("ExecMethod", &[24, 25]) || is("ExecMethodAsync", &[]) => {
+            Some(Act::WmiRun)
+        }
+        Interface::Wmi => Some(Act::Wmi),
+        Interface::Dcom => Some(Act::Dcom),
+        Interface::Registry if is("BaseRegSaveKey", &[20, 31]) => Some(Act::SaveRegistry),
+        Interface::Registry => Some(Act::Registry),
+        _ => None,
+    }
+}
+
+/// Shares that Windows makes for administrators: `ADMIN$`, `C$`.
+fn is_admin_share(share: &str) -> bool {
+    let name = share
+        .trim_end_matches('\\')
+        .rsplit('\\')
+        .next()
+        .unwrap_or(share);
+    let Some(head) = name.strip_suffix('$') else {
+        return false;
+    };
+    head.eq_ignore_ascii_case("admin")
+        || (head.len() == 1 && head.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+fn is_program(path: &str) -> bool {
+    let ext = path.rsplit('.').next().unwrap_or("").to_ascii_lowercase();
+    matches!(
+        ext.as_str(),
+        "exe"
+            | "dll"
+            | "bat"
+            | "cmd"
+            | "ps1"
+            | "vbs"
+            | "js"
+            | "sys"
+            | "scr"
+            | "msi"
+            | "com"
+            | "hta"
+            | "aspx"
+            | "jsp"
+    )
+}
+
+fn of_share(smb: &SmbOperation) -> Option<Act> {
+    if smb.status != 0 {
+        return None;
+    }
+    if is_admin_share(&smb.share) {
+        return Some(match smb.action {
+            SmbAction::Write | SmbAction::Create | SmbAction::Rename
+                if is_program(&smb.path) || is_program(&smb.new_path) =>
+            {
+                Act::CopyProgram
+            }
+            SmbAction::Open if is_program(&smb.path) => Act::TouchProgram,
+            _ => Act::AdminShare,
+        });
+    }
+    let is_pipe = smb.share.to_ascii_lowercase().ends_with("ipc$") && !smb.path.is_empty();
+    (is_pipe && !is_known_pipe(&smb.path)).then_some(Act::OwnPipe)
+}
+
+/// Pipes of Windows and of common servers.
+fn is_known_pipe(path: &str) -> bool {
+    const KNOWN: &[&str] = &[
+        "atsvc",
+        "browser",
+        "cert",
+        "efsrpc",
+        "epmapper",
+        "eventlog",
+        "fssagentrpc",
+        "initshutdown",
+        "keysvc",
+        "llsrpc",
+        "lsarpc",
+        "lsass",
+        "lsm_api",
+        "mdssvc",
+        "msftewds",
+        "netdfs",
+        "netlogon",
+        "ntsvcs",
+        "plugplay",
+        "policyagent",
+        "protected_storage",
+        "router",
+        "samr",
+        "scerpc",
+        "spoolss",
+        "sql",
+        "srvsvc",
+        "svcctl",
+        "tapsrv",
+        "termsrv",
+        "trkwks",
+        "w32time",
+        "winreg",
+        "wkssvc",
+        "witness",
+    ];
+    let name = path.trim_start_matches('\\').to_ascii_lowercase();
+    let name = name.strip_prefix("pipe\\").unwrap_or(&name);
+    KNOWN.iter().any(|known| name.starts_with(known)) || name.starts_with("mssql")
+}
+
+fn of_http(http: &HttpTransaction) -> Option<Act> {
+    (http.uri.starts_with("/wsman") && http.status != 401).then_some(Act::Winrm)
+}
+
+impl LateralMovement {
+    fn act(&mut self, event: &Event, act: Act, name: &str, cx: &mut DetectCx<'_>) {
+        let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
+            return;
+        };
+        if !server.is_local() || client.key() == server.key() {
+            return;
+        }
+        let key = key_of((client.key(), server.key()));
+        // Who administers at all is no stranger to a further way of doing so.
+        let any = self.habits.note(client.key(), event.ts);
+        let days = self
+            .habits
+            .note(key_of((client.key(), act)), event.ts)
+            .max(any / 2.0);
+        let targets = self.targets.entry(client.key(), Hourly::default);
+        targets.turn(event.ts);
+        targets.it.add(server.key());
+        let count = targets.it.len() as f64;
+        let chained = self.was_entered(client, server, event.ts);
+        if act.weight() >= 1.5 {
+            self.entered
+                .entry(server.key(), || (event.ts, 0))
+                .clone_from(&(event.ts, client.key()));
+        }
+        let pair = self.pairs.entry(key, Hourly::default);
+        pair.turn(event.ts);
+        pair.push(event);
+        pair.names.add(name);
+        pair.days = if pair.it.kinds.is_empty() {
+            days
+        } else {
+            pair.days.min(days)
+        };
+        pair.it.kinds.insert(act);
+        pair.it.targets = count;
+        pair.it.chained |= chained;
+        let score = pair.score(client, cx);
+        if cx.matters(score) && pair.window.rises(score) {
+            pair.raise(key, score, client, server, cx);
+        }
+    }
+
+    /// Whether `client` was itself entered shortly before, by somebody other than `server`.
+    fn was_entered(&self, client: Party, server: Party, now: Timestamp) -> bool {
+        self.entered
+            .get(&client.key())
+            .is_some_and(|(at, from)| now.secs_since(*at) < CHAIN_SECS && *from != server.key())
+    }
+
+    /// A session of a remote shell or desktop that carried something.
+    fn shell(&mut self, event: &Event, service: Service, cx: &mut DetectCx<'_>) {
+        let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
+            return;
+        };
+        if !server.is_local() || !client.is_local() {
+            return;
+        }
+        let pair = key_of((client.key(), server.key(), service));
+        let is_new = !self.known_shells.knows(pair);
+        self.known_shells.note(pair, event.ts);
+        let days = self.habits.note(key_of((client.key(), service)), event.ts);
+        let chained = self.was_entered(client, server, event.ts);
+        self.entered
+            .entry(server.key(), || (event.ts, 0))
+            .clone_from(&(event.ts, client.key()));
+        let shells = self.shells.entry(client.key(), Hourly::default);
+        shells.turn(event.ts);
+        if !is_new || !shells.it.add(server.key()) {
+            return;
+        }
+        shells.push(event);
+        shells.names.add(&server.addr.to_string());
+        let servers = shells.it.len() as f64;
+        let age = cx.age_secs(client.device) / 86_400.0;
+        let settled = if age > 1.0 { 1.0 } else { 0.7 };
+        let mut score = 0.6 * settled + tails::pareto(servers, 2.0, 2.5) * settled;
+        score += if chained { 1.0 } else { 0.0 };
+        score = (score - Habits::relief(days)).max(0.0);
+        if !cx.matters(score) || !shells.window.rises(score) {
+            return;
+        }
+        let statement = Statement::new(
+            "opened {service} sessions on {servers} devices it had not visited before ({names}) in {span}",
+            vec![
+                shells
+                    .trail
+                    .fact("service", Value::Name(service.as_str().into())),
+                shells.count("servers", servers),
+                shells.named("names"),
+                shells.span(),
+            ],
+        );
+        let normal = Statement::new(
+            "Most devices never open a shell on another; those that do keep to the same few.",
+            Vec::new(),
+        );
+        let mut finding = shells.trail.finding(client, 1, score, statement, normal);
+        finding
+            .peers
+            .push(cx.entities().peer(PeerRole::Target, server));
+        finding.techniques = vec![Technique::new(match service {
+            Service::Ssh => "T1021.004",
+            Service::Rdp => "T1021.001",
+            _ => "T1021",
+        })];
+        cx.raise(finding);
+    }
+}
+
+impl Hourly<Acts> {
+    fn score(&self, client: Party, cx: &DetectCx<'_>) -> f64 {
+        let weights = self.it.kinds.iter().map(|act| act.weight());
+        let best = weights.clone().fold(0.0, f64::max);
+        let others = weights.sum::<f64>() - best;
+        let mut score = best + 0.35 * others + tails::pareto(self.it.targets, 1.0, 1.0);
+        if self.it.chained {
+            score += 1.0;
+        }
+        if client.is_local() && cx.age_secs(client.device) > 86_400.0 && self.days == 0.0 {
+            score += 0.5;
+        }
+        (score - Habits::relief(self.days)).max(0.0)
+    }
+
+    fn raise(&self, key: u64, score: f64, client: Party, server: Party, cx: &mut DetectCx<'_>) {
+        let acts = self
+            .it
+            .kinds
+            .iter()
+            .map(|act| act.says().into())
+            .collect::<Vec<Box<str>>>();
+        let target = cx.entities().peer(PeerRole::Target, server);
+        let mut facts = vec![
+            self.trail
+                .fact("server", Value::Entity(target.entity.clone())),
+            self.trail
+                .fact("acts", Value::Names(acts.into_iter().take(8).collect())),
+            self.named("names"),
+            self.count("count", self.trail.total() as f64),
+            self.span(),
+        ];
+        let template = if self.it.chained {
+            facts.push(self.count("targets", self.it.targets));
+            "was itself administered remotely shortly before and then administered {server} \
+             ({acts}; {names}) with {count} calls in {span}, one of {targets} targets in that hour"
+        } else {
+            "administered {server} remotely ({acts}; {names}) with {count} calls in {span}"
+        };
+        let statement = Statement::new(template, facts);
+        let normal = Statement::new(
+            "On {days} earlier days it did the like; other devices use their servers without \
+             administering them.",
+            vec![self.count("days", self.days)],
+        );
+        let mut finding = self.trail.finding(client, key, score, statement, normal);
+        finding.peers.push(target);
+        let techniques: BTreeSet<Technique> =
+            self.it.kinds.iter().map(|act| act.technique()).collect();
+        finding.techniques = techniques.into_iter().collect();
+        cx.raise(finding);
+    }
+}
