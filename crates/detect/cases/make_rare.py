@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the cases of the rare_* detectors: days of habit, then something new (loud) or more of the
+"""Makes the cases of joint_anomaly and of the rare_* detectors: days of habit, then something new (loud) or more of the
 same, or novelty from someone who is always new (quiet). Run in this folder; no arguments."""
 
 import json
@@ -24,6 +24,14 @@ class Case:
     def add(self, second, client, server, port, kind, **body):
         self.events.append((second, client, server, port, kind, body))
 
+    def add_traffic(self, second, addr, busy, **odd):
+        body = {"addr": addr, "secs": 10.0, "packets_out": 10 * busy, "packets_in": 8 * busy,
+                "bytes_out": 9_000 * busy, "bytes_in": 700 * busy, "size_mean": 540.0,
+                "size_std": 300.0, "gap_mean": 0.5 / busy, "gap_std": 0.2 / busy, "peers": 3,
+                "ports_out": 2, "syn_out": 1, "syn_in": 0, "rst": 0, "udp": 4, "icmp": 0,
+                "group_out": 1}
+        self.add(second, None, None, 0, "traffic", **(body | odd))
+
     def write(self, expect):
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = []
@@ -32,6 +40,8 @@ class Case:
             conn = {"client": {"addr": client, "port": 40_000 + index % 20_000},
                     "server": {"addr": server, "port": port}}
             event = {"id": f"{1:016x}-{index}", "ts": stamp(second), "conn": conn, "kind": kind}
+            if client is None:
+                del event["conn"]
             lines.append(json.dumps(event | body, separators=(",", ":")))
         (self.folder / "events.jsonl").write_text("\n".join(lines) + "\n")
         (self.folder / "expect.txt").write_text(expect)
@@ -121,5 +131,23 @@ def service():
     quiet.write("")
 
 
-for make in (destination, fingerprint, agent, service):
+def joint():
+    def minutes(case, hours):
+        for minute in range(hours * 60):
+            busy = 1 + (minute * 7) % 11
+            case.add_traffic(minute * 60, CAMERA, busy)
+
+    loud = Case("joint_anomaly", "camera_sends_much_and_gets_little")
+    minutes(loud, 8)
+    for minute in range(3):
+        loud.add_traffic((8 * 60 + minute) * 60, CAMERA, 6, bytes_out=9_000_000, packets_in=2,
+                         bytes_in=120, peers=90, syn_out=400, rst=380)
+    loud.add_traffic((8 * 60 + 5) * 60, CAMERA, 5)
+    loud.write(f"device:{CAMERA} score>=2 unusual\n")
+    quiet = Case("joint_anomaly", "camera_is_busier_and_calmer_in_proportion")
+    minutes(quiet, 9)
+    quiet.write("")
+
+
+for make in (destination, fingerprint, agent, service, joint):
     make()

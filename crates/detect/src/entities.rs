@@ -144,6 +144,11 @@ impl Entities {
                 }
             }
             EventBody::Dns(dns) => self.learn_names(dns),
+            EventBody::Traffic(traffic) => {
+                if let Some(addr) = traffic.addr {
+                    self.admit(addr, traffic.scope, event.ts);
+                }
+            }
             EventBody::Dhcp(dhcp) => self.learn_lease(dhcp, scope, event.ts),
             EventBody::Arp(arp) => self.complete(scope, arp.sender, arp.sender_mac, event.ts),
             EventBody::Ndp(ndp) => self.complete(scope, ndp.sender, ndp.mac, event.ts),

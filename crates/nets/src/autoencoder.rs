@@ -8,6 +8,10 @@
 
 /// How fast running statistics forget: about the last 2,000 windows count.
 const FORGET: f64 = 1.0 / 2_000.0;
+/// The error's history is shorter, and begins only when the first rough learning is over: the errors
+/// of an untrained network say nothing about the device.
+const FORGET_ERROR: f64 = 1.0 / 500.0;
+const ROUGH_WINDOWS: u64 = 60;
 const LEARNING_RATE: f32 = 0.02;
 /// Standardised inputs are clipped here, so one wild window cannot wreck the weights.
 const CLIP: f32 = 6.0;
@@ -21,9 +25,9 @@ struct Damped {
 }
 
 impl Damped {
-    fn push(&mut self, x: f64) {
+    fn push(&mut self, x: f64, forget: f64) {
         self.count += 1.0;
-        let rate = (1.0 / self.count).max(FORGET);
+        let rate = (1.0 / self.count).max(forget);
         let delta = x - self.mean;
         self.mean += rate * delta;
         self.variance += rate * (delta * (x - self.mean) - self.variance);
@@ -114,9 +118,11 @@ impl Autoencoder {
         let caution = if z > 3.0 { 0.1 } else { 1.0 };
         self.descend(&input, &code, &residual, LEARNING_RATE * caution);
         if z <= 3.0 {
-            self.error.push(log_error);
+            if self.windows >= ROUGH_WINDOWS {
+                self.error.push(log_error, FORGET_ERROR);
+            }
             for (i, scale) in self.scales.iter_mut().enumerate() {
-                scale.push(at(i));
+                scale.push(at(i), FORGET);
             }
         }
         self.windows += 1;
