@@ -13,6 +13,7 @@ mod source;
 
 mod analyzer;
 mod analyzers;
+mod auth;
 
 mod capture;
 mod flow;

@@ -168,7 +168,7 @@ fn context(body: &mut Ints<'_>) -> Option<(u16, Uuid, u8)> {
     Some((id, uuid, transfers))
 }
 
-fn bind_ack(fragment: &[u8], mut body: Ints<'_>) -> Option<Pdu> {
+fn bind_ack<'a>(fragment: &'a [u8], mut body: Ints<'a>) -> Option<Pdu> {
     body.reader.skip(8)?;
     let address = usize::from(body.u16()?);
     // The secondary address is padded to four bytes from the start of the fragment.

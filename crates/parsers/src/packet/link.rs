@@ -116,6 +116,11 @@ impl<'a> Frame<'a> {
             0x0806 => Next::Arp(bytes),
             0x8847 | 0x8848 => return self.mpls(bytes),
             0x8864 => return self.pppoe(bytes),
+            // Provider backbone bridging (802.1ah): a service tag, then a whole frame.
+            0x88e7 => {
+                *self = decode_ethernet(bytes.get(4..).unwrap_or_default(), self.tags);
+                return;
+            }
             0x8863 => Next::Unread(Unread::PppControl),
             0..=0x05dc => return self.llc(bytes),
             // Spanning tree and flow control, discovery, port authentication, loop tests, MACsec.

@@ -16,6 +16,8 @@ pub enum Inner<'a> {
 
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 const GENEVE_PORT: u16 = 6081;
+const GTP_PORT: u16 = 2152;
+const TEREDO_PORT: u16 = 3544;
 
 /// What is inside the payload of IP protocol `protocol`, when that is a tunnel. Identifiers go to
 /// `tags`.
@@ -78,8 +80,16 @@ fn decode_gre<'a>(bytes: &'a [u8], tags: &mut Tags) -> Option<Inner<'a>> {
     Some(inner)
 }
 
-/// What is inside a UDP datagram, when it is VXLAN or Geneve on a usual port and consistent.
+/// What is inside a UDP datagram, when it is VXLAN, Geneve, GTP-U or Teredo on a usual port and
+/// consistent. Tunnel endpoint numbers of GTP differ by direction and so are no tags.
 pub fn decode_udp_tunnel<'a>(udp: &Udp<'a>, tags: &mut Tags) -> Option<Inner<'a>> {
+    match udp.destination_port {
+        GTP_PORT => return decode_gtp(udp.payload),
+        TEREDO_PORT => return decode_teredo(udp.payload),
+        _ if udp.source_port == TEREDO_PORT => return decode_teredo(udp.payload),
+        4789 | 8472 | GENEVE_PORT => {}
+        _ => return None,
+    }
     let (head, rest) = udp.payload.split_first_chunk::<8>()?;
     let [flags, _, p0, p1, v0, v1, v2, reserved] = *head;
     if reserved != 0 {
@@ -104,4 +114,52 @@ pub fn decode_udp_tunnel<'a>(udp: &Udp<'a>, tags: &mut Tags) -> Option<Inner<'a>
     };
     tags.push(TAG_VXLAN, network);
     Some(inner)
+}
+
+/// User data of GTP version 1 (3GPP TS 29.281).
+fn decode_gtp(payload: &[u8]) -> Option<Inner<'_>> {
+    let ([flags, kind, l0, l1, ..], mut rest) = payload.split_first_chunk::<8>()?;
+    if flags >> 4 != 3 || *kind != 0xff || usize::from(u16::from_be_bytes([*l0, *l1])) != rest.len()
+    {
+        return None;
+    }
+    if flags & 7 != 0 {
+        let (optional, mut after) = rest.split_first_chunk::<4>()?;
+        let mut next = optional[3];
+        for _ in 0..8 {
+            if next == 0 {
+                break;
+            }
+            let len = usize::from(*after.first()?).saturating_mul(4);
+            next = *after.get(len.checked_sub(1)?)?;
+            after = after.get(len..)?;
+        }
+        rest = after;
+    }
+    inner_ip(rest)
+}
+
+/// IPv6 behind a NAT (RFC 4380), with its optional authentication and origin headers.
+fn decode_teredo(payload: &[u8]) -> Option<Inner<'_>> {
+    let mut rest = payload;
+    if let [0, 1, id_len, auth_len, ..] = rest {
+        let len = usize::from(*id_len)
+            .saturating_add(usize::from(*auth_len))
+            .saturating_add(13);
+        rest = rest.get(len..)?;
+    }
+    if let [0, 0, ..] = rest {
+        rest = rest.get(8..)?;
+    }
+    let announced = usize::from(u16::from_be_bytes([*rest.get(4)?, *rest.get(5)?]));
+    let is_v6 = rest.first()? >> 4 == 6 && announced.saturating_add(40) == rest.len();
+    is_v6.then_some(Inner::EtherType(0x86dd, rest))
+}
+
+fn inner_ip(bytes: &[u8]) -> Option<Inner<'_>> {
+    match bytes.first()? >> 4 {
+        4 => Some(Inner::EtherType(0x0800, bytes)),
+        6 => Some(Inner::EtherType(0x86dd, bytes)),
+        _ => None,
+    }
 }

@@ -361,7 +361,8 @@ mod tests {
         body.extend([0; 16]);
         body.extend(10_u32.to_le_bytes());
         body.extend(name);
-        let read = request(&message(command::SET_INFO, false, &body), command::SET_INFO).unwrap();
+        let message = message(command::SET_INFO, false, &body);
+        let read = request(&message, command::SET_INFO).unwrap();
         assert_eq!(read, Request::Rename(3, "b.txt".into()));
     }
 
@@ -371,7 +372,8 @@ mod tests {
         body.extend(1_000_000_u32.to_le_bytes());
         body.extend([0; 16]);
         body.extend(4_u64.to_le_bytes());
-        let read = request(&message(command::WRITE, false, &body), command::WRITE).unwrap();
+        let message = message(command::WRITE, false, &body);
+        let read = request(&message, command::WRITE).unwrap();
         assert_eq!(read, Request::Write(4, 1_000_000, &[]));
     }
 
