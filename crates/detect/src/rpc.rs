@@ -82,6 +82,11 @@ const INTERFACES: &[(&str, &str, Interface)] = &[
     ("netdfs", "4fc742e0-4a10-11cf-8273-00aa004ae673", Dfs),
     ("dfs", "4fc742e0-4a10-11cf-8273-00aa004ae673", Dfs),
     (
+        "lsarpc_efs",
+        "c681d488-d850-11d0-8c52-00c04fd90f7e",
+        EncryptedFiles,
+    ),
+    (
         "efsrpc",
         "c681d488-d850-11d0-8c52-00c04fd90f7e",
         EncryptedFiles,
