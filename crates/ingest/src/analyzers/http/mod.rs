@@ -1,0 +1,411 @@
+//! HTTP/1: requests matched with their responses in order, bodies skipped by length. What follows a
+//! CONNECT goes to the TLS reader; WinRM is recognised by its path.
+
+mod login;
+mod stream;
+
+use std::collections::VecDeque;
+
+use thymus_parsers::ParseBudget;
+use thymus_parsers::http::{self, Body, Request};
+use thymus_parsers::magic::magic;
+use thymus_schema::{EventBody, HttpTransaction, Service, Transport};
+
+use self::login::Logins;
+use self::stream::{MessageStream, Piece};
+use super::tls::TlsAnalyzer;
+use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
+
+/// Bytes of a body that are looked at.
+const FRONT_BYTES_MAX: usize = 512;
+/// Most requests that wait for their responses; the oldest is told without.
+const PENDING_MAX: usize = 64;
+
+pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
+    service: Service::Http,
+    transports: &[Transport::Tcp],
+    usual_ports: &[80, 3128, 5985, 8000, 8080, 8888],
+    probe,
+    build: || Box::new(HttpAnalyzer::default()),
+};
+
+const METHODS: [&[u8]; 14] = [
+    b"GET ",
+    b"POST ",
+    b"HEAD ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"CONNECT ",
+    b"PATCH ",
+    b"TRACE ",
+    b"PROPFIND ",
+    b"REPORT ",
+    b"MKCOL ",
+    b"MOVE ",
+    b"LOCK ",
+];
+
+fn probe(opening: &Opening<'_>) -> Probe {
+    let bytes = opening.client;
+    if bytes.is_empty() {
+        return begins(opening.server, &[b"HTTP/1."]);
+    }
+    let by_method = begins(bytes, &METHODS);
+    if by_method != Probe::Yes {
+        return by_method;
+    }
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let version = line.windows(7).any(|window| window == b"HTTP/1.");
+    // A long target may fill the whole opening; then a path or an authority must do.
+    let cut = line.len() == bytes.len();
+    let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let plausible = target.first() == Some(&b'/') || target.starts_with(b"http://");
+    match (version, cut) {
+        (true, _) => Probe::Yes,
+        (false, true) if line.len() > 200 && plausible => Probe::Yes,
+        (false, true) if line.len() <= 200 => Probe::More,
+        _ => Probe::No,
+    }
+}
+
+fn begins(bytes: &[u8], starts: &[&[u8]]) -> Probe {
+    if starts.iter().any(|start| bytes.starts_with(start)) {
+        Probe::Yes
+    } else if starts.iter().any(|start| start.starts_with(bytes)) {
+        Probe::More
+    } else {
+        Probe::No
+    }
+}
+
+#[derive(Default)]
+struct HttpAnalyzer {
+    streams: [MessageStream; 2],
+    waiting: VecDeque<Exchange>,
+    /// Whether the response at hand belongs to the front of `waiting`.
+    answering: bool,
+    tunnel: Option<Box<TlsAnalyzer>>,
+    logins: Logins,
+    over: bool,
+}
+
+/// A request and what came of it.
+#[derive(Default)]
+struct Exchange {
+    event: Box<HttpTransaction>,
+    credentials: Option<http::Credentials>,
+    is_form: bool,
+    request_front: Vec<u8>,
+    response_front: Vec<u8>,
+    form_user: Option<Box<str>>,
+    is_connect: bool,
+}
+
+impl Analyzer for HttpAnalyzer {
+    fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
+        if let Some(tunnel) = &mut self.tunnel {
+            return tunnel.data(side, bytes, cx);
+        }
+        let at = usize::from(side == Side::Server);
+        let mut stream = std::mem::take(&mut self.streams[at]);
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.over && self.tunnel.is_none() {
+            let (piece, used) = stream.next(rest);
+            match (piece, side) {
+                (Piece::Nothing, _) => {}
+                (Piece::Broken(quirk), _) => self.end(Some(quirk), cx),
+                (Piece::Head(head), Side::Client) => {
+                    match http::request(&head, &ParseBudget::default()) {
+                        Some((request, _)) => {
+                            stream.body(request.body);
+                            self.request(request, cx);
+                        }
+                        None => self.end(Some("bad_request"), cx),
+                    }
+                }
+                (Piece::Head(head), Side::Server) => self.response(&head, &mut stream, cx),
+                (Piece::Body(bytes), Side::Client) => self.request_body(bytes),
+                (Piece::Body(bytes), Side::Server) => self.response_body(bytes),
+            }
+            rest = rest.get(used..).unwrap_or_default();
+            if side == Side::Server && self.answering && stream.is_between() {
+                self.answered(cx);
+            }
+        }
+        self.streams[at] = stream;
+        if let (Some(tunnel), false) = (&mut self.tunnel, rest.is_empty()) {
+            tunnel.data(side, rest, cx);
+        }
+    }
+
+    fn gap(&mut self, side: Side, missing: u64, cx: &mut AnalyzerCx<'_>) {
+        if let Some(tunnel) = &mut self.tunnel {
+            return tunnel.gap(side, missing, cx);
+        }
+        let counted = match side {
+            Side::Client => self
+                .waiting
+                .back_mut()
+                .map(|open| &mut open.event.request_len),
+            Side::Server => self
+                .waiting
+                .front_mut()
+                .map(|open| &mut open.event.response_len),
+        };
+        if self.streams[usize::from(side == Side::Server)].gap(missing) {
+            if let Some(counted) = counted {
+                *counted = counted.saturating_add(missing);
+            }
+        } else {
+            self.end(None, cx);
+        }
+    }
+
+    fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.close(cx);
+        }
+        self.flush(cx);
+    }
+}
+
+impl HttpAnalyzer {
+    fn request(&mut self, request: Request, cx: &mut AnalyzerCx<'_>) {
+        if request.uri.starts_with("/wsman") {
+            cx.set_service(Service::Winrm);
+        }
+        if self.waiting.len() >= PENDING_MAX
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.answering = false;
+            self.tell(oldest, cx);
+        }
+        let query = request.uri.split_once('?').map_or("", |(_, query)| query);
+        self.waiting.push_back(Exchange {
+            is_form: request
+                .content_type
+                .starts_with("application/x-www-form-urlencoded"),
+            form_user: http::form_user(query.as_bytes()),
+            is_connect: &*request.method == "CONNECT",
+            credentials: request.credentials,
+            request_front: Vec::new(),
+            response_front: Vec::new(),
+            event: Box::new(HttpTransaction {
+                method: request.method,
+                host: request.host,
+                uri: request.uri,
+                user_agent: request.user_agent,
+                referrer: request.referrer,
+                proxied: request.proxied,
+                ..HttpTransaction::default()
+            }),
+        });
+    }
+
+    fn request_body(&mut self, bytes: &[u8]) {
+        if let Some(open) = self.waiting.back_mut() {
+            open.event.request_len = open.event.request_len.saturating_add(bytes.len() as u64);
+            keep_front(&mut open.request_front, bytes);
+        }
+    }
+
+    fn response(&mut self, head: &[u8], stream: &mut MessageStream, cx: &mut AnalyzerCx<'_>) {
+        let Some((response, _)) = http::response(head, &ParseBudget::default()) else {
+            return self.end(Some("bad_response"), cx);
+        };
+        // Interim responses announce another.
+        if matches!(response.status, 100 | 102..=199) {
+            return;
+        }
+        if self.waiting.is_empty() {
+            self.waiting.push_back(Exchange::default());
+        }
+        let Some(open) = self.waiting.front_mut() else {
+            return;
+        };
+        open.event.status = response.status;
+        open.event.content_type = response.content_type;
+        open.event.file_name = if response.file_name.is_empty() {
+            last_segment(&open.event.uri).into()
+        } else {
+            response.file_name
+        };
+        self.answering = true;
+        let connected = open.is_connect && (200..300).contains(&response.status);
+        let bodiless = &*open.event.method == "HEAD" || connected || response.status == 101;
+        stream.body(if bodiless { Body::None } else { response.body });
+        if connected {
+            self.answered(cx);
+            self.tunnel = Some(Box::default());
+        } else if response.status == 101 {
+            self.end(None, cx);
+        }
+    }
+
+    fn response_body(&mut self, bytes: &[u8]) {
+        if let Some(open) = self.waiting.front_mut() {
+            open.event.response_len = open.event.response_len.saturating_add(bytes.len() as u64);
+            keep_front(&mut open.response_front, bytes);
+        }
+    }
+
+    /// The response at hand is complete.
+    fn answered(&mut self, cx: &mut AnalyzerCx<'_>) {
+        self.answering = false;
+        if let Some(exchange) = self.waiting.pop_front() {
+            self.tell(exchange, cx);
+        }
+    }
+
+    fn tell(&mut self, mut exchange: Exchange, cx: &mut AnalyzerCx<'_>) {
+        exchange.event.request_magic = magic(&exchange.request_front).into();
+        exchange.event.magic = magic(&exchange.response_front).into();
+        if exchange.is_form && exchange.form_user.is_none() {
+            exchange.form_user = http::form_user(&exchange.request_front);
+        }
+        let login = self.logins.of(&exchange, cx);
+        if let Some(credentials) = exchange.credentials {
+            exchange.event.user = credentials.user;
+        }
+        cx.emit(EventBody::Http(exchange.event));
+        if let Some(login) = login {
+            cx.emit(EventBody::Login(Box::new(login)));
+        }
+    }
+
+    fn flush(&mut self, cx: &mut AnalyzerCx<'_>) {
+        while let Some(exchange) = self.waiting.pop_front() {
+            self.tell(exchange, cx);
+        }
+    }
+
+    /// The rest cannot be read, or is no longer HTTP.
+    fn end(&mut self, quirk: Option<&'static str>, cx: &mut AnalyzerCx<'_>) {
+        if let Some(quirk) = quirk {
+            cx.quirk("http", quirk);
+        }
+        self.over = true;
+        self.flush(cx);
+        cx.detach();
+    }
+}
+
+/// Keeps the first bytes of a body.
+fn keep_front(front: &mut Vec<u8>, bytes: &[u8]) {
+    let room = FRONT_BYTES_MAX - front.len();
+    front.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+/// The last segment of a path when it looks like a file's name.
+fn last_segment(uri: &str) -> &str {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if name.contains('.') { name } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Talk;
+    use super::*;
+
+    fn told(talk: &Talk) -> Vec<&HttpTransaction> {
+        talk.events
+            .iter()
+            .filter_map(|body| {
+                if let EventBody::Http(event) = body {
+                    Some(&**event)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn pipelined_requests_meet_their_responses_in_order() {
+        let mut talk = Talk::tcp(&SPEC, 8081);
+        let requests = b"GET /a.exe HTTP/1.1\r\nHost: 10.0.0.9\r\n\r\nPOST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello";
+        assert_eq!(talk.probe(requests, b""), Probe::Yes);
+        requests.chunks(7).for_each(|piece| talk.client(piece));
+        let responses = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nMZ\x90\0\r\n3\r\nabc\r\n0\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+        responses.chunks(3).for_each(|piece| talk.server(piece));
+        let told = told(&talk);
+        assert_eq!(told.len(), 2);
+        assert_eq!(
+            (&*told[0].magic, told[0].response_len, &*told[0].file_name),
+            ("pe", 7, "a.exe")
+        );
+        assert_eq!(
+            (told[1].status, told[1].request_len, told[1].response_len),
+            (404, 5, 2)
+        );
+    }
+
+    #[test]
+    fn what_follows_connect_is_read_as_tls() {
+        let mut talk = Talk::tcp(&SPEC, 3128);
+        talk.client(b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n");
+        talk.server(b"HTTP/1.1 200 Connection established\r\n\r\n");
+        assert!(told(&talk)[0].proxied && &*told(&talk)[0].host == "a.example:443");
+        let mut hello = vec![22, 3, 1, 0, 0x41, 1, 0, 0, 0x3d, 3, 3];
+        hello.extend([7; 32]);
+        hello.extend(b"\0\0\x02\x00\x2f\x01\0\0\x12\0\0\0\x0e\0\x0c\0\0\x09a.example");
+        talk.client(&hello);
+        talk.close();
+        let Some(EventBody::Tls(tls)) = talk.events.last() else {
+            panic!("{:?}", talk.events)
+        };
+        assert_eq!(&*tls.sni, "a.example");
+    }
+
+    #[test]
+    fn a_refused_basic_login_and_a_form_are_logins() {
+        let mut talk = Talk::tcp(&SPEC, 80);
+        talk.client(b"GET / HTTP/1.1\r\nAuthorization: Basic YWxpY2U6c2VjcmV0\r\n\r\n");
+        talk.server(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n");
+        talk.client(b"POST /wp-login.php HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 13\r\n\r\nlog=bob&pwd=x");
+        talk.server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let logins: Vec<(&str, &str, thymus_schema::Outcome)> = talk
+            .events
+            .iter()
+            .filter_map(|body| {
+                if let EventBody::Login(login) = body {
+                    Some(login)
+                } else {
+                    None
+                }
+            })
+            .map(|login| (&*login.method, &*login.user, login.outcome))
+            .collect();
+        use thymus_schema::Outcome::{Failure, Unknown};
+        assert_eq!(
+            logins,
+            [("basic", "alice", Failure), ("form", "bob", Unknown)]
+        );
+    }
+
+    #[test]
+    fn a_hole_in_a_body_is_counted_and_the_next_response_read() {
+        let mut talk = Talk::tcp(&SPEC, 80);
+        talk.client(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n");
+        talk.server(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789");
+        talk.gap(Side::Server, 985);
+        talk.server(b"01234HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(told(&talk)[0].response_len, 1000);
+        assert_eq!(told(&talk).len(), 2);
+    }
+
+    #[test]
+    fn an_unanswered_request_is_told_at_the_end() {
+        let mut talk = Talk::tcp(&SPEC, 80);
+        talk.client(b"GET / HTTP/1.0\r\n\r\n");
+        talk.close();
+        assert_eq!(told(&talk)[0].status, 0);
+        assert_eq!(talk.probe(b"OPTIONS sip:a@b SIP/2.0\r\n", b""), Probe::No);
+        assert_eq!(talk.probe(b"GE", b""), Probe::More);
+    }
+}
