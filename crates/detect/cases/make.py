@@ -562,6 +562,29 @@ def _(c):
         c.ask(60 * k, f"10.0.0.{100 + k % 9}", f"old-server-{k % 5}")
 
 
+# ---------------------------------------------------------------- machine-made names
+
+@case("dga", "burst_of_random_domains", "device:10.0.0.107 score>=3 control")
+def _(c):
+    for k in range(40):
+        c.dns(3 * k, "10.0.0.107", f"{c.label('abcdefghijklmnopqrstuvwxyz', 12, 18)}.{c.random.choice(['com', 'net', 'biz'])}", rcode=3)
+
+
+@case("dga", "typing_mistakes_and_expired_names")
+def _(c):
+    names = ["gooogle.com", "faceboook.com", "old-bakery-shop.net", "summerfestival.org", "wetherchannel.com",
+             "my-printer-driver.com", "cityhall-news.net"]
+    for k in range(35):
+        c.dns(90 * k, "10.0.0.104", f"www.{names[k % 7]}", rcode=3)
+
+
+@case("dga", "probes_for_interception")
+def _(c):
+    for k in range(9):
+        c.dns(400 * k, "10.0.0.104", c.label("abcdefghijklmnopqrstuvwxyz", 7, 15), rcode=3)
+        c.dns(400 * k + 1, "10.0.0.104", c.label("abcdefghijklmnopqrstuvwxyz", 7, 15) + ".office.example", rcode=3)
+
+
 # ---------------------------------------------------------------- end of cases
 
 

@@ -1,18 +1,24 @@
 //! One file per detector, one line per detector here, in alphabetical order of id.
 
+mod ad_enumeration;
 mod amplification;
 mod asrep_roasting;
 mod beacon;
 mod dcsync;
+mod dga;
 mod dns_tunnel;
 mod exfiltration;
 mod flood;
 mod http_oddity;
+mod ics_command;
 mod joint_anomaly;
 mod kerberoasting;
 mod lateral_movement;
+mod mining;
+mod ntlm_pass_the_hash;
 mod password_guessing;
 mod password_spraying;
+mod proxy_use;
 mod rare_destination;
 mod rare_ja4;
 mod rare_service;
@@ -26,6 +32,9 @@ mod share_encryption;
 mod spoof_arp;
 mod spoof_dhcp;
 mod spoof_name;
+mod threat_observation;
+mod tls_oddity;
+mod web_attack;
 mod wrong_port;
 mod zerologon;
 
@@ -33,19 +42,25 @@ use crate::detector::DetectorSpec;
 
 /// All detectors.
 pub const DETECTORS: &[DetectorSpec] = &[
+    ad_enumeration::SPEC,
     amplification::SPEC,
     asrep_roasting::SPEC,
     beacon::SPEC,
     dcsync::SPEC,
+    dga::SPEC,
     dns_tunnel::SPEC,
     exfiltration::SPEC,
     flood::SPEC,
     http_oddity::SPEC,
+    ics_command::SPEC,
     joint_anomaly::SPEC,
     kerberoasting::SPEC,
     lateral_movement::SPEC,
+    mining::SPEC,
+    ntlm_pass_the_hash::SPEC,
     password_guessing::SPEC,
     password_spraying::SPEC,
+    proxy_use::SPEC,
     rare_destination::SPEC,
     rare_ja4::SPEC,
     rare_service::SPEC,
@@ -59,6 +74,9 @@ pub const DETECTORS: &[DetectorSpec] = &[
     spoof_arp::SPEC,
     spoof_dhcp::SPEC,
     spoof_name::SPEC,
+    threat_observation::SPEC,
+    tls_oddity::SPEC,
+    web_attack::SPEC,
     wrong_port::SPEC,
     zerologon::SPEC,
 ];
