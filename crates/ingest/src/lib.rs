@@ -7,6 +7,7 @@
 
 mod error;
 mod framing;
+mod inner;
 mod input;
 mod ledger;
 mod source;
@@ -18,6 +19,7 @@ mod auth;
 mod capture;
 mod flow;
 
+mod indicators;
 mod inventory;
 mod local;
 mod logs;
@@ -29,6 +31,7 @@ pub use analyzers::ANALYZERS;
 pub use capture::{CaptureLimits, CaptureSource, PacketSeen, peek};
 pub use error::IngestError;
 pub use flow::{FlowEngine, FlowLimits};
+pub use indicators::Indicators;
 pub use input::{Input, InputReader};
 pub use inventory::ReplayLimits;
 pub use ledger::{InputStatus, Ledger, LedgerEntry, LedgerTotals, PROBLEMS_PER_INPUT_MAX, Problem};

@@ -2,6 +2,8 @@
 //! the events in order of time. What decoders must not do: keep anything unbounded, or fail a file
 //! for a line.
 
+pub(crate) mod alerts;
+pub(crate) mod eve;
 mod lines;
 mod names;
 mod record;
@@ -40,6 +42,9 @@ pub(crate) enum Decoded {
 pub(crate) trait Decoder: Send {
     /// Reads one line and puts what it says into `records`.
     fn line(&mut self, line: &[u8], records: &mut Records) -> Decoded;
+
+    /// The file has ended: what was held back goes into `records`.
+    fn finish(&mut self, _records: &mut Records) {}
 }
 
 /// One log file.
@@ -177,6 +182,10 @@ impl Source for LogSource {
                 break;
             }
             self.line += 1;
+        }
+        if self.ended {
+            self.decoder.finish(&mut self.records);
+            self.decoded(Decoded::Nothing, self.lines.offset());
         }
         self.reorder.release(self.ended, out);
         Ok(!self.ended)

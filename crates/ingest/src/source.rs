@@ -80,4 +80,9 @@ pub struct Lane {
 }
 
 /// All source kinds, asked in this order.
-pub const SOURCES: &[SourceSpec] = &[crate::capture::SPEC, crate::logs::zeek::SPEC];
+pub const SOURCES: &[SourceSpec] = &[
+    crate::capture::SPEC,
+    crate::logs::zeek::SPEC,
+    crate::logs::eve::SPEC,
+    crate::logs::alerts::SPEC,
+];

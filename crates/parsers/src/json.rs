@@ -216,6 +216,18 @@ impl JsonVisitorKey {
     }
 }
 
+/// Reads hostile bytes and asks every value for everything.
+pub fn fuzz(bytes: &[u8]) {
+    fn ask(json: &Json<'_>) {
+        let _asked = (json.to_text(), json.u64(), json.f64(), json.bool(), json.get("a").is_null());
+        json.list().iter().for_each(ask);
+        json.members().iter().for_each(|(_, value)| ask(value));
+    }
+    if let Some(json) = Json::parse(bytes) {
+        ask(&json);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
