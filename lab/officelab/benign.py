@@ -22,6 +22,13 @@ def plan(world, start, end):
     return count
 
 
+def asleep(site, start, end, density, needed):
+    """Workstations that are switched off when a segment begins: those that boot later, and at midnight all."""
+    day = site.epoch + math.floor((start - site.epoch) / DAY) * DAY
+    later = {x[1] for x in day_plan(site, day, density) if x[2] is life.boot and start < x[0] < end}
+    return [d for d in site.workstations if d.name not in needed and (d.name in later or start == day)]
+
+
 def day_plan(site, day, density):
     """All normal activities of the day that begins at `day`, sorted by time."""
     r = site.rng(f"day:{int(day)}")

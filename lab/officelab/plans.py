@@ -9,6 +9,7 @@ import json
 import os
 
 from . import attacks as a
+from . import attacks_lan as lan
 from .clock import iso
 from .segment import Segment
 
@@ -75,16 +76,16 @@ def attack_segments(site, args, first_day):
     b.add("lateral-share", "a program copied to ADMIN$, then a log-on by SSH elsewhere", 1, ["T1021.002", "T1570", "T1021.004"],
           lambda r, t, w: [(t, a.admin_share, w["ws"]), (t + r.uniform(200, 700), a.ssh_with_password, w["ws"], "app", site.weak_user, "id; uname -a; cat /etc/passwd; sleep 1; ls -R /srv | head")])
     b.add("ransom", "every document of the share overwritten and renamed", 1, ["T1486"], one(a.ransom, ["Finance", "HR", "Projects", "Sales", "Scans"]))
-    b.add("arp-spoof", "arpspoof between a workstation and the gateway", 1, ["T1557.002"], lambda r, t, w: [(t, a.arp_spoof, w["ws"], w["v1"])])
-    b.add("name-poison", "LLMNR and NetBIOS answers for every name", 2, ["T1557.001"], one(a.name_poison, 1.5))
-    b.add("rogue-dhcp", "a second DHCP server", 1.5, ["T1557.003"], lambda r, t, w: [(t, a.rogue_dhcp, "rogue", [w["v1"], w["v2"]], 1.0)], entities=("rogue",))
-    b.add("flood-syn", "SYN flood at a server", 1, ["T1499.001"], lambda r, t, w: [(t, a.flood, w["ws"], "syn", "app", r.randint(3000, 5000))])
-    b.add("flood-udp", "UDP flood at a server", 1, ["T1498.001"], lambda r, t, w: [(t, a.flood, w["ws"], "udp", "mail", r.randint(3000, 5000))])
+    b.add("arp-spoof", "arpspoof between a workstation and the gateway", 1, ["T1557.002"], lambda r, t, w: [(t, lan.arp_spoof, w["ws"], w["v1"])])
+    b.add("name-poison", "LLMNR and NetBIOS answers for every name", 2, ["T1557.001"], one(lan.name_poison, 1.5))
+    b.add("rogue-dhcp", "a second DHCP server", 1.5, ["T1557.003"], lambda r, t, w: [(t, lan.rogue_dhcp, "rogue", [w["v1"], w["v2"]], 1.0)], entities=("rogue",))
+    b.add("flood-syn", "SYN flood at a server", 1, ["T1499.001"], lambda r, t, w: [(t, lan.flood, w["ws"], "syn", "app", r.randint(3000, 5000))])
+    b.add("flood-udp", "UDP flood at a server", 1, ["T1498.001"], lambda r, t, w: [(t, lan.flood, w["ws"], "udp", "mail", r.randint(3000, 5000))])
     b.add("dga", "lookups of generated names", 1, ["T1568.002"], lambda r, t, w: [(t, a.dga, w["ws"], r.randint(120, 260))])
     b.add("mining", "Stratum to a pool", 2.5, ["T1496"], one(a.mining, 2.1))
     b.add("socks", "web through a foreign SOCKS server", 1.5, ["T1090.002"], lambda r, t, w: [(t, a.socks, w["ws"], r.randint(18, 30))])
     b.add("tor-like", "TLS to many rare addresses with random names", 1.5, ["T1090.003"], lambda r, t, w: [(t, a.tor_like, w["ws"], r.randint(22, 36))])
-    b.add("ics-write", "a workstation maps the controller and writes to it", 1, ["T0855", "T0836"], lambda r, t, w: [(t, a.modbus_writes, w["ws"], r.randint(50, 120))])
+    b.add("ics-write", "a workstation maps the controller and writes to it", 1, ["T0855", "T0836"], lambda r, t, w: [(t, lan.modbus_writes, w["ws"], r.randint(50, 120))])
     b.add("story", "download, beacon, inner scan, lateral movement, second beacon, theft", 6, ["T1105", "T1071.001", "T1046", "T1110.003", "T1021.002", "T1021.004", "T1041"],
           story, entities=("ws", "app"), begin=11.5)
     return b.segments
@@ -100,7 +101,7 @@ def named(fn, *args, **kwargs):
 
 def story(r, t, w):
     """The incident over several devices: patient zero, the application server, the way out."""
-    ws, period = w["ws"], r.uniform(50, 80)
+    ws, period = w["ws"], r.uniform(75, 120)
     pace = r.uniform(.9, 1.1)   # one factor for all steps, so that their order stands
     later = lambda minutes: t + (minutes + r.uniform(-2, 2)) * 60 * pace
     return [(t, a.drop_program, ws),

@@ -46,6 +46,8 @@ def live(segment, out, site_dir, real_limit):
     world.log("segment", name=name, seed=site.seed)
     world.site, world.scale, world.density = site, segment.scale, segment.density
     planned = benign.plan(world, segment.start, segment.end)
+    for d in benign.asleep(site, segment.start, segment.end, segment.density, {x[2] for x in segment.attacks}):
+        netns.sh(f"ip netns exec {d.name} ip link set eth0 down")
     for when, fn, device, args in segment.attacks:
         world.at(when, site.by_name[device], fn, *args, case=name)
     complete = world.run(segment.end, real_limit)

@@ -267,7 +267,7 @@ namespace inbox {{
         if "[office]" not in conf:
             conf = "\n".join(x for x in conf.splitlines() if "server services" not in x and "interfaces =" not in x) + "\n"
             conf = conf.replace("[global]", "[global]\n\tserver services = s3fs, rpc, ldap, cldap, kdc, drepl, winbindd, ntp_signd, kcc\n"
-                                f"\tinterfaces = 127.0.0.1/8 {dc.ip}/24\n\tdisable netbios = yes\n\tprefork children = 1\n\tlog level = 0\n\tserver signing = auto\n\tntlm auth = ntlmv2-only\n\tldap server require strong auth = no\n"
+                                f"\tinterfaces = 127.0.0.1/8 {dc.ip}/24\n\tdisable netbios = yes\n\tprefork children = 1\n\tlog level = 0\n\tserver signing = auto\n\tserver smb encrypt = {'default' if s.seed % 2 == 0 else 'off'}\n\tntlm auth = ntlmv2-only\n\tldap server require strong auth = no\n"
                                 "\tload printers = no\n\tmax log size = 100\n\tsmb ports = 445 139\n", 1)
             conf += "\n[office]\n\tpath = /srv/office\n\tread only = no\n\tguest ok = no\n\n[ADMIN$]\n\tpath = /srv/adminshare\n\tread only = no\n\tadmin users = Administrator\n\tvalid users = Administrator\n\n[C$]\n\tpath = /srv/cshare\n\tread only = no\n\tvalid users = Administrator\n"
             write("/srv/ad/etc/smb.conf", conf)
