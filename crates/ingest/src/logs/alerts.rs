@@ -199,10 +199,10 @@ impl Columns {
         let name = cell(self.name);
         let mut about = Vec::new();
         // An address says more than a name; the name is used where there is none.
-        let (addresses, hosts): (Vec<_>, Vec<_>) =
-            self.about.iter().partition(|at| cell(**at).parse::<IpAddr>().is_ok());
+        let (addresses, hosts): (Vec<&usize>, Vec<&usize>) =
+            self.about.iter().partition(|at| cell(*at).parse::<IpAddr>().is_ok());
         for at in if addresses.is_empty() { hosts } else { addresses } {
-            add(&mut about, cell(*at), local);
+            add(&mut about, cell(at), local);
         }
         // `Tool: what it says` is a common way to merge several tools' alerts.
         let (tool, name) = name.split_once(": ").unwrap_or((source, name));
