@@ -1,6 +1,7 @@
 """Command line: `week`, `small`, `one`, `list`, `check` and the inner `segment` that lives one segment."""
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -84,6 +85,11 @@ def generate(args):
     for s in wanted:
         if os.path.exists(f"{args.out}/{s.name}.json") and not args.again:
             continue
+        claim = open(f"{args.out}/{s.name}.lock", "w", encoding="ascii")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # another run works on it
         t = time.time()
         r = run_segment(plan_args, s.name, args.out, args.limit)
         bad += r is None
