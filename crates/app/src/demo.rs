@@ -11,7 +11,7 @@ use crate::replay::replay;
 /// Where the captures are: given by the environment, beside the program, in the working folder, or
 /// in the source tree the program was built in.
 const PLACES: &[&str] = &["captures", "../share/thymus/captures", "../../lab/captures"];
-const NAME: &str = "demo";
+const NAME: &str = "story";
 const ENDINGS: &[&str] = &["pcap", "pcapng", "pcap.gz", "pcapng.gz", "pcap.zst", "pcapng.zst"];
 
 /// Runs the command.

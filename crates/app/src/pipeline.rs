@@ -13,8 +13,8 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use thymus_analyst::{Analyst, AnalystConfig, Report, Site};
 use thymus_detect::{AlertBudget, DETECTORS, Engine, EngineConfig, EngineSummary, HourlyMaximum, Party};
-use thymus_ingest::{Ledger, Replay, ReplayOptions};
-use thymus_schema::{Alert, Coverage, EntityId, Event, InputId, LocalNetworks, Scope};
+use thymus_ingest::{Indicators, Ledger, Replay, ReplayOptions};
+use thymus_schema::{Alert, Coverage, EntityId, Event, EventBody, InputId, LocalNetworks, Scope};
 
 /// Batches that may wait between the threads.
 const BATCHES_MAX: usize = 8;
@@ -99,7 +99,8 @@ pub fn run(
         known: plan.known.clone(),
         ..ReplayOptions::default()
     };
-    let replay = Replay::open(&plan.paths, options.clone())?;
+    let indicators = Indicators::load(&plan.indicators)?;
+    let replay = Replay::open(&plan.paths, options)?;
     let local = replay.local().clone();
     let mut engine = Engine::new(&EngineConfig {
         local: local.clone(),
@@ -112,13 +113,13 @@ pub fn run(
         let options = ReplayOptions { local: Some(local.clone()), ..ReplayOptions::default() };
         let past = Replay::open(&plan.learn, options).context("in the normal period to learn")?;
         engine.set_learning(true);
-        feed(past, &mut engine, |_, batch, _| {
+        feed(past, &indicators, &mut engine, |_, batch, _| {
             batch.iter().try_for_each(|event| onlooker.learned(event, &local))
         })?;
         engine.set_learning(false);
     }
     let mut analyst = Analyst::new(AnalystConfig { titles: titles(), ..AnalystConfig::default() });
-    let (ledger, mut coverage) = feed(replay, &mut engine, |engine, batch, progress| {
+    let (ledger, mut coverage) = feed(replay, &indicators, &mut engine, |engine, batch, progress| {
         for event in batch {
             onlooker.event(event, &local)?;
         }
@@ -148,6 +149,7 @@ fn hand_over(engine: &mut Engine, analyst: &mut Analyst, onlooker: &mut dyn Onlo
 /// batch once it is observed.
 fn feed(
     replay: Replay,
+    indicators: &Indicators,
     engine: &mut Engine,
     mut after: impl FnMut(&mut Engine, &[Event], (u64, u64)) -> Result<()>,
 ) -> Result<(Ledger, Coverage)> {
@@ -155,7 +157,7 @@ fn feed(
     let (sender, receiver): (SyncSender<Batch>, Receiver<Batch>) = sync_channel(BATCHES_MAX);
     let empty: Mutex<Vec<Vec<Event>>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        let reader = scope.spawn(|| read(replay, &sender, &empty));
+        let reader = scope.spawn(|| read(replay, indicators, &sender, &empty));
         let mut result = Ok(());
         for (mut batch, progress) in &receiver {
             for event in &batch {
@@ -180,12 +182,16 @@ fn feed(
 /// The reading thread: batches into the channel until there are no more or nobody listens.
 fn read(
     mut replay: Replay,
+    indicators: &Indicators,
     sender: &SyncSender<(Vec<Event>, (u64, u64))>,
     empty: &Mutex<Vec<Vec<Event>>>,
 ) -> Result<(Ledger, Coverage)> {
     loop {
         let mut batch = empty.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
         let more = replay.next_batch(&mut batch)?;
+        if !indicators.is_empty() {
+            batch = with_hits(batch, indicators);
+        }
         if !batch.is_empty() && sender.send((batch, replay.progress())).is_err() {
             break;
         }
@@ -194,6 +200,22 @@ fn read(
         }
     }
     Ok((replay.ledger().clone(), replay.coverage()))
+}
+
+/// The events with a hit on an indicator list after each event that has one.
+fn with_hits(events: Vec<Event>, indicators: &Indicators) -> Vec<Event> {
+    let mut out = Vec::with_capacity(events.len());
+    for event in events {
+        let hit = indicators.observe(&event).map(|observation| Event {
+            id: event.id,
+            ts: event.ts,
+            conn: event.conn,
+            body: EventBody::Observation(Box::new(observation)),
+        });
+        out.push(event);
+        out.extend(hit);
+    }
+    out
 }
 
 /// What detectors flag, by id.

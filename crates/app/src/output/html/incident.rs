@@ -1,0 +1,185 @@
+//! One incident of the page.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use thymus_analyst::{Names, sentence};
+use thymus_schema::{EventId, Incident, Phase, Step};
+
+use super::{escaped, graph, time, timeline};
+use crate::output::Findings;
+use crate::output::text::{reference, weakest_reference};
+
+/// The colour class of a phase.
+pub(super) fn phase_class(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Unusual => "p0",
+        Phase::Reconnaissance => "p1",
+        Phase::Access => "p2",
+        Phase::Credentials => "p3",
+        Phase::Control => "p4",
+        Phase::Lateral => "p5",
+        Phase::Exfiltration => "p6",
+        Phase::Impact => "p7",
+    }
+}
+
+/// Writes the incident.
+pub(super) fn section(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
+    let names = findings.outcome.report.names();
+    let word = incident.confidence.as_str();
+    let _ = write!(
+        out,
+        "<section class=\"card incident {word}\" id=\"i{}\"><div class=\"meta\"><span class=\"badge \
+         {word}\">{word} confidence</span><span>Incident {}</span><span>{} to {}</span><span>p {}\
+         </span></div><h2>{}</h2><p class=\"lead\">{}</p>",
+        incident.id,
+        incident.rank,
+        time(incident.first_seen),
+        time(incident.last_seen),
+        incident.p_value,
+        escaped(&incident.title),
+        escaped(&incident.hypothesis)
+    );
+    who(incident, names, out);
+    out.push_str("<h3>When</h3>");
+    timeline::draw(&phase_rows(incident, names), "Phases over time", out);
+    let mut picture = String::new();
+    graph::draw(incident, findings, &mut picture);
+    if !picture.is_empty() {
+        let _ = write!(out, "<h3>Who and whom</h3>{picture}");
+    }
+    out.push_str("<h3>What happened</h3><ol class=\"steps\">");
+    for step in &incident.steps {
+        step_item(step, names, out);
+    }
+    out.push_str("</ol>");
+    if let Some(note) = weakest_reference(incident, findings) {
+        let _ = write!(out, "<p class=\"note\">How sure: {}.</p>", escaped(note));
+    }
+    next_steps(incident, out);
+    techniques(incident, out);
+    evidence(incident, findings, out);
+    out.push_str("</section>\n");
+}
+
+fn who(incident: &Incident, names: &Names, out: &mut String) {
+    out.push_str("<div class=\"chips\">");
+    for part in &incident.affected {
+        let word = if part.suspected { "suspected" } else { "affected" };
+        let _ = write!(
+            out,
+            "<span class=\"chip\"><b>{}</b> {word}</span>",
+            escaped(&names.of(&part.entity))
+        );
+    }
+    out.push_str("</div>");
+}
+
+fn phase_rows(incident: &Incident, names: &Names) -> Vec<timeline::Row> {
+    let phases: BTreeSet<Phase> = incident.steps.iter().map(|step| step.phase).collect();
+    phases
+        .into_iter()
+        .map(|phase| timeline::Row {
+            label: phase.title().to_owned(),
+            bars: incident
+                .steps
+                .iter()
+                .filter(|step| step.phase == phase)
+                .map(|step| timeline::Bar {
+                    from: step.at,
+                    to: step.until,
+                    class: phase_class(phase),
+                    hint: format!(
+                        "{}: {} {}",
+                        time(step.at),
+                        names.of(&step.entity),
+                        sentence(&step.statement, names).unwrap_or_default()
+                    ),
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+fn step_item(step: &Step, names: &Names, out: &mut String) {
+    let Some(seen) = sentence(&step.statement, names) else { return };
+    let _ = write!(
+        out,
+        "<li class=\"{}\"><span class=\"when\">{}</span> <span class=\"phase\">{}</span><p \
+         class=\"seen\"><b>{}</b> {}</p>",
+        phase_class(step.phase),
+        time(step.at),
+        step.phase.title(),
+        escaped(&names.of(&step.entity)),
+        escaped(&seen)
+    );
+    if let Some(normal) = sentence(&step.counterfactual, names) {
+        let _ = write!(out, "<p class=\"normal\"><b>Normal:</b> {}</p>", escaped(&normal));
+    }
+    out.push_str("</li>");
+}
+
+fn next_steps(incident: &Incident, out: &mut String) {
+    if incident.next_steps.is_empty() {
+        return;
+    }
+    out.push_str("<h3>What to do next</h3><ol class=\"next\">");
+    for step in &incident.next_steps {
+        let _ = write!(out, "<li>{}</li>", escaped(step));
+    }
+    out.push_str("</ol>");
+}
+
+fn techniques(incident: &Incident, out: &mut String) {
+    if incident.techniques.is_empty() {
+        return;
+    }
+    out.push_str("<h3>MITRE ATT&amp;CK</h3><div class=\"chips\">");
+    for technique in &incident.techniques {
+        let _ = write!(
+            out,
+            "<span class=\"chip\"><b>{}</b> {}</span>",
+            technique.id(),
+            technique.name()
+        );
+    }
+    out.push_str("</div>");
+}
+
+/// Every fact with the events it was counted from.
+fn evidence(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
+    const EVENTS_SHOWN: usize = 4;
+    out.push_str(
+        "<details><summary>Evidence</summary><table><thead><tr><th>Step</th><th>Detector</th>\
+         <th>Fact</th><th>Value</th><th>Events</th></tr></thead><tbody>",
+    );
+    for step in &incident.steps {
+        let alert = findings.outcome.report.alert(step.alert);
+        let detector = alert.map_or(String::new(), |alert| {
+            format!("{}, p {} against {}", alert.detector, alert.p_value, reference(&alert.calibrated_by))
+        });
+        for (index, fact) in step.statement.facts.iter().enumerate() {
+            let events: Vec<String> =
+                fact.events.iter().take(EVENTS_SHOWN).map(EventId::to_string).collect();
+            let more = fact.events_total.saturating_sub(events.len() as u64);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let (at, by) =
+                if index == 0 { (time(step.at), detector.clone()) } else { (String::new(), String::new()) };
+            let _ = write!(
+                out,
+                "<tr><td class=\"nowrap\">{at}</td><td>{}</td><td>{}</td><td class=\"break\">{}</td>\
+                 <td><code>{}{more}</code></td></tr>",
+                escaped(&by),
+                escaped(&fact.key.replace('_', " ")),
+                escaped(&fact.value.to_string()),
+                escaped(&events.join(" "))
+            );
+        }
+    }
+    let _ = write!(
+        out,
+        "</tbody></table><p class=\"note\">Incident <code>{}</code></p></details>",
+        incident.id
+    );
+}
