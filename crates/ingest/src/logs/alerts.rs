@@ -199,8 +199,8 @@ impl Columns {
         let name = cell(self.name);
         let mut about = Vec::new();
         // An address says more than a name; the name is used where there is none.
-        let (addresses, hosts): (Vec<&usize>, Vec<&usize>) =
-            self.about.iter().partition(|at| cell(*at).parse::<IpAddr>().is_ok());
+        let (addresses, hosts): (Vec<usize>, Vec<usize>) =
+            self.about.iter().copied().partition(|at| cell(*at).parse::<IpAddr>().is_ok());
         for at in if addresses.is_empty() { hosts } else { addresses } {
             add(&mut about, cell(at), local);
         }
