@@ -448,6 +448,282 @@ def _(c):
         c.http(k * 60, "10.0.0.102", "10.0.0.61", "10.0.0.61", "/fw.bin", down=90000, magic="elf", file_name="fw.bin")
 
 
+# ---------------------------------------------------------------- ics_command
+
+def polls(c, hours, every=20):
+    for k in range(int(hours * 3600 / every)):
+        c.add(k * every, "ics", "10.0.0.60", "10.0.0.70", 502, protocol="modbus", unit=1, function=3,
+              name="read_holding_registers", address=100, quantity=20)
+        if k % 30 == 0:
+            c.add(k * every + 1, "ics", "10.0.0.60", "10.0.0.70", 502, protocol="modbus", unit=1, function=6,
+                  name="write_single_register", write=True, address=40, quantity=1)
+
+
+@case("ics_command", "stranger_writes", "device:10.0.0.107 score>=4.3 impact")
+def _(c):
+    polls(c, 8, 60)
+    for k in range(10):
+        c.add(27000 + k, "ics", "10.0.0.107", "10.0.0.70", 502, protocol="modbus", unit=1, function=16,
+              name="write_multiple_registers", write=True, address=40, quantity=2)
+
+
+@case("ics_command", "stop_on_the_first_day", "device:10.0.0.108 score>=4.3 impact")
+def _(c):
+    c.add(5, "ics", "10.0.0.108", "10.0.0.71", 20000, protocol="dnp3", unit=3, function=13, name="cold_restart",
+          write=True)
+
+
+@case("ics_command", "tries_all_functions_and_units", "device:10.0.0.109 score>=4 reconnaissance")
+def _(c):
+    for k in range(60):
+        c.add(k, "ics", "10.0.0.109", "10.0.0.70", 502, protocol="modbus", unit=k % 40, function=60 + k,
+              name=f"function_{60 + k}", exception=1)
+
+
+@case("ics_command", "operator_station_polls_and_sets")
+def _(c):
+    polls(c, 6, 30)
+
+
+@case("ics_command", "first_day_of_a_plant")
+def _(c):
+    for n in range(6):
+        for k in range(40):
+            c.add(n + k * 30, "ics", "10.0.0.60", f"10.0.0.{70 + n}", 502, protocol="modbus", unit=1,
+                  function=[1, 3, 4, 6][k % 4], name=["read_coils", "read_holding_registers", "read_input_registers",
+                                                     "write_single_register"][k % 4], write=k % 4 == 3)
+
+
+@case("ics_command", "a_broken_register_is_refused_for_ever")
+def _(c):
+    polls(c, 3, 60)
+    for k in range(90):
+        c.add(k * 120 + 3, "ics", "10.0.0.60", "10.0.0.70", 502, protocol="modbus", unit=1, function=3,
+              name="read_holding_registers", address=9000, quantity=1, exception=2)
+
+
+# ---------------------------------------------------------------- threat_observation
+
+def alert(c, at, client, name, severity, source="suricata", server="198.51.100.9"):
+    c.add(at, "observation", client, server, 80, source=source, name=name, severity=severity, category="policy")
+
+
+def daily_alerts(c, days):
+    for day in range(days):
+        for n in range(8):
+            for k in range(6):
+                alert(c, day * DAY + n * 60 + k * 3000, f"10.0.0.{100 + n}", f"policy {k % 4}", 3)
+        alert(c, day * DAY + 400, "10.0.0.100", "scan of a name server", 2)
+
+
+@case("threat_observation", "several_grave_and_new", "device:10.0.0.107 score>=4 unusual")
+def _(c):
+    daily_alerts(c, 6)
+    for k, name in enumerate(["trojan check-in", "known control server", "download of a program by a script"]):
+        alert(c, 5.4 * DAY + k * 60, "10.0.0.107", name, 1)
+
+
+@case("threat_observation", "own_indicator_on_a_settled_site", "device:10.0.0.103 score>=3 unusual")
+def _(c):
+    daily_alerts(c, 4)
+    c.add(3.5 * DAY, "observation", "10.0.0.103", "203.0.113.70", 443, source="partners.csv", name="203.0.113.70",
+          category="indicator", severity=0)
+
+
+@case("threat_observation", "thousands_a_day")
+def _(c):
+    for k in range(2500):
+        alert(c, k * 70, f"10.0.0.{100 + k % 9}", f"policy {k % 5}", 1 + k % 3)
+
+
+@case("threat_observation", "the_same_every_day")
+def _(c):
+    daily_alerts(c, 12)
+
+
+# ---------------------------------------------------------------- tls_oddity
+
+def tls(c, at, client, server, port=443, sni="", cert=None, **more):
+    c.add(at, "tls", client, server, port, sni=sni, version=771, established=True, certificate=cert, **more)
+
+
+def certificate(subject, issuer=None, names=(), since="2024-01-01T00:00:00Z", until="2025-01-01T00:00:00Z"):
+    return {"subject": subject, "issuer": issuer or subject, "not_before": since, "not_after": until,
+            "names": list(names), "self_signed": issuer is None}
+
+
+@case("tls_oddity", "own_certificate_of_random_letters", "device:10.0.0.107 score>=3.4 control")
+def _(c):
+    c.office(2)
+    for k in range(20):
+        tls(c, 3000 + k * 60, "10.0.0.107", "203.0.113.80", 8843, cert=certificate("CN=xkqvztrwp.example",
+            since="2024-03-03T00:00:00Z", until="2034-03-01T00:00:00Z"))
+
+
+@case("tls_oddity", "printers_inside_and_public_services")
+def _(c):
+    for k in range(40):
+        tls(c, k * 60, "10.0.0.101", "10.0.0.60", cert=certificate("CN=printer"))
+        tls(c, k * 60 + 1, "10.0.0.101", "198.51.100.7", sni="www.example.com",
+            cert=certificate("CN=example.com", "CN=Public CA", ["*.example.com", "example.com"]))
+
+
+@case("tls_oddity", "things_with_a_vendor_certificate")
+def _(c):
+    for n in range(3):
+        for k in range(30):
+            tls(c, n * 7 + k * 600, f"10.0.0.{40 + n}", "198.51.100.30", 8883, sni="things.vendor.example",
+                cert=certificate("CN=things.vendor.example", "CN=Vendor Root", until="2044-01-01T00:00:00Z"))
+
+
+# ---------------------------------------------------------------- mining
+
+@case("mining", "worker_of_an_outside_pool", "device:10.0.0.107 score>=4.8 impact")
+def _(c):
+    c.office(2)
+    for k, verb in enumerate(["mining.subscribe", "mining.authorize"] + ["mining.submit"] * 30):
+        c.add(3000 + k * 20, "operation", "10.0.0.107", "203.0.113.90", 3333, service="stratum", verb=verb,
+              object="worker1")
+
+
+@case("mining", "other_protocols_with_the_same_words")
+def _(c):
+    for k in range(50):
+        c.add(k * 20, "operation", "10.0.0.101", "198.51.100.33", 3333, service="mqtt", verb="subscribe", object="jobs")
+        c.flow(k * 20, "10.0.0.102", "198.51.100.34", 3333, service="http")
+
+
+# ---------------------------------------------------------------- ad_enumeration
+
+def search(c, at, client, text, entries=1, server="10.0.0.10"):
+    c.add(at, "ldap", client, server, 389, operation="search", name="dc=corp,dc=example", filter=text, result=0,
+          entries=entries)
+
+
+@case("ad_enumeration", "maps_the_domain", "device:10.0.0.107 score>=4.3 reconnaissance")
+def _(c):
+    domain(c)
+    for k, text in enumerate(["(&(samAccountType=805306368)(servicePrincipalName=*))", "(objectCategory=group)",
+                              "(objectClass=computer)", "(objectClass=trustedDomain)", "(adminCount=1)"]):
+        search(c, 4000 + k, "10.0.0.107", text, 300)
+    for n in range(15):
+        rpc(c, 4100 + n, "10.0.0.107", f"10.0.0.{100 + n}", "srvsvc", "NetrSessionEnum", 12)
+
+
+@case("ad_enumeration", "server_made_to_authenticate", "device:10.0.0.108 score>=3.6 credentials")
+def _(c):
+    domain(c)
+    rpc(c, 4000, "10.0.0.108", "10.0.0.10", "efsrpc", "EfsRpcOpenFileRaw", 0)
+
+
+@case("ad_enumeration", "members_look_up_single_objects")
+def _(c):
+    domain(c)
+    for n in range(8):
+        for k in range(30):
+            search(c, n + k * 200, f"10.0.0.{100 + n}", f"(&(objectClass=user)(sAMAccountName=user{k}))")
+        rpc(c, n * 9, f"10.0.0.{100 + n}", "10.0.0.11", "srvsvc", "NetrShareEnumAll", 15)
+
+
+@case("ad_enumeration", "print_clients")
+def _(c):
+    domain(c)
+    for n in range(8):
+        for k in range(5):
+            rpc(c, n + k * 900, f"10.0.0.{100 + n}", "10.0.0.13", "spoolss",
+                "RpcRemoteFindFirstPrinterChangeNotificationEx", 65)
+
+
+# ---------------------------------------------------------------- ntlm_pass_the_hash
+
+def ntlm(c, at, client, server, user, workstation, **more):
+    c.add(at, "ntlm", client, server, 445, user=user, domain="CORP", workstation=workstation,
+          **({"outcome": "success"} | more))
+
+
+@case("ntlm_pass_the_hash", "stolen_account_on_many_servers", "device:10.0.0.107 score>=3.7 lateral")
+def _(c):
+    domain(c, 26)
+    ntlm(c, 80_000, "10.0.0.107", "10.0.0.11", "user7", "PC7")
+    for n in range(8):
+        ntlm(c, 92_000 + n * 20, "10.0.0.107", f"10.0.0.{20 + n}", "user1", "")
+
+
+@case("ntlm_pass_the_hash", "file_server_by_its_address")
+def _(c):
+    domain(c, 26)
+    for n in range(8):
+        for k in range(20):
+            ntlm(c, n * 10 + k * 4000, f"10.0.0.{100 + n}", "10.0.0.11", f"user{n}", f"PC{n}")
+
+
+@case("ntlm_pass_the_hash", "scanner_to_folder_by_day")
+def _(c):
+    for k in range(200):
+        ntlm(c, k * 700, "10.0.0.60", f"10.0.0.{11 + k % 2}", "scan", "MFP", version1=k % 50 == 0)
+
+
+# ---------------------------------------------------------------- web_attack
+
+@case("web_attack", "searches_and_injects", "device:10.0.0.107 score>=4.3 access\ndevice:10.0.0.107 score>=3 reconnaissance")
+def _(c):
+    for k in range(300):
+        c.http(100 + k * 0.2, "10.0.0.107", "10.0.0.40", "shop.example", f"/{c.label()}.php", status=404, down=300)
+    for k in range(30):
+        c.http(170 + k, "10.0.0.107", "10.0.0.40", "shop.example", f"/item?id={k}%27%20OR%20%271%27=%271", down=4000)
+
+
+@case("web_attack", "crawler_on_old_links")
+def _(c):
+    for k in range(600):
+        gone = k % 6 == 0
+        c.http(k * 2, "198.51.100.44", "10.0.0.40", "shop.example", f"/page/{k}", status=404 if gone else 200)
+
+
+@case("web_attack", "monitoring_of_a_page_that_is_gone")
+def _(c):
+    for k in range(900):
+        c.http(k * 30, "10.0.0.50", "10.0.0.40", "shop.example", "/health/old", status=404, down=90)
+
+
+@case("web_attack", "people_search_for_words")
+def _(c):
+    for k in range(60):
+        c.http(k * 30, "10.0.0.101", "10.0.0.40", "wiki.example", f"/search?q=select+plan+{k}+for+o%27brien", down=900)
+
+
+# ---------------------------------------------------------------- proxy_use
+
+@case("proxy_use", "outside_socks_server", "device:10.0.0.107 score>=3.2 control")
+def _(c):
+    c.office(2)
+    for k in range(12):
+        c.add(3000 + k * 20, "operation", "10.0.0.107", "203.0.113.95", 1080, service="socks", verb="connect",
+              object=f"host{k}.example.net:443", outcome="success")
+
+
+@case("proxy_use", "anonymity_network", "device:10.0.0.108 score>=4 control")
+def _(c):
+    c.dns(10, "10.0.0.108", "www.example.com", "198.51.100.7")
+    for k, name in enumerate(["www.qkzdw3nbt7rh.com", "www.xkqvztrwpl.com", "www.b5zt2hmwq4k.com", "www.ghtrzkvbnw.net"]):
+        tls(c, 100 + k, "10.0.0.108", f"203.0.113.{100 + k}", [443, 9001][k % 2], sni=name)
+
+
+@case("proxy_use", "company_proxy")
+def _(c):
+    for n in range(10):
+        for k in range(20):
+            c.http(n + k * 60, f"10.0.0.{100 + n}", "10.0.0.3", f"site{k}.example.com:443", "", port=3128,
+                   method="CONNECT", proxied=True)
+
+
+@case("proxy_use", "encrypted_pages_that_were_looked_up")
+def _(c):
+    for k, name in enumerate(["www.bbc-news.example", "www.nhs.example", "www.wxyz123.com", "www.example.com"]):
+        c.dns(k * 10, "10.0.0.101", name, f"198.51.100.{50 + k}")
+        tls(c, k * 10 + 1, "10.0.0.101", f"198.51.100.{50 + k}", sni=name)
+
+
 # ---------------------------------------------------------------- end of cases
 
 if __name__ == "__main__":

@@ -78,6 +78,11 @@ impl Distinct {
         self.0.contains(&digest)
     }
 
+    /// Whether nothing was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many differ.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

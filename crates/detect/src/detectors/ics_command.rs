@@ -1,0 +1,318 @@
+//! # Industrial command
+//!
+//! ## What it flags
+//! Commands to industrial controllers that this client never gave this controller: writes, stops,
+//! restarts, downloads of programs; and sweeps over functions, units and controllers.
+//!
+//! ## Why it matters
+//! Controllers obey whoever speaks their protocol. A new client that writes, or a stop command, can
+//! break things and hurt people.
+//!
+//! ## How it scores
+//! Control traffic hardly changes, so every function that is new between two known partners is rare,
+//! the more the longer the controller has been watched: writes more than reads, a client that is new
+//! to the controller more than a new function of a known one. Stopping, restarting and downloading
+//! are rare everywhere and score from the first day. Exceptions, functions and units beyond
+//! the few of ordinary use add up as scans. What was done on earlier days is worth less.
+//!
+//! ## Evidence
+//! The controller, the functions by name, whether they write, how long the controller has been
+//! watched, exceptions and units; the first requests' events.
+//!
+//! ## What would have been normal
+//! The same client polling the same registers.
+//!
+//! ## Known false alarms
+//! Engineers at work, commissioning, a replaced operator station, asset inventory.
+//!
+//! ## ATT&CK
+//! T0836 Modify Parameter, T0843 Program Download, T0846 Remote System Discovery, T0855 Unauthorized
+//! Command Message, T0858 Change Operating Mode, T0888 Remote System Information Discovery.
+//!
+//! ## Sources
+//! Modbus Application Protocol 1.1b3; IEEE 1815 (DNP3); Barbosa et al., *Exploiting traffic
+//! periodicity in industrial control networks*, 2016.
+
+use std::collections::BTreeSet;
+
+use thymus_schema::{
+    Event, EventBody, IcsCall, PeerRole, Phase, Service, SnapshotError, SnapshotReader,
+    SnapshotWriter, Statement, Technique, Timestamp, Value,
+};
+
+use crate::cx::DetectCx;
+use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::entities::Party;
+use crate::habit::Habits;
+use crate::table::Table;
+use crate::tails;
+use crate::trail::key_of;
+use crate::window::{Distinct, Hourly};
+
+/// The registration.
+pub(super) const SPEC: DetectorSpec = DetectorSpec {
+    id: "ics_command",
+    title: "Industrial command",
+    phase: Phase::Impact,
+    techniques: &[
+        Technique::new("T0836"),
+        Technique::new("T0843"),
+        Technique::new("T0846"),
+        Technique::new("T0855"),
+        Technique::new("T0858"),
+        Technique::new("T0888"),
+    ],
+    source: include_str!("ics_command.rs"),
+    snapshot_version: 1,
+    build: |_: &Settings| Box::new(IcsCommand::default()),
+};
+
+const PAIRS_MAX: usize = 8_192;
+const HABITS_MAX: usize = 65_536;
+
+/// What a function does to a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Read,
+    /// Asks what the controller is.
+    Identify,
+    Write,
+    /// Silences reports or changes how the link behaves.
+    Configure,
+    /// Stops, restarts or reprograms.
+    Critical,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    best: f64,
+    others: f64,
+    critical: bool,
+    writes: f64,
+    exceptions: f64,
+    functions: BTreeSet<u16>,
+    units: Distinct,
+    done: Distinct,
+    watched_secs: f64,
+}
+
+/// The detector's state.
+struct IcsCommand {
+    pairs: Table<u64, Hourly<Calls>>,
+    /// Client, controller and function.
+    known: Habits,
+    /// When a controller was first spoken to.
+    since: Table<u64, Timestamp>,
+    controllers: Table<u64, Hourly<Distinct>>,
+}
+
+impl Default for IcsCommand {
+    fn default() -> Self {
+        Self {
+            pairs: Table::new(PAIRS_MAX),
+            known: Habits::new(HABITS_MAX),
+            since: Table::new(PAIRS_MAX),
+            controllers: Table::new(PAIRS_MAX),
+        }
+    }
+}
+
+fn kind_of(call: &IcsCall) -> Kind {
+    let name = call.name.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    let by_number = match call.protocol {
+        Some(Service::Modbus) => match call.function {
+            13 | 40 | 90 | 126 | 125 => Some(Kind::Critical),
+            8 => Some(Kind::Configure),
+            17 | 43 => Some(Kind::Identify),
+            _ => None,
+        },
+        Some(Service::Dnp3) => match call.function {
+            13..=16 | 18 => Some(Kind::Critical),
+            19..=21 | 27 | 31 => Some(Kind::Configure),
+            _ => None,
+        },
+        Some(Service::S7) => match call.function {
+            0x1a..=0x1c | 0x28 | 0x29 => Some(Kind::Critical),
+            0x1d..=0x1f => Some(Kind::Configure),
+            _ => None,
+        },
+        _ => None,
+    };
+    let by_name = if has(&[
+        "restart",
+        "stop",
+        "download",
+        "firmware",
+        "program",
+        "initialize",
+        "plc_control",
+        "reboot",
+        "listen_only",
+    ]) {
+        Some(Kind::Critical)
+    } else if has(&["identif", "report_s", "device_id", "server_id"]) {
+        Some(Kind::Identify)
+    } else {
+        None
+    };
+    by_number
+        .or(by_name)
+        .unwrap_or(if call.write { Kind::Write } else { Kind::Read })
+}
+
+impl Detector for IcsCommand {
+    fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
+        let EventBody::Ics(call) = &event.body else {
+            return;
+        };
+        let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
+            return;
+        };
+        let since = *self.since.entry(server.key(), || event.ts);
+        let pair_key = key_of((client.key(), server.key(), call.protocol));
+        let function = key_of((pair_key, call.function, &call.name));
+        let is_new_client = !self.known.knows(pair_key);
+        let is_new = !self.known.knows(function);
+        self.known.note(pair_key, event.ts);
+        let days = self.known.note(function, event.ts);
+        let reached = self.controllers.entry(client.key(), Hourly::default);
+        reached.turn(event.ts);
+        reached.it.add(server.key());
+        let controllers = reached.it.len() as f64;
+        let pair = self.pairs.entry(pair_key, Hourly::default);
+        pair.turn(event.ts);
+        pair.it.watched_secs = event.ts.secs_since(since);
+        let kind = kind_of(call);
+        let counts = pair
+            .it
+            .take(call, kind, function, (is_new, is_new_client), days);
+        if !counts {
+            return;
+        }
+        pair.push(event);
+        pair.names.add(&call.name);
+        let score = pair.it.score(controllers);
+        if cx.matters(score) && pair.window.rises(score) {
+            pair.raise(pair_key, score, client, server, cx);
+        }
+    }
+
+    fn snapshot(&self, out: &mut SnapshotWriter) {
+        self.known.snapshot(out);
+        let rows = self.since.sorted();
+        out.u64(rows.len() as u64);
+        for (key, since) in rows {
+            out.u64(key).i64(since.as_nanos());
+        }
+    }
+
+    fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        let mut fresh = Self {
+            known: Habits::restore(HABITS_MAX, from)?,
+            ..Self::default()
+        };
+        for _ in 0..from.count(16)? {
+            let (key, since) = (from.u64()?, Timestamp::from_nanos(from.i64()?));
+            fresh.since.entry(key, || since);
+        }
+        *self = fresh;
+        Ok(())
+    }
+}
+
+impl Calls {
+    /// Takes in a call; whether it counts for anything.
+    fn take(
+        &mut self,
+        call: &IcsCall,
+        kind: Kind,
+        function: u64,
+        new: (bool, bool),
+        days: f64,
+    ) -> bool {
+        let (is_new, is_new_client) = new;
+        let failed = call.exception.is_some();
+        self.exceptions += f64::from(u8::from(failed));
+        self.writes += f64::from(u8::from(call.write));
+        let widens = self.functions.len() < 512 && self.functions.insert(call.function);
+        let reaches = self.units.add(u64::from(call.unit));
+        let is_first = self.done.add(function);
+        if is_first && (is_new || kind == Kind::Critical) {
+            // Half of what can be known of a controller's habits is known after an hour.
+            let settled = self.watched_secs / (self.watched_secs + 3600.0);
+            let stranger = if is_new_client { 1.0 } else { 0.0 };
+            let weight = match kind {
+                Kind::Critical => 4.4 + settled * f64::from(u8::from(is_new)),
+                Kind::Configure => 2.2 + settled * (1.5 + stranger),
+                Kind::Write => 0.8 + settled * (2.6 + 1.4 * stranger),
+                Kind::Identify => 1.8 + settled * (1.2 + stranger),
+                Kind::Read => settled * (1.6 + 1.4 * stranger),
+            } - Habits::relief(days);
+            if weight > self.best {
+                self.others += self.best;
+                self.best = weight;
+            } else {
+                self.others += weight.max(0.0);
+            }
+            // What the controller refused did not happen.
+            self.critical |= kind == Kind::Critical && !failed;
+            return true;
+        }
+        failed || (widens && self.functions.len() > 6) || (reaches && self.units.len() > 6)
+    }
+
+    fn score(&self, controllers: f64) -> f64 {
+        let scans = tails::pareto(self.exceptions, 5.0, 1.6)
+            + tails::pareto(self.functions.len() as f64, 6.0, 3.0)
+            + tails::pareto(self.units.len() as f64, 8.0, 2.0);
+        let breadth = if self.best > 0.5 {
+            tails::pareto(controllers, 3.0, 1.0)
+        } else {
+            0.0
+        };
+        self.best + 0.2 * self.others.min(5.0) + scans + breadth
+    }
+}
+
+impl Hourly<Calls> {
+    fn raise(&self, key: u64, score: f64, client: Party, server: Party, cx: &mut DetectCx<'_>) {
+        let target = cx.entities().peer(PeerRole::Target, server);
+        let statement = Statement::new(
+            "gave the controller {server} commands it had not given before or that change how it runs ({names}): {writes} writes, \
+             {functions} kinds of function, {units} units, {exceptions} refused, in {span}",
+            vec![
+                self.trail
+                    .fact("server", Value::Entity(target.entity.clone())),
+                self.named("names"),
+                self.count("writes", self.it.writes),
+                self.count("functions", self.it.functions.len() as f64),
+                self.count("units", self.it.units.len() as f64),
+                self.count("exceptions", self.it.exceptions),
+                self.span(),
+            ],
+        );
+        let normal = Statement::new(
+            "The controller has been watched for {watched}; its partners repeat the same few requests.",
+            vec![
+                self.trail
+                    .fact("watched", Value::Seconds(self.it.watched_secs)),
+            ],
+        );
+        let mut finding = self.trail.finding(client, key, score, statement, normal);
+        finding.peers.push(target);
+        finding.techniques = if self.it.critical {
+            vec![
+                Technique::new("T0843"),
+                Technique::new("T0855"),
+                Technique::new("T0858"),
+            ]
+        } else if self.it.writes > 0.0 {
+            vec![Technique::new("T0836"), Technique::new("T0855")]
+        } else {
+            finding.phase = Some(Phase::Reconnaissance);
+            vec![Technique::new("T0846"), Technique::new("T0888")]
+        };
+        cx.raise(finding);
+    }
+}
