@@ -314,12 +314,12 @@ namespace inbox {{
         """Waits for the slow starters; what stays closed is a failure with its name."""
         want = [("dc", 445), ("dc", 88), ("dc", 389), ("app", 3128), ("app", 80), ("app", 21), ("app", 22), ("app", 1883),
                 ("mail", 25), ("mail", 993), ("mon", 22), ("adm", 22), ("evil", 443), ("cloud", 25), ("web", 443), ("plc", 502)]
-        deadline = time.time() + 60
+        deadline = time.time() + 180
         while want and time.time() < deadline:
             want = [(n, p) for n, p in want if f":{p} " not in sh(f"ip netns exec {n} ss -ltnH", check=False)]
             time.sleep(0.3)
         if want:
-            raise RuntimeError(f"services not listening after 60 s: {want}; ended: {self.last_words()}")
+            raise RuntimeError(f"services not listening after 180 s: {want}; ended: {self.last_words()}")
 
 
 def hash_of(text):
