@@ -160,7 +160,7 @@ class Activity:
     def sh(self, *argv, timeout=20, stdin=None, env=None, check=False, keep=400):
         """Runs a program on this device; ends its whole process group after `timeout` s. -> (rc, tail)."""
         p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, cwd="/run/lab",
                              env={**os.environ, **(env or {})})
         try:
             out, _ = p.communicate(stdin.encode() if isinstance(stdin, str) else stdin, timeout=timeout)
@@ -177,7 +177,7 @@ class Activity:
     def start(self, *argv, env=None, stdin=None):
         """Starts a program that the activity itself must end with `end`."""
         return subprocess.Popen([str(a) for a in argv], stdin=stdin or subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **(env or {})})
+                                stderr=subprocess.DEVNULL, start_new_session=True, cwd="/run/lab", env={**os.environ, **(env or {})})
 
     @staticmethod
     def end(process):
