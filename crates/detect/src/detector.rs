@@ -22,6 +22,11 @@ pub trait Detector: Send {
     /// Called once each minute of event time, after the events of that minute: windows close here.
     fn tick(&mut self, _cx: &mut DetectCx<'_>) {}
 
+    /// How many entries of bounded tables were forgotten, or inputs not taken in, for want of room.
+    fn dropped(&self) -> u64 {
+        0
+    }
+
     /// Writes what was learned into the section already opened for this detector.
     fn snapshot(&self, _out: &mut SnapshotWriter) {}
 

@@ -54,6 +54,7 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
     }
 
     /// How many entries there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }
@@ -68,11 +69,6 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         let mut rows: Vec<(K, &V)> = self.map.iter().map(|(key, slot)| (*key, &slot.1)).collect();
         rows.sort_unstable_by_key(|row| row.0);
         rows
-    }
-
-    /// Keeps only the entries `keep` wants.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        self.map.retain(|key, slot| keep(key, &mut slot.1));
     }
 
     fn forget_oldest(&mut self) {

@@ -6,6 +6,13 @@
 //! quiet case has an empty `expect.txt`. `#` begins a comment. `local NETWORK` lines declare the
 //! local networks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "all of this file is a test"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;

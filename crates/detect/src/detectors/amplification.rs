@@ -45,7 +45,7 @@ use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "amplification",
     title: "Reflected amplification",
     phase: Phase::Impact,
@@ -90,7 +90,7 @@ impl Part {
 
 struct Minute {
     party: Party,
-    minute: i64,
+    at: i64,
     amount: f64,
     asked: f64,
     others: Distinct,
@@ -106,7 +106,7 @@ impl Minute {
     fn new(party: Party, minute: i64) -> Self {
         Self {
             party,
-            minute,
+            at: minute,
             amount: 0.0,
             asked: 0.0,
             others: Distinct::default(),
@@ -121,7 +121,7 @@ impl Minute {
 }
 
 /// The detector's state.
-pub struct Amplification {
+pub(crate) struct Amplification {
     minutes: Table<(u64, Part), Minute>,
     waiting: Vec<(u64, Part)>,
 }
@@ -154,36 +154,39 @@ impl Detector for Amplification {
                     self.add(event, Part::Backscatter, victim, reflector, 1.0, 0.0, 0);
                 }
             }
-            Transport::Udp if flow.server_packets == 0 && PORTS.contains(&conn.client.port) => {
-                // The answer came first: nobody asked. Between two service ports servers talk.
-                if conn.server.port >= 1024 && server.is_local() && !client.is_local() {
-                    self.add(
-                        event,
-                        Part::Victim,
-                        server,
-                        client,
-                        up,
-                        0.0,
-                        conn.client.port,
-                    );
-                }
+            // The answer came first: nobody asked. Between two service ports servers talk.
+            Transport::Udp
+                if flow.server_packets == 0
+                    && PORTS.contains(&conn.client.port)
+                    && conn.server.port >= 1024
+                    && server.is_local()
+                    && !client.is_local() =>
+            {
+                self.add(
+                    event,
+                    Part::Victim,
+                    server,
+                    client,
+                    up,
+                    0.0,
+                    conn.client.port,
+                );
             }
-            Transport::Udp if PORTS.contains(&conn.server.port) => {
-                let amplified = down > FACTOR_MIN * up.max(1.0);
-                if amplified && server.is_local() && !client.is_local() {
-                    self.add(
-                        event,
-                        Part::Reflector,
-                        server,
-                        client,
-                        down,
-                        up,
-                        conn.server.port,
-                    );
-                }
+            Transport::Udp
+                if PORTS.contains(&conn.server.port)
+                    && down > FACTOR_MIN * up.max(1.0)
+                    && server.is_local()
+                    && !client.is_local() =>
+            {
+                let port = conn.server.port;
+                self.add(event, Part::Reflector, server, client, down, up, port);
             }
             _ => {}
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.minutes.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -201,7 +204,7 @@ impl Detector for Amplification {
         for ((target, part), minute) in rows {
             out.u64(target).u64(part as u64);
             write_party(out, minute.party);
-            out.i64(minute.minute)
+            out.i64(minute.at)
                 .f64(minute.usual.max(minute.amount.min(4.0 * part.usual())));
         }
     }
@@ -242,7 +245,7 @@ impl Amplification {
         let now = event.ts.as_secs().div_euclid(60);
         let key = (party.key(), part);
         let minute = self.minutes.entry(key, || Minute::new(party, now));
-        if minute.minute != now {
+        if minute.at != now {
             let usual = minute.amount.min(4.0 * minute.usual.max(part.usual()));
             let usual = usual.max(0.98 * minute.usual);
             *minute = Minute {

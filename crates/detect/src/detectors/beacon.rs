@@ -59,7 +59,7 @@ use crate::table::Table;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "beacon",
     title: "Beaconing",
     phase: Phase::Control,
@@ -115,6 +115,7 @@ struct Pair {
 }
 
 /// One call, as read from an event.
+#[derive(Clone, Copy)]
 struct Call<'a> {
     server: Party,
     name: &'a str,
@@ -125,7 +126,7 @@ struct Call<'a> {
 }
 
 /// The detector's state.
-pub struct Beacon {
+pub(crate) struct Beacon {
     pairs: Table<PairKey, Pair>,
     users: Table<u64, Vec<DeviceIdx>>,
     flows: Table<FlowId, PairKey>,
@@ -159,7 +160,7 @@ impl Detector for Beacon {
             relayed: false,
         };
         match &event.body {
-            EventBody::Flow(flow) => self.on_flow(event, flow, device, call, cx),
+            EventBody::Flow(flow) => self.on_flow(event, flow, device, &call, cx),
             EventBody::Tls(tls) if !tls.sni.is_empty() => {
                 call.name = &tls.sni;
                 let key = self.beat(event, device, client, &call);
@@ -167,7 +168,7 @@ impl Detector for Beacon {
                     self.flows.entry(conn.flow, || key);
                 }
             }
-            EventBody::Http(http) => self.on_http(event, http, device, call, cx),
+            EventBody::Http(http) => self.on_http(event, http, device, &call, cx),
             EventBody::Dns(dns) if dns.flavor == thymus_schema::DnsFlavor::Dns => {
                 if let Some(domain) = domains::registered(&dns.query) {
                     call.name = domain;
@@ -183,6 +184,10 @@ impl Detector for Beacon {
             }
             _ => {}
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.users.dropped() + self.flows.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -251,7 +256,7 @@ impl Beacon {
         event: &Event,
         flow: &FlowRecord,
         device: DeviceIdx,
-        call: Call<'_>,
+        call: &Call<'_>,
         cx: &DetectCx<'_>,
     ) {
         let Some(conn) = &event.conn else { return };
@@ -277,7 +282,7 @@ impl Beacon {
             name,
             channel: Channel::Flow,
             at: flow.start,
-            ..call
+            ..*call
         };
         let Some(client) = cx.client() else { return };
         let key = self.beat(event, device, client, &call);
@@ -291,7 +296,7 @@ impl Beacon {
         event: &Event,
         http: &HttpTransaction,
         device: DeviceIdx,
-        call: Call<'_>,
+        call: &Call<'_>,
         cx: &DetectCx<'_>,
     ) {
         let Some(client) = cx.client() else { return };
@@ -305,7 +310,7 @@ impl Beacon {
         let call = Call {
             name,
             relayed,
-            ..call
+            ..*call
         };
         let key = self.beat(event, device, client, &call);
         if let Some(pair) = self.pairs.get_mut(&key) {
@@ -473,7 +478,7 @@ impl Pair {
         let gate = sure * sure * rhythm.strength;
         let span_hours = self.trail.last().secs_since(self.trail.first()) / 3600.0;
         let lasting = (1.0 + self.count as f64 / 10.0).log10() + (1.0 + span_hours).log10();
-        let score = 0.8 + lasting + self.rarity(users, cx) + self.novelty(cx) + self.marks(rhythm);
+        let score = 0.8 + lasting + Self::rarity(users, cx) + self.novelty(cx) + self.marks(rhythm);
         let mut score = gate * score;
         if self.server.is_local() && !self.relayed && channel != Channel::Dns {
             // Programs on the local network poll one another all day.
@@ -488,7 +493,7 @@ impl Pair {
     }
 
     /// How few devices of the site call the destination.
-    fn rarity(&self, users: usize, cx: &DetectCx<'_>) -> f64 {
+    fn rarity(users: usize, cx: &DetectCx<'_>) -> f64 {
         let users = users.max(1) as f64;
         let devices = (cx.devices() as f64).max(users);
         let popular = if users >= 4.0 && users / devices > 0.3 {

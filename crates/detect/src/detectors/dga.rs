@@ -50,7 +50,7 @@ use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "dga",
     title: "Machine-made names",
     phase: Phase::Control,
@@ -121,7 +121,7 @@ impl Misses {
 
 /// The detector's state.
 #[derive(Default)]
-pub struct Dga {
+pub(crate) struct Dga {
     state: Option<State>,
 }
 
@@ -185,6 +185,12 @@ impl Detector for Dga {
             misses.waiting = true;
             state.waiting.push(key);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.state
+            .as_ref()
+            .map_or(0, |state| state.devices.dropped())
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

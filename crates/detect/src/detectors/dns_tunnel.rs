@@ -52,7 +52,7 @@ use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "dns_tunnel",
     title: "DNS tunnel",
     phase: Phase::Control,
@@ -100,7 +100,7 @@ struct Tunnel {
 }
 
 /// The detector's state.
-pub struct DnsTunnel {
+pub(crate) struct DnsTunnel {
     pairs: Table<PairKey, Tunnel>,
     users: Table<u64, Vec<u64>>,
     waiting: Vec<PairKey>,
@@ -143,6 +143,10 @@ impl Detector for DnsTunnel {
                 users.push(key.0);
             }
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.users.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

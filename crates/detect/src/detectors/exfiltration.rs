@@ -48,7 +48,7 @@ use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "exfiltration",
     title: "Unusual upload",
     phase: Phase::Exfiltration,
@@ -134,7 +134,7 @@ struct Habit {
 }
 
 /// The detector's state.
-pub struct Exfiltration {
+pub(crate) struct Exfiltration {
     pairs: Table<PairKey, Upload>,
     habits: Table<u64, Habit>,
     users: Table<u64, Vec<u64>>,
@@ -191,6 +191,10 @@ impl Detector for Exfiltration {
             pair.waiting = true;
             self.waiting.push(key);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.habits.dropped() + self.users.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

@@ -47,7 +47,7 @@ use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "flood",
     title: "Flood",
     phase: Phase::Impact,
@@ -156,7 +156,7 @@ impl Count {
 }
 
 /// The detector's state.
-pub struct Flood {
+pub(crate) struct Flood {
     counts: Table<CountKey, Count>,
     waiting: Vec<CountKey>,
 }
@@ -178,6 +178,10 @@ impl Detector for Flood {
             EventBody::Traffic(window) => self.on_window(event, window, cx),
             _ => {}
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.counts.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

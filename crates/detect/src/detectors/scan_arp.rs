@@ -47,7 +47,7 @@ use crate::sweep::{Ending, Sweep, failures_score, is_group};
 use crate::table::Table;
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "scan_arp",
     title: "Address sweep on the segment",
     phase: Phase::Reconnaissance,
@@ -76,7 +76,7 @@ struct Question {
 }
 
 /// The detector's state.
-pub struct ScanArp {
+pub(crate) struct ScanArp {
     sweeps: Table<u64, Sweep>,
     /// Addresses that have spoken, and when last.
     alive: Table<u64, Timestamp>,
@@ -136,6 +136,10 @@ impl Detector for ScanArp {
             target,
             mac,
         });
+    }
+
+    fn dropped(&self) -> u64 {
+        self.sweeps.dropped() + self.alive.dropped() + self.pending_dropped
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

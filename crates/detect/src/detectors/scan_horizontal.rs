@@ -47,7 +47,7 @@ use crate::tails;
 use crate::trail::key_of;
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "scan_horizontal",
     title: "Port sweep",
     phase: Phase::Reconnaissance,
@@ -65,7 +65,7 @@ const HOSTS_MIN: f64 = 3.0;
 type SweepKey = (u64, u16, Transport);
 
 /// The detector's state.
-pub struct ScanHorizontal {
+pub(crate) struct ScanHorizontal {
     sweeps: Table<SweepKey, Sweep>,
     waiting: Vec<SweepKey>,
 }
@@ -101,6 +101,10 @@ impl Detector for ScanHorizontal {
             sweep.waiting = true;
             self.waiting.push(key);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.sweeps.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

@@ -39,7 +39,7 @@ use crate::table::Table;
 use crate::tails;
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "scan_icmp",
     title: "Ping sweep",
     phase: Phase::Reconnaissance,
@@ -54,7 +54,7 @@ const SOURCES_MAX: usize = 16_384;
 const HOSTS_MIN: f64 = 4.0;
 
 /// The detector's state.
-pub struct ScanIcmp {
+pub(crate) struct ScanIcmp {
     sweeps: Table<u64, Sweep>,
     waiting: Vec<u64>,
 }
@@ -95,6 +95,10 @@ impl Detector for ScanIcmp {
             sweep.waiting = true;
             self.waiting.push(key);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.sweeps.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

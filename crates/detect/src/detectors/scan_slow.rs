@@ -43,7 +43,7 @@ use crate::table::Table;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "scan_slow",
     title: "Slow scan",
     phase: Phase::Reconnaissance,
@@ -137,7 +137,7 @@ impl Day {
 }
 
 /// The detector's state.
-pub struct ScanSlow {
+pub(crate) struct ScanSlow {
     days: Table<u64, Day>,
     waiting: Vec<u64>,
 }
@@ -171,6 +171,10 @@ impl Detector for ScanSlow {
             day.waiting = true;
             self.waiting.push(key);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.days.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

@@ -44,7 +44,7 @@ use crate::tails;
 use crate::trail::{key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "scan_vertical",
     title: "Port scan",
     phase: Phase::Reconnaissance,
@@ -62,7 +62,7 @@ const PORTS_MIN: f64 = 4.0;
 type PairKey = (u64, u64);
 
 /// The detector's state.
-pub struct ScanVertical {
+pub(crate) struct ScanVertical {
     pairs: Table<PairKey, (Party, Sweep)>,
     waiting: Vec<PairKey>,
 }
@@ -107,6 +107,10 @@ impl Detector for ScanVertical {
             sweep.waiting = true;
             self.waiting.push(key);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

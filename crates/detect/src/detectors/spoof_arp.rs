@@ -45,7 +45,7 @@ use crate::table::Table;
 use crate::trail::{Trail, key_of};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "spoof_arp",
     title: "Address claimed by two devices",
     phase: Phase::Credentials,
@@ -98,7 +98,7 @@ struct Assertion {
 
 /// The detector's state. Nothing of it is kept over a restart: a claim is known again after one
 /// question.
-pub struct SpoofArp {
+pub(crate) struct SpoofArp {
     claims: Table<Address, Claim>,
     owned: Table<(Scope, Mac), Vec<IpAddr>>,
     waiting: Vec<Address>,
@@ -154,6 +154,10 @@ impl Detector for SpoofArp {
         }
     }
 
+    fn dropped(&self) -> u64 {
+        self.claims.dropped() + self.owned.dropped()
+    }
+
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
         for address in std::mem::take(&mut self.waiting) {
             if let Some(claim) = self.claims.get_mut(&address) {
@@ -191,28 +195,25 @@ impl SpoofArp {
         claim
             .owners
             .retain(|owner| owner.mac == mac || event.ts.secs_since(owner.last) <= CONTEST_SECS);
-        match claim.owners.iter().position(|owner| owner.mac == mac) {
-            Some(at) => {
-                if at + 1 < claim.owners.len() {
-                    claim.returns += 1;
-                    claim.changes += 1;
-                }
-                let mut owner = claim.owners.remove(at);
-                owner.last = event.ts;
-                owner.unasked += unasked;
-                claim.owners.push(owner);
+        if let Some(at) = claim.owners.iter().position(|owner| owner.mac == mac) {
+            if at + 1 < claim.owners.len() {
+                claim.returns += 1;
+                claim.changes += 1;
             }
-            None => {
-                claim.changes += u32::from(!claim.owners.is_empty());
-                if claim.owners.len() >= MACS_MAX {
-                    claim.owners.remove(0);
-                }
-                claim.owners.push(Owner {
-                    mac,
-                    last: event.ts,
-                    unasked,
-                });
+            let mut owner = claim.owners.remove(at);
+            owner.last = event.ts;
+            owner.unasked += unasked;
+            claim.owners.push(owner);
+        } else {
+            claim.changes += u32::from(!claim.owners.is_empty());
+            if claim.owners.len() >= MACS_MAX {
+                claim.owners.remove(0);
             }
+            claim.owners.push(Owner {
+                mac,
+                last: event.ts,
+                unasked,
+            });
         }
         let odd = claim.owners.len() > 1 || unasked > 0 || said.forged_frame;
         if odd {

@@ -46,7 +46,7 @@ use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "spoof_dhcp",
     title: "Foreign DHCP server",
     phase: Phase::Credentials,
@@ -71,7 +71,7 @@ struct Server {
 }
 
 /// The detector's state.
-pub struct SpoofDhcp {
+pub(crate) struct SpoofDhcp {
     servers: Table<(Scope, IpAddr), Server>,
     clients: Table<Mac, ()>,
     minute: i64,
@@ -104,6 +104,10 @@ impl Detector for SpoofDhcp {
             "offer" | "ack" | "advertise" | "reply" => self.on_answer(event, dhcp, scope, cx),
             _ => {}
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.servers.dropped() + self.clients.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -142,8 +146,11 @@ impl Detector for SpoofDhcp {
         let clients = self.clients.sorted();
         out.u64(clients.len() as u64);
         for (mac, ()) in clients {
-            let [a, b, c, d, e, f] = mac.0;
-            out.u64(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+            out.u64(
+                mac.0
+                    .iter()
+                    .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+            );
         }
     }
 
@@ -177,8 +184,9 @@ impl Detector for SpoofDhcp {
             }
         }
         for _ in 0..from.count(8)? {
-            let [_, _, a, b, c, d, e, f] = from.u64()?.to_be_bytes();
-            fresh.clients.entry(Mac([a, b, c, d, e, f]), || ());
+            let bytes = from.u64()?.to_be_bytes();
+            let mac = bytes.last_chunk::<6>().copied().unwrap_or_default();
+            fresh.clients.entry(Mac(mac), || ());
         }
         *self = fresh;
         Ok(())

@@ -43,7 +43,7 @@ use crate::table::Table;
 use crate::trail::{Trail, key_of};
 
 /// The registration.
-pub const SPEC: DetectorSpec = DetectorSpec {
+pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     id: "spoof_name",
     title: "Answers to names that are not one's own",
     phase: Phase::Credentials,
@@ -74,7 +74,7 @@ struct Responder {
 }
 
 /// The detector's state. A day is its longest memory, so nothing is kept over a restart.
-pub struct SpoofName {
+pub(crate) struct SpoofName {
     responders: Table<u64, Responder>,
     unanswered: Table<u64, u32>,
     waiting: Vec<u64>,
@@ -122,6 +122,10 @@ impl Detector for SpoofName {
         };
         let dead = self.unanswered.remove(&digest).unwrap_or(0) >= 2;
         self.answered(event, dns, party, name, dead, cx.client());
+    }
+
+    fn dropped(&self) -> u64 {
+        self.responders.dropped() + self.unanswered.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
