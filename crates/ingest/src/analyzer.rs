@@ -62,7 +62,8 @@ pub trait Analyzer: Send {
         cx.detach();
     }
 
-    /// The conversation is over: emit what is still half-known.
+    /// The conversation is over, or the analyzer has just detached: emit what is still half-known.
+    /// Called once, last.
     fn close(&mut self, _cx: &mut AnalyzerCx<'_>) {}
 }
 
@@ -99,7 +100,10 @@ impl AnalyzerCx<'_> {
 
     /// Emits that something was malformed.
     pub fn quirk(&mut self, parser: &'static str, quirk: &str) {
-        let quirk = QuirkSeen { parser: parser.into(), quirk: quirk.into() };
+        let quirk = QuirkSeen {
+            parser: parser.into(),
+            quirk: quirk.into(),
+        };
         self.out.push(EventBody::Quirk(quirk));
     }
 

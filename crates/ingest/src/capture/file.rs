@@ -100,6 +100,8 @@ struct Section {
     big_endian: bool,
     interfaces: Vec<Interface>,
     last_ts: i64,
+    /// Packets that name an interface which was never described.
+    orphans: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -220,6 +222,15 @@ impl FileReader {
                 self.leftover.extend_from_slice(rest);
                 self.offset = at;
             }
+        }
+        if let (true, Some(Format::PcapNg(section))) = (self.ended, &self.format)
+            && section.orphans > 0
+        {
+            let why = format!(
+                "{} packets name an interface never described",
+                section.orphans
+            );
+            block.problems.push(self.problem(at, why));
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct Merger {
     open: Vec<Cursor>,
     limits: CaptureLimits,
     opened: u64,
+    refused: Option<InputId>,
     /// Disk bytes of files that are finished.
     finished_bytes: u64,
     problems: Vec<Problem>,
@@ -71,6 +72,7 @@ impl Merger {
             open: Vec::new(),
             limits,
             opened: 0,
+            refused: None,
             finished_bytes: 0,
             problems: Vec::new(),
             unmerged_files: 0,
@@ -148,7 +150,11 @@ impl Merger {
                 return;
             }
             if self.open.len() >= self.limits.open_files_max {
-                self.unmerged_files += 1;
+                // It is opened when another ends; counted once, when it first had to wait.
+                if self.refused != Some(next.input.id) {
+                    self.refused = Some(next.input.id);
+                    self.unmerged_files += 1;
+                }
                 return;
             }
             if let Some(next) = self.waiting.pop_front() {

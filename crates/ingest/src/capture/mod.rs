@@ -7,10 +7,11 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use thymus_parsers::packet::{Next, decode_frame, decode_ip};
-use thymus_schema::{Coverage, Event, LocalNetworks, Mac, Timestamp};
+use thymus_schema::{Coverage, Event, InputId, LocalNetworks, Mac, Timestamp};
 
 use crate::analyzers::ANALYZERS;
 use crate::error::IngestError;
@@ -48,6 +49,8 @@ pub(crate) const SPEC: SourceSpec = SourceSpec {
 
 /// Packets of each file looked at to find the local networks.
 const PEEK_PACKETS_MAX: usize = 20_000;
+/// Most unreadable link types told of.
+const TOLD_MAX: usize = 64;
 /// Packets after which a batch of events is handed over.
 const RUN_PACKETS_MAX: usize = 2_048;
 
@@ -78,6 +81,8 @@ pub struct CaptureSource {
     merger: Merger,
     engine: FlowEngine,
     problems: Vec<Problem>,
+    /// Link types that cannot be read, by input, already told of.
+    told: BTreeSet<(InputId, u32)>,
     finished: bool,
 }
 
@@ -102,6 +107,7 @@ impl CaptureSource {
             merger: Merger::new(files, limits),
             engine: FlowEngine::new(local, limits.flow, ANALYZERS),
             problems,
+            told: BTreeSet::new(),
             finished: false,
         }
     }
@@ -114,6 +120,7 @@ impl Source for CaptureSource {
         }
         if let Some(run) = self.merger.next_run(RUN_PACKETS_MAX) {
             self.engine.set_input(run.input);
+            let mut known = u32::MAX;
             for (at, record) in run.records.iter().enumerate() {
                 let next_ts = run.records.get(at + 1).map(|next| next.ts).or(run.next_ts);
                 self.engine.packet(
@@ -145,6 +152,26 @@ impl Source for CaptureSource {
         let mut problems = std::mem::take(&mut self.problems);
         problems.append(&mut self.merger.take_problems());
         problems
+    }
+}
+
+/// Reports a link type that cannot be read, once an input.
+fn tell_unknown_link(
+    link_type: u32,
+    input: InputId,
+    told: &mut BTreeSet<(InputId, u32)>,
+    problems: &mut Vec<Problem>,
+) {
+    if decode_frame(link_type, &[]).is_some() || told.len() >= TOLD_MAX {
+        return;
+    }
+    if told.insert((input, link_type)) {
+        problems.push(Problem {
+            input: Some(input),
+            offset: 0,
+            reason: format!("packets of link type {link_type} are not read"),
+            remedy: "capture on an Ethernet, cooked, raw IP, PPP or loopback interface".to_owned(),
+        });
     }
 }
 

@@ -9,7 +9,7 @@ use super::reassembly::Piece;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 
 /// Bytes of each side that are kept while no protocol is recognised.
-const OPENING_BYTES_MAX: usize = 4096;
+const OPENING_BYTES_MAX: usize = 2048;
 /// Pieces looked at before a conversation is given up as unknown.
 const PROBES_MAX: u8 = 12;
 /// Datagrams taken for a conversation's first.

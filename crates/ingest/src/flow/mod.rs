@@ -61,7 +61,7 @@ pub struct FlowLimits {
 impl Default for FlowLimits {
     fn default() -> Self {
         Self {
-            flows_max: 262_144,
+            flows_max: 131_072,
             early_bytes_max: 64 << 20,
         }
     }
@@ -463,7 +463,7 @@ impl FlowEngine {
                 if self.counters.early_bytes > self.limits.early_bytes_max && effect.early_after > 0
                 {
                     self.counters.early_flushed += 1;
-                    self.counters.early_bytes -= view.flush(&mut feed);
+                    self.counters.early_bytes -= view.flush(false, &mut feed);
                 }
             }
             other => {
@@ -474,10 +474,8 @@ impl FlowEngine {
                 };
                 flow.counts[side as usize].bytes += u64::from(header.payload_len);
                 flow.missed += u64::from(header.missing);
-                if header.payload_len > 0 {
-                    flow.history.once(side, Once::Data);
-                    flow.payload_seen = true;
-                }
+                flow.history.once(side, Once::Data);
+                flow.payload_seen |= header.payload_len > 0;
                 if flow.app.is_listening() && !bytes.is_empty() {
                     flow.app.piece(side, Piece::Data(bytes), &mut feed);
                 }
@@ -559,7 +557,7 @@ impl FlowEngine {
                 payload_seen: &mut flow.payload_seen,
                 quirks: &mut flow.quirks,
             };
-            self.counters.early_bytes -= view.flush(&mut feed);
+            self.counters.early_bytes -= view.flush(true, &mut feed);
         }
         flow.app.close(&mut feed);
         let conn = flow.conn;

@@ -54,10 +54,13 @@ impl ServicePorts {
                 let answer = self.rank(Transport::Udp, source_port) == 3
                     && destination_port >= 1024
                     && self.rank(Transport::Udp, destination_port) < 3;
-                answer && !is_group(destination)
+                // DHCP has a port for the client too.
+                let dhcp = matches!((source_port, destination_port), (67, 68) | (547, 546));
+                (answer || dhcp) && !is_group(destination)
             }
             Segment::Icmp { kind, .. } => {
-                icmp_request(destination, kind).is_some_and(|request| request != kind)
+                let answer = icmp_request(destination, kind).is_some_and(|request| request != kind);
+                answer && !is_group(destination)
             }
             _ => false,
         }
@@ -81,7 +84,6 @@ pub(crate) fn icmp_request(address: IpAddr, kind: u8) -> Option<u8> {
         (IpAddr::V4(_), 15 | 16) => Some(15),
         (IpAddr::V4(_), 17 | 18) => Some(17),
         (IpAddr::V6(_), 128 | 129) => Some(128),
-        (IpAddr::V6(_), 130 | 131) => Some(130),
         (IpAddr::V6(_), 133 | 134) => Some(133),
         (IpAddr::V6(_), 135 | 136) => Some(135),
         (IpAddr::V6(_), 139 | 140) => Some(139),

@@ -282,6 +282,25 @@ impl Stream {
         }
         self.check_finished();
     }
+
+    /// The stream is over: gives out what is kept, and the hole before the FIN if there is one.
+    pub(crate) fn end(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
+        self.flush(out);
+        let Some(fin) = self.fin.filter(|_| self.started && !self.finished) else {
+            return;
+        };
+        let lost = distance(fin, self.next);
+        if (1..=AHEAD_MAX as i32).contains(&lost) {
+            out(Piece::Gap(u64::from(lost.unsigned_abs())));
+            self.next = fin;
+        }
+        self.finished = true;
+    }
+
+    /// Nobody reads on: what is kept is let go.
+    pub(crate) fn forget(&mut self) {
+        self.early = None;
+    }
 }
 
 impl Early {
@@ -344,5 +363,104 @@ impl Early {
                 missing,
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds segments and gives the bytes that came out, holes as `None`.
+    fn run(first: u32, segments: &[(u32, Vec<u8>)]) -> Vec<Option<u8>> {
+        let mut stream = Stream::default();
+        stream.start(first);
+        let mut out: Vec<Option<u8>> = Vec::new();
+        let mut give = |piece: Piece<'_>| match piece {
+            Piece::Data(bytes) => out.extend(bytes.iter().map(|byte| Some(*byte))),
+            Piece::Gap(missing) => out.extend((0..missing).map(|_| None)),
+        };
+        for (seq, bytes) in segments {
+            stream.segment(*seq, bytes, 0, 0, &mut give);
+        }
+        stream.flush(&mut give);
+        assert_eq!(stream.early_bytes(), 0);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_order_and_repetition_gives_the_same_bytes(
+            data in proptest::collection::vec(any::<u8>(), 1..400),
+            first in any::<u32>(),
+            cuts in proptest::collection::vec((0_usize..400, 1_usize..80), 0..40),
+            order in any::<u64>(),
+        ) {
+            // Random pieces, which overlap and repeat, and all bytes once more in small pieces.
+            let mut pieces: Vec<(usize, usize)> = cuts
+                .into_iter()
+                .map(|(from, len)| (from % data.len(), len))
+                .map(|(from, len)| (from, (from + len).min(data.len())))
+                .collect();
+            pieces.extend((0..data.len()).step_by(7).map(|from| (from, (from + 7).min(data.len()))));
+            let mut dice = order | 1;
+            for at in (1..pieces.len()).rev() {
+                dice ^= dice << 13;
+                dice ^= dice >> 7;
+                dice ^= dice << 17;
+                pieces.swap(at, (dice % (at as u64 + 1)) as usize);
+            }
+            let segments: Vec<(u32, Vec<u8>)> = pieces
+                .iter()
+                .map(|(from, to)| (first.wrapping_add(*from as u32), data[*from..*to].to_vec()))
+                .collect();
+            let expected: Vec<Option<u8>> = data.iter().map(|byte| Some(*byte)).collect();
+            prop_assert_eq!(run(first, &segments), expected);
+        }
+    }
+
+    #[test]
+    fn what_never_comes_is_a_gap_of_its_size() {
+        let out = run(100, &[(100, b"ab".to_vec()), (105, b"fg".to_vec())]);
+        assert_eq!(
+            out,
+            [
+                Some(b'a'),
+                Some(b'b'),
+                None,
+                None,
+                None,
+                Some(b'f'),
+                Some(b'g')
+            ]
+        );
+    }
+
+    #[test]
+    fn a_segment_far_outside_the_window_is_not_believed() {
+        let out = run(
+            100,
+            &[
+                (100, b"ab".to_vec()),
+                (0x7000_0000, b"x".to_vec()),
+                (102, b"c".to_vec()),
+            ],
+        );
+        assert_eq!(out, [Some(b'a'), Some(b'b'), Some(b'c')]);
+    }
+
+    #[test]
+    fn kept_bytes_are_bounded() {
+        let mut stream = Stream::default();
+        stream.start(0);
+        let mut gaps = 0;
+        for at in 1..2_000_u32 {
+            stream.segment(at * 2_000, &[0; 1_000], 0, 0, &mut |piece| {
+                gaps += u64::from(matches!(piece, Piece::Gap(_)));
+            });
+            assert!(stream.early_bytes() <= EARLY_BYTES_MAX + 1_000);
+        }
+        assert!(gaps > 1_000, "{gaps}");
     }
 }

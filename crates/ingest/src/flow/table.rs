@@ -117,7 +117,7 @@ impl Flow {
         }
     }
 
-    /// Turns client and server round, when nothing was read yet.
+    /// Which side sent a packet.
     pub(crate) fn side(&self, from_low: bool) -> Side {
         if from_low == self.client_is_low {
             Side::Client
@@ -228,17 +228,22 @@ impl Table {
     /// The flow that has been silent longest among some that are due soonest.
     pub(crate) fn stalest(&mut self) -> Option<u32> {
         const LOOKED_AT: usize = 16;
-        let tickets = self.wheel.take_soonest(LOOKED_AT);
         let mut stalest: Option<(i64, u32)> = None;
-        for ticket in tickets {
-            if self.live(ticket, i64::MAX).is_none() {
-                continue;
+        while stalest.is_none() {
+            let tickets = self.wheel.take_soonest(LOOKED_AT);
+            if tickets.is_empty() {
+                break;
             }
-            if let Some(flow) = self.get_mut(ticket.index) {
-                let candidate = (flow.last, ticket.index);
-                stalest = Some(stalest.map_or(candidate, |best| best.min(candidate)));
+            for ticket in tickets {
+                if self.live(ticket, i64::MAX).is_none() {
+                    continue;
+                }
+                if let Some(flow) = self.get_mut(ticket.index) {
+                    let candidate = (flow.last, ticket.index);
+                    stalest = Some(stalest.map_or(candidate, |best| best.min(candidate)));
+                }
+                self.reschedule(ticket);
             }
-            self.reschedule(ticket);
         }
         stalest.map(|(_, index)| index)
     }

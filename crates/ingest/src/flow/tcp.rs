@@ -4,7 +4,7 @@ use thymus_parsers::packet::{Tcp, Transport as Header};
 use thymus_schema::{EventBody, QuirkSeen};
 
 use super::dispatch::{App, Feed};
-use super::reassembly::Piece;
+use super::reassembly::{Piece, Stream, Verdict};
 use super::state::{Counted, History};
 use super::table::{Counts, Flow, TcpFlow};
 use crate::analyzer::Side;
@@ -66,11 +66,7 @@ impl View<'_> {
     }
 
     fn early_bytes(&self) -> usize {
-        self.state
-            .streams
-            .iter()
-            .map(super::reassembly::Stream::early_bytes)
-            .sum()
+        self.state.streams.iter().map(Stream::early_bytes).sum()
     }
 
     fn zero_window(&mut self, side: Side, tcp: &Tcp<'_>) {
@@ -102,6 +98,10 @@ impl View<'_> {
                 self.counts[at].bytes += u64::from(len);
                 self.state.highest[at] = end;
             }
+        }
+        // A FIN takes a number of its own.
+        if tcp.flags.fin() && self.state.highest[at] == end {
+            self.state.highest[at] = end.wrapping_add(1);
         }
     }
 
@@ -142,7 +142,7 @@ impl View<'_> {
         }
         // What a reset carries is a reason for people, not part of the stream (RFC 9293, 3.5.3).
         let verdict = if tcp.flags.rst() {
-            Default::default()
+            Verdict::default()
         } else {
             stream.segment(begin, tcp.payload, header.missing, now, &mut give)
         };
@@ -159,10 +159,13 @@ impl View<'_> {
         let [client, server] = &self.state.streams;
         let done = client.is_finished() && server.is_finished();
         if tcp.flags.rst() {
-            self.flush(feed);
+            self.flush(true, feed);
         }
         if done || tcp.flags.rst() {
             self.app.close(feed);
+        }
+        if !self.app.is_listening() {
+            self.state.streams.iter_mut().for_each(Stream::forget);
         }
     }
 
@@ -177,11 +180,13 @@ impl View<'_> {
         }
     }
 
-    /// Gives out what is kept, with gaps; how many bytes that were.
-    pub(crate) fn flush(&mut self, feed: &mut Feed<'_>) -> usize {
+    /// Gives out what is kept, with gaps; how many bytes that were. At the end of the flow also what
+    /// is missing before a FIN counts as a gap.
+    pub(crate) fn flush(&mut self, end: bool, feed: &mut Feed<'_>) -> usize {
         let early = self.early_bytes();
-        if early == 0 {
-            return 0;
+        if !self.app.is_listening() {
+            self.state.streams.iter_mut().for_each(Stream::forget);
+            return early;
         }
         let Self {
             state,
@@ -191,13 +196,18 @@ impl View<'_> {
             ..
         } = self;
         for (stream, side) in state.streams.iter_mut().zip([Side::Client, Side::Server]) {
-            stream.flush(&mut |piece| {
+            let mut give = |piece: Piece<'_>| {
                 if let Piece::Gap(bytes) = piece {
                     **missed += bytes;
                     history.counted(side, Counted::Gap);
                 }
                 app.piece(side, piece, feed);
-            });
+            };
+            if end {
+                stream.end(&mut give)
+            } else {
+                stream.flush(&mut give)
+            }
         }
         early
     }
@@ -210,6 +220,9 @@ impl Flow {
             return false;
         }
         let Some(tcp) = &self.tcp else { return false };
+        if tcp.ends.is_closed() || tcp.ends.is_reset() {
+            return true;
+        }
         let side = self.side(from_low) as usize;
         if tcp.first[side] == Some(segment.seq) {
             return false;

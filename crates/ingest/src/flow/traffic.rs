@@ -124,7 +124,7 @@ impl Traffic {
         let Some(slot) = self.slots.get_mut(index as usize) else {
             return Handle::NONE;
         };
-        (slot.address, slot.scope) = (address, scope);
+        (slot.address, slot.scope, slot.silent) = (address, scope, 0);
         Handle {
             index,
             generation: slot.generation,
