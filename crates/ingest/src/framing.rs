@@ -135,11 +135,6 @@ impl LineBuffer {
         bytes.len()
     }
 
-    /// What has come of a line that has no end yet (a prompt).
-    pub(crate) fn partial(&self) -> &[u8] {
-        &self.held
-    }
-
     /// Forgets the incomplete line.
     pub(crate) fn clear(&mut self) {
         self.held = Vec::new();
@@ -245,6 +240,6 @@ mod tests {
     fn a_reader_of_lines_can_hand_the_rest_over() {
         let mut buffer = LineBuffer::default();
         assert_eq!(buffer.feed(b"STARTTLS\r\n\x16\x03", |_| false), 10);
-        assert_eq!(buffer.partial(), b"");
+        assert!(buffer.held.is_empty());
     }
 }

@@ -21,7 +21,11 @@ impl Inner {
     pub(crate) fn known(service: Service) -> Self {
         let spec = ANALYZERS.iter().find(|spec| spec.service == service);
         let analyzer = spec.map(|spec| (spec.build)());
-        Self { given_up: analyzer.is_none(), analyzer, ..Self::default() }
+        Self {
+            given_up: analyzer.is_none(),
+            analyzer,
+            ..Self::default()
+        }
     }
 
     /// The next bytes.

@@ -170,7 +170,7 @@ fn search(content: &[u8]) -> Option<Request> {
         verb: "search",
         name: text(base.content, NAME_BYTES_MAX),
         filter: words.into(),
-        attributes: names(der::find(filter.rest, 0x30).unwrap_or_default(), false),
+        attributes: names(der::find(filter.rest, 0x30).unwrap_or_default()),
     })
 }
 
@@ -194,7 +194,7 @@ fn changes(content: &[u8], verb: &'static str, nested: bool) -> Option<Request> 
     Some(Request { verb, name, attributes, ..Request::default() })
 }
 
-fn names(mut list: &[u8], _nested: bool) -> Vec<Box<str>> {
+fn names(mut list: &[u8]) -> Vec<Box<str>> {
     let mut names = Vec::new();
     while let (Some(element), true) = (der::element(list), names.len() < ATTRIBUTES_MAX) {
         names.push(text(element.content, NAME_BYTES_MAX));

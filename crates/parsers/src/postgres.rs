@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn account_and_database_are_read() {
-        let bytes = b"\0\0\0\x1f\0\x03\0\0user\0bob\0database\0db\0\0";
-        let expected = (Startup::Login("bob".into(), "db".into()), 31);
+        let bytes = b"\0\0\0\x1e\0\x03\0\0user\0bob\0database\0db\0\0";
+        let expected = (Startup::Login("bob".into(), "db".into()), 30);
         assert_eq!(startup(bytes), Some(expected));
         assert_eq!(startup(b"\0\0\0\x08\x04\xd2\x16\x2f"), Some((Startup::Encryption, 8)));
         assert_eq!(startup(&bytes[..20]), None);

@@ -70,8 +70,17 @@ pub fn prompt(text: &[u8]) -> Option<Prompt> {
 
 /// Whether the text says that a log-in was refused.
 pub fn says_refused(text: &[u8]) -> bool {
-    const WORDS: [&[u8]; 6] =
-        [b"incorrect", b"failed", b"denied", b"invalid", b"failure", b"bad password"];
+    // "Last failed login" is what some systems greet with: single words would mislead.
+    const WORDS: [&[u8]; 8] = [
+        b"incorrect",
+        b"login failed",
+        b"authentication failed",
+        b"authentication failure",
+        b"access denied",
+        b"permission denied",
+        b"invalid",
+        b"bad password",
+    ];
     let text = text.to_ascii_lowercase();
     WORDS.iter().any(|word| text.windows(word.len()).any(|window| window == *word))
 }
@@ -112,5 +121,6 @@ mod tests {
         assert_eq!(prompt(b"root@box:~# "), Some(Prompt::Shell));
         assert_eq!(prompt(b"hello"), None);
         assert!(says_refused(b"\r\nLogin incorrect\r\n"));
+        assert!(!says_refused(b"Last failed login: Fri"));
     }
 }

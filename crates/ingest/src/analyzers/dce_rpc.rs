@@ -26,7 +26,11 @@ const RESPONSE_BYTES_MAX: usize = 8 * 1024;
 const ACCESS_DENIED: u32 = 5;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
     if !bytes.starts_with(&b"\x05\0"[..bytes.len().min(2)]) {
         return Probe::No;
     }
@@ -84,12 +88,19 @@ impl Rpc {
     /// A conversation inside the named pipe `pipe`.
     pub(super) fn in_pipe(pipe: &str) -> Self {
         let name = pipe.trim_start_matches('\\').trim_start_matches("PIPE\\");
-        Self { pipe: name.into(), ..Self::default() }
+        Self {
+            pipe: name.into(),
+            ..Self::default()
+        }
     }
 
     /// The next bytes from `side`.
     pub(super) fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        let Self { pipe, buffers, state } = self;
+        let Self {
+            pipe,
+            buffers,
+            state,
+        } = self;
         let buffer = &mut buffers[usize::from(side == Side::Server)];
         buffer.feed(bytes, |front| state.front(front, pipe, cx));
     }
@@ -104,7 +115,9 @@ impl Rpc {
         for call in std::mem::take(&mut self.state.calls) {
             self.state.emit(&call, Outcome::Unknown, &self.pipe, cx);
         }
-        self.state.security.finish(Service::DceRpc, Outcome::Unknown, cx);
+        self.state
+            .security
+            .finish(Service::DceRpc, Outcome::Unknown, cx);
     }
 }
 
@@ -145,17 +158,27 @@ impl State {
                     let oldest = self.calls.remove(0);
                     self.emit(&oldest, Outcome::Unknown, pipe, cx);
                 }
-                self.calls.push(Call { id: header.call_id, context, opnum });
+                self.calls.push(Call {
+                    id: header.call_id,
+                    context,
+                    opnum,
+                });
             }
             Pdu::Response { code } if header.last => {
                 self.logged_in(Outcome::Success, cx);
-                let Some(call) = self.answered(header.call_id) else { return };
+                let Some(call) = self.answered(header.call_id) else {
+                    return;
+                };
                 let failed = self
                     .interface(call.context)
                     .and_then(|uuid| dce_rpc::interface(&uuid))
                     .zip(code)
                     .is_some_and(|(interface, code)| interface.failed(code));
-                let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+                let outcome = if failed {
+                    Outcome::Failure
+                } else {
+                    Outcome::Success
+                };
                 self.emit(&call, outcome, pipe, cx);
             }
             Pdu::Fault { status } => {
@@ -191,7 +214,10 @@ impl State {
     }
 
     fn interface(&self, context: u16) -> Option<Uuid> {
-        self.contexts.iter().find(|(id, _)| *id == context).map(|(_, uuid)| *uuid)
+        self.contexts
+            .iter()
+            .find(|(id, _)| *id == context)
+            .map(|(_, uuid)| *uuid)
     }
 
     fn emit(&self, call: &Call, outcome: Outcome, pipe: &str, cx: &mut AnalyzerCx<'_>) {
@@ -218,11 +244,15 @@ impl State {
 /// How much of a fragment is worth waiting for.
 fn wanted(header: &Header) -> usize {
     let length = usize::from(header.length);
-    match header.kind {
-        0 => length.min(dce_rpc::HEADER_LEN + 8),
-        2 if header.last && length <= RESPONSE_BYTES_MAX => length,
-        2 => length.min(dce_rpc::HEADER_LEN + 8),
-        _ => length,
+    let head_only = match header.kind {
+        0 => true,
+        2 => !header.last || length > RESPONSE_BYTES_MAX,
+        _ => false,
+    };
+    if head_only {
+        length.min(dce_rpc::HEADER_LEN + 8)
+    } else {
+        length
     }
 }
 
@@ -249,11 +279,13 @@ mod tests {
     }
 
     fn calls(talk: &Talk) -> Vec<(&str, &str, Outcome)> {
-        let read = |event| match event {
-            &EventBody::DceRpc(ref call) => Some((&*call.interface, &*call.operation, call.outcome)),
-            _ => None,
-        };
-        talk.events.iter().filter_map(read).collect()
+        talk.events
+            .iter()
+            .filter_map(|event| match event {
+                EventBody::DceRpc(call) => Some((&*call.interface, &*call.operation, call.outcome)),
+                _ => None,
+            })
+            .collect()
     }
 
     #[test]
@@ -279,7 +311,10 @@ mod tests {
         talk.server(&pdu(3, 2, &[0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0]));
         talk.client(&pdu(0, 3, &[0, 0, 0, 0, 0, 0, 4, 0]));
         talk.close();
-        let expected = [("", "op 3", Outcome::Failure), ("", "op 4", Outcome::Unknown)];
+        let expected = [
+            ("", "op 3", Outcome::Failure),
+            ("", "op 4", Outcome::Unknown),
+        ];
         assert_eq!(calls(&talk), expected);
     }
 
@@ -291,6 +326,9 @@ mod tests {
         talk.client(b"middle of something else");
         talk.client(&pdu(0, 2, &[0, 0, 0, 0, 0, 0, 19, 0]));
         talk.server(&pdu(2, 2, &[0; 12]));
-        assert_eq!(calls(&talk), [("svcctl", "StartServiceW", Outcome::Success)]);
+        assert_eq!(
+            calls(&talk),
+            [("svcctl", "StartServiceW", Outcome::Success)]
+        );
     }
 }

@@ -17,8 +17,16 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 const RESPONSE: u8 = 129;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
-    if dnp3::parse(bytes).is_some() { Probe::Yes } else { Probe::No }
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
+    if dnp3::parse(bytes).is_some() {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
 }
 
 #[derive(Default)]
@@ -52,12 +60,18 @@ impl Analyzer for Dnp3Analyzer {
 }
 
 fn emit(frame: &Frame, cx: &mut AnalyzerCx<'_>) {
-    let Some(function) = frame.function else { return };
+    let Some(function) = frame.function else {
+        return;
+    };
     // A plain response repeats its request; only an unsolicited one says something of its own.
     if function == RESPONSE || function == 0 {
         return;
     }
-    let unit = if frame.from_master { frame.destination } else { frame.source };
+    let unit = if frame.from_master {
+        frame.destination
+    } else {
+        frame.source
+    };
     cx.emit(EventBody::Ics(Box::new(IcsCall {
         protocol: Some(Service::Dnp3),
         unit,
@@ -77,11 +91,20 @@ mod tests {
     #[test]
     fn an_operation_is_told_and_its_echo_is_not() {
         let mut talk = Talk::tcp(&SPEC, 20_000);
-        let ask = [5, 0x64, 11, 0xc4, 3, 0, 4, 0, 0, 0, 0xc1, 0xc2, 5, 12, 1, 0x28, 0, 0];
-        let answer = [5, 0x64, 10, 0x44, 4, 0, 3, 0, 0, 0, 0xc1, 0xc2, 129, 0, 0, 0, 0];
+        let ask = [
+            5, 0x64, 11, 0xc4, 3, 0, 4, 0, 0, 0, 0xc1, 0xc2, 5, 12, 1, 0x28, 0, 0,
+        ];
+        let answer = [
+            5, 0x64, 10, 0x44, 4, 0, 3, 0, 0, 0, 0xc1, 0xc2, 129, 0, 0, 0, 0,
+        ];
         talk.client(&[&b"noise"[..], &ask].concat());
         talk.server(&answer);
-        let [EventBody::Ics(call)] = &talk.events[..] else { panic!("{:?}", talk.events) };
-        assert_eq!((call.unit, &*call.name, call.write), (3, "direct_operate", true));
+        let [EventBody::Ics(call)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
+        assert_eq!(
+            (call.unit, &*call.name, call.write),
+            (3, "direct_operate", true)
+        );
     }
 }

@@ -34,12 +34,20 @@ fn probe(opening: &Opening<'_>) -> Probe {
     }
     let maybe = (greeted || opening.server.is_empty())
         && (opening.client.is_empty() || ftp::looks_like_command(first_line(opening.client)));
-    if maybe && opening.server.len() < 300 { Probe::More } else { Probe::No }
+    if maybe && opening.server.len() < 300 {
+        Probe::More
+    } else {
+        Probe::No
+    }
 }
 
 /// The first line of an opening, without its end.
 pub(super) fn first_line(bytes: &[u8]) -> &[u8] {
-    bytes.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii_end()
+    bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii_end()
 }
 
 #[derive(Default)]
@@ -109,12 +117,16 @@ impl State {
     }
 
     fn server(&mut self, line: &[u8], cx: &mut AnalyzerCx<'_>) {
-        let Some((code, true)) = reply(line) else { return };
+        let Some((code, true)) = reply(line) else {
+            return;
+        };
         // 1xx says that a transfer begins; 220 greets; 120 asks to wait; 421 ends everything.
         if code < 200 || code == 220 && self.waiting.is_empty() {
             return;
         }
-        let Some(command) = self.waiting.pop_front() else { return };
+        let Some(command) = self.waiting.pop_front() else {
+            return;
+        };
         let outcome = match code {
             200..=399 => Outcome::Success,
             _ => Outcome::Failure,

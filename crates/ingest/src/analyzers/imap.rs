@@ -109,7 +109,11 @@ impl State {
             imap::Command::Login(user) => {
                 let literal = user.is_empty();
                 self.user = user;
-                if literal { Waiting::Literal } else { Waiting::Login }
+                if literal {
+                    Waiting::Literal
+                } else {
+                    Waiting::Login
+                }
             }
             imap::Command::Authenticate(mechanism, answer) => {
                 self.mechanism = mechanism[..mechanism.len().min(32)].to_vec();
@@ -136,13 +140,22 @@ impl State {
         if let Some(message) = line.strip_prefix(b"+ ").and_then(sasl::ntlm) {
             return self.security.read(&message);
         }
-        let Some(ok) = imap::completion(line, &self.tag) else { return };
+        let Some(ok) = imap::completion(line, &self.tag) else {
+            return;
+        };
         match std::mem::take(&mut self.waiting) {
             Waiting::Nothing => {}
             Waiting::StartTls => self.to_tls = ok,
             _ => {
                 self.logged_in = ok;
-                self.tell(if ok { Outcome::Success } else { Outcome::Failure }, cx);
+                self.tell(
+                    if ok {
+                        Outcome::Success
+                    } else {
+                        Outcome::Failure
+                    },
+                    cx,
+                );
             }
         }
     }
@@ -153,7 +166,13 @@ impl State {
             return;
         }
         let user = std::mem::take(&mut self.user);
-        let attempt = Attempt { user: &user, domain: "", method: "password", client: "", outcome };
+        let attempt = Attempt {
+            user: &user,
+            domain: "",
+            method: "password",
+            client: "",
+            outcome,
+        };
         emit_login(Service::Imap, &attempt, cx);
     }
 }
@@ -190,6 +209,11 @@ mod tests {
         talk.server(b"a1 OK begin\r\n");
         talk.client(b"a2 LOGIN bob x\r\n");
         talk.server(b"a2 NO\r\n");
-        assert!(!talk.events.iter().any(|event| matches!(event, EventBody::Login(_))));
+        assert!(
+            !talk
+                .events
+                .iter()
+                .any(|event| matches!(event, EventBody::Login(_)))
+        );
     }
 }

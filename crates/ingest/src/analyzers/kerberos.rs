@@ -25,7 +25,11 @@ const REFUSALS: &[u32] = &[6, 12, 18, 23, 24, 31];
 const PREAUTH_REQUIRED: u32 = 25;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
     let message = match opening.transport {
         Transport::Tcp if bytes.len() < 20 => {
             return if bytes.starts_with(&[0, 0][..bytes.len().min(2)]) {
@@ -37,7 +41,11 @@ fn probe(opening: &Opening<'_>) -> Probe {
         Transport::Tcp => &bytes[4..],
         _ => bytes,
     };
-    if kerberos::looks_like_message(message) { Probe::Yes } else { Probe::No }
+    if kerberos::looks_like_message(message) {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
 }
 
 #[derive(Default)]
@@ -54,7 +62,9 @@ impl Analyzer for KerberosAnalyzer {
         }
         let buffer = &mut buffers[usize::from(side == Side::Server)];
         let ok = buffer.feed(bytes, |front| {
-            let Some(length) = kerberos::stream_length(front) else { return Step::Need(4) };
+            let Some(length) = kerberos::stream_length(front) else {
+                return Step::Need(4);
+            };
             if length > MESSAGE_BYTES_MAX {
                 return Step::Stop;
             }
@@ -117,12 +127,7 @@ fn message(bytes: &[u8], requests: &mut VecDeque<Request>, cx: &mut AnalyzerCx<'
     }
 }
 
-fn emit(
-    request: Request,
-    reply: Option<&Reply>,
-    error: Option<u32>,
-    cx: &mut AnalyzerCx<'_>,
-) {
+fn emit(request: Request, reply: Option<&Reply>, error: Option<u32>, cx: &mut AnalyzerCx<'_>) {
     let outcome = match (reply, error) {
         (Some(_), _) => Outcome::Success,
         (None, Some(_)) => Outcome::Failure,
@@ -141,7 +146,11 @@ fn emit(
         emit_login(Service::Kerberos, &attempt, cx);
     }
     cx.emit(EventBody::Kerberos(Box::new(KerberosExchange {
-        request: if request.tgs { KerberosRequest::Tgs } else { KerberosRequest::As },
+        request: if request.tgs {
+            KerberosRequest::Tgs
+        } else {
+            KerberosRequest::As
+        },
         client: request.client,
         realm: request.realm,
         service: request.service,
@@ -163,9 +172,16 @@ mod tests {
         let digits: Vec<u32> = text
             .lines()
             .filter_map(|line| line.split('#').next())
-            .flat_map(|line| line.chars().filter_map(|c| c.to_digit(16)).collect::<Vec<_>>())
+            .flat_map(|line| {
+                line.chars()
+                    .filter_map(|c| c.to_digit(16))
+                    .collect::<Vec<_>>()
+            })
             .collect();
-        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+        digits
+            .chunks(2)
+            .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+            .collect()
     }
 
     fn request() -> Vec<u8> {
@@ -177,16 +193,28 @@ mod tests {
         let mut talk = Talk::udp(&SPEC, 88);
         assert_eq!(talk.probe(&request(), b""), Probe::Yes);
         talk.client(&request());
-        talk.server(&case(include_str!("../../../parsers/cases/kerberos/krb-error.hex")));
-        let [EventBody::Kerberos(exchange)] = &talk.events[..] else { panic!("{:?}", talk.events) };
-        assert_eq!((exchange.error, exchange.outcome), (Some(25), Outcome::Failure));
+        talk.server(&case(include_str!(
+            "../../../parsers/cases/kerberos/krb-error.hex"
+        )));
+        let [EventBody::Kerberos(exchange)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
+        assert_eq!(
+            (exchange.error, exchange.outcome),
+            (Some(25), Outcome::Failure)
+        );
         assert_eq!(exchange.offered_etypes, [18, 23]);
     }
 
     #[test]
     fn a_refused_proof_is_a_failed_log_in() {
-        let mut error = case(include_str!("../../../parsers/cases/kerberos/krb-error.hex"));
-        let at = error.windows(5).position(|bytes| bytes == [0xa6, 3, 2, 1, 25]).unwrap();
+        let mut error = case(include_str!(
+            "../../../parsers/cases/kerberos/krb-error.hex"
+        ));
+        let at = error
+            .windows(5)
+            .position(|bytes| bytes == [0xa6, 3, 2, 1, 25])
+            .unwrap();
         error[at + 4] = 24;
         let mut talk = Talk::udp(&SPEC, 88);
         talk.client(&request());
@@ -206,8 +234,13 @@ mod tests {
         for byte in framed {
             talk.server(&[byte]);
         }
-        let [EventBody::Kerberos(exchange)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Kerberos(exchange)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!(exchange.request, KerberosRequest::Tgs);
-        assert_eq!((&*exchange.service, exchange.ticket_etype), ("cifs/fs.example.org", 23));
+        assert_eq!(
+            (&*exchange.service, exchange.ticket_etype),
+            ("cifs/fs.example.org", 23)
+        );
     }
 }

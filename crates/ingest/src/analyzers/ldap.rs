@@ -28,7 +28,11 @@ const STARTTLS: &str = "1.3.6.1.4.1.1466.20037";
 const SASL_IN_PROGRESS: u32 = 14;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
     match ldap::message_length(bytes) {
         Some((0, _)) => Probe::No,
         None if opening.transport == Transport::Tcp => Probe::More,
@@ -64,8 +68,16 @@ impl Analyzer for LdapAnalyzer {
         }
         let Self { buffers, state, .. } = self;
         let ok = buffers[usize::from(side == Side::Server)].feed(bytes, |front| {
-            if state.to_tls { Step::Stop } else { state.front(front, cx) }
+            if state.to_tls {
+                Step::Stop
+            } else {
+                state.front(front, cx)
+            }
         });
+        if cx.conn.transport == Transport::Udp {
+            // What a datagram lacks does not come with the next.
+            self.buffers[usize::from(side == Side::Server)].clear();
+        }
         if self.state.to_tls {
             self.inner = Some(Inner::known(Service::Tls));
         } else if !ok && cx.conn.transport == Transport::Tcp {
@@ -119,7 +131,14 @@ impl State {
                     name: bind.name,
                     ..LdapCall::default()
                 };
-                self.wait(Waiting { id, call, bind: Some(bind.method) }, cx);
+                self.wait(
+                    Waiting {
+                        id,
+                        call,
+                        bind: Some(bind.method),
+                    },
+                    cx,
+                );
             }
             Op::Request(request) => {
                 let call = LdapCall {
@@ -129,7 +148,14 @@ impl State {
                     attributes: request.attributes,
                     ..LdapCall::default()
                 };
-                self.wait(Waiting { id, call, bind: None }, cx);
+                self.wait(
+                    Waiting {
+                        id,
+                        call,
+                        bind: None,
+                    },
+                    cx,
+                );
             }
             Op::Entry => {
                 if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id == id) {
@@ -175,13 +201,7 @@ impl State {
         cx.emit(EventBody::Ldap(Box::new(call)));
     }
 
-    fn tell_login(
-        &mut self,
-        method: &str,
-        name: &str,
-        code: Option<u32>,
-        cx: &mut AnalyzerCx<'_>,
-    ) {
+    fn tell_login(&mut self, method: &str, name: &str, code: Option<u32>, cx: &mut AnalyzerCx<'_>) {
         let outcome = match code {
             Some(0) => Outcome::Success,
             Some(_) => Outcome::Failure,
@@ -195,8 +215,18 @@ impl State {
         if matches!(method, "anonymous" | "ntlm") {
             return;
         }
-        let method = if method == "simple" { "password" } else { method };
-        let attempt = Attempt { user: name, domain: "", method, client: "", outcome };
+        let method = if method == "simple" {
+            "password"
+        } else {
+            method
+        };
+        let attempt = Attempt {
+            user: name,
+            domain: "",
+            method,
+            client: "",
+            outcome,
+        };
         emit_login(Service::Ldap, &attempt, cx);
     }
 }
@@ -208,7 +238,8 @@ mod tests {
 
     const BIND: &[u8] = b"\x30\x11\x02\x01\x01\x60\x0c\x02\x01\x03\x04\x04cn=b\x80\x01p";
     const REFUSED: &[u8] = b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x31\x04\x00\x04\x00";
-    const SEARCH: &[u8] = b"\x30\x25\x02\x01\x02\x63\x20\x04\x04dc=x\x0a\x01\x02\x0a\x01\x00\x02\x01\
+    const SEARCH: &[u8] =
+        b"\x30\x25\x02\x01\x02\x63\x20\x04\x04dc=x\x0a\x01\x02\x0a\x01\x00\x02\x01\
         \x00\x02\x01\x00\x01\x01\x00\x87\x02cn\x30\x05\x04\x03uid";
 
     #[test]
@@ -234,7 +265,12 @@ mod tests {
         for piece in [&entry[..], &entry, done].concat().chunks(700) {
             talk.server(piece);
         }
-        let [EventBody::Ldap(call)] = &talk.events[..] else { panic!("{:?}", talk.events) };
-        assert_eq!((call.entries, call.result, &*call.filter), (2, Some(0), "(cn=*)"));
+        let [EventBody::Ldap(call)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
+        assert_eq!(
+            (call.entries, call.result, &*call.filter),
+            (2, Some(0), "(cn=*)")
+        );
     }
 }

@@ -20,13 +20,21 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 const WAITING_MAX: usize = 32;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
     let usual = opening.server_port == 502 || opening.client_port == 502;
     match modbus::parse(bytes) {
         // Elsewhere the first message must be whole and of a known function.
         Some(message) if usual || message.length == bytes.len() => {
             let known = modbus::function_name(message.function) != "unknown";
-            if usual || known && bytes.len() >= modbus::WANTED { Probe::Yes } else { Probe::No }
+            if usual || known && bytes.len() >= modbus::WANTED {
+                Probe::Yes
+            } else {
+                Probe::No
+            }
         }
         _ => Probe::No,
     }
@@ -46,7 +54,11 @@ impl Analyzer for ModbusAnalyzer {
                 return Step::Need(8);
             }
             let Some(message) = modbus::parse(front) else {
-                return if front.len() < 9 { Step::Need(9) } else { Step::Stop };
+                return if front.len() < 9 {
+                    Step::Need(9)
+                } else {
+                    Step::Stop
+                };
             };
             let wanted = message.length.min(modbus::WANTED);
             if front.len() < wanted {
@@ -89,7 +101,15 @@ fn answer(message: &Message, waiting: &mut VecDeque<Message>, cx: &mut AnalyzerC
     });
     match asked.and_then(|at| waiting.remove(at)) {
         Some(asked) => emit(&asked, message.exception, cx),
-        None => emit(&Message { address: 0, quantity: 0, ..*message }, message.exception, cx),
+        None => emit(
+            &Message {
+                address: 0,
+                quantity: 0,
+                ..*message
+            },
+            message.exception,
+            cx,
+        ),
     }
 }
 
@@ -116,8 +136,13 @@ mod tests {
         let mut talk = Talk::tcp(&SPEC, 502);
         talk.client(&[0, 1, 0, 0, 0, 6, 17, 16, 0, 40, 0, 9]);
         talk.server(&[0, 1, 0, 0, 0, 3, 17, 0x90, 2]);
-        let [EventBody::Ics(call)] = &talk.events[..] else { panic!("{:?}", talk.events) };
-        assert_eq!((call.function, call.write, call.exception), (16, true, Some(2)));
+        let [EventBody::Ics(call)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
+        assert_eq!(
+            (call.function, call.write, call.exception),
+            (16, true, Some(2))
+        );
         assert_eq!((call.unit, call.address, call.quantity), (17, 40, 9));
     }
 }

@@ -21,8 +21,16 @@ const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 const MESSAGES_MAX: u32 = 64;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
-    if mongo::header(bytes).is_some() { Probe::Yes } else { Probe::No }
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
+    if mongo::header(bytes).is_some() {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
 }
 
 #[derive(Default)]
@@ -46,7 +54,9 @@ impl Analyzer for MongoAnalyzer {
             if front.len() < 16 {
                 return Step::Need(16);
             }
-            let Some(header) = mongo::header(front) else { return Step::Stop };
+            let Some(header) = mongo::header(front) else {
+                return Step::Stop;
+            };
             let wanted = header.length.min(MESSAGE_BYTES_MAX);
             if front.len() < wanted {
                 return Step::Need(wanted);
@@ -90,7 +100,13 @@ impl State {
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         let Some(user) = self.user.take() else { return };
         let method = &self.method;
-        let attempt = Attempt { user: &user, domain: "", method, client: "", outcome };
+        let attempt = Attempt {
+            user: &user,
+            domain: "",
+            method,
+            client: "",
+            outcome,
+        };
         emit_login(Service::Mongo, &attempt, cx);
     }
 }
@@ -104,7 +120,25 @@ mod tests {
     fn message(reply: bool, document: &[u8]) -> Vec<u8> {
         let length = (16 + 5 + document.len()) as u32;
         let mut bytes = length.to_le_bytes().to_vec();
-        bytes.extend([1, 0, 0, 0, u8::from(reply), 0, 0, 0, 0xdd, 7, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([
+            1,
+            0,
+            0,
+            0,
+            u8::from(reply),
+            0,
+            0,
+            0,
+            0xdd,
+            7,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
         bytes.extend(document);
         bytes
     }
@@ -116,7 +150,9 @@ mod tests {
         assert_eq!(talk.probe(&message(false, start), b""), Probe::Yes);
         talk.client(&message(false, start));
         talk.server(&message(true, b"\x11\0\0\0\x01ok\0\0\0\0\0\0\0\0\0\0"));
-        let [EventBody::Login(login)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Login(login)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!((&*login.user, login.outcome), ("bob", Outcome::Failure));
     }
 }

@@ -1,6 +1,6 @@
 //! MQTT: the log-in, and the topics that are published and subscribed. Payloads are skipped.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use thymus_parsers::mqtt;
 use thymus_schema::{EventBody, Operation, Outcome, Service, Transport};
@@ -47,7 +47,7 @@ struct MqttAnalyzer {
 struct State {
     connect: Option<mqtt::Connect>,
     level: u8,
-    topics: BTreeMap<(&'static str, Box<str>), ()>,
+    topics: BTreeSet<(&'static str, Box<str>)>,
 }
 
 impl Analyzer for MqttAnalyzer {
@@ -114,10 +114,18 @@ impl State {
     }
 
     fn connected(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
-        let Some(connect) = self.connect.take() else { return };
+        let Some(connect) = self.connect.take() else {
+            return;
+        };
         if let Some(user) = &connect.user {
             let client = &connect.client;
-            let attempt = Attempt { user, domain: "", method: "password", client, outcome };
+            let attempt = Attempt {
+                user,
+                domain: "",
+                method: "password",
+                client,
+                outcome,
+            };
             emit_login(Service::Mqtt, &attempt, cx);
         }
         cx.emit(EventBody::Operation(Box::new(Operation {
@@ -137,16 +145,18 @@ impl State {
         length: usize,
         cx: &mut AnalyzerCx<'_>,
     ) {
-        if self.topics.len() >= TOPICS_MAX
-            || self.topics.insert((verb, topic.clone()), ()).is_some()
-        {
+        if self.topics.len() >= TOPICS_MAX || !self.topics.insert((verb, topic.clone())) {
             return;
         }
         cx.emit(EventBody::Operation(Box::new(Operation {
             service: Some(Service::Mqtt),
             verb: verb.into(),
             object: topic,
-            detail: if count > 1 { format!("{count} topics").into() } else { Box::default() },
+            detail: if count > 1 {
+                format!("{count} topics").into()
+            } else {
+                Box::default()
+            },
             request_len: length as u64,
             ..Operation::default()
         })));
@@ -161,13 +171,16 @@ mod tests {
     #[test]
     fn a_refused_log_in_and_topics_are_told() {
         let mut talk = Talk::tcp(&SPEC, 1883);
-        let connect = b"\x10\x18\0\x04MQTT\x04\xc2\0\x3c\0\x02id\0\x03bob\0\x05plain";
+        let connect = b"\x10\x1a\0\x04MQTT\x04\xc2\0\x3c\0\x02id\0\x03bob\0\x05plain";
         assert_eq!(talk.probe(connect, b""), Probe::Yes);
         talk.client(connect);
         talk.server(b"\x20\x02\0\x05");
         talk.client(b"\x30\x06\0\x03a/bx\x30\x06\0\x03a/by");
-        let [EventBody::Login(login), EventBody::Operation(_), EventBody::Operation(publish)] =
-            &talk.events[..]
+        let [
+            EventBody::Login(login),
+            EventBody::Operation(_),
+            EventBody::Operation(publish),
+        ] = &talk.events[..]
         else {
             panic!("{:?}", talk.events)
         };

@@ -23,7 +23,9 @@ const PRELOGIN: u8 = 18;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     match tds::header(opening.client) {
-        Some(header) if matches!(header.kind, LOGIN | PRELOGIN) && header.length >= 20 => Probe::Yes,
+        Some(header) if matches!(header.kind, LOGIN | PRELOGIN) && header.length >= 20 => {
+            Probe::Yes
+        }
         None if opening.client.len() < 8 && matches!(opening.client.first(), Some(16 | 18)) => {
             Probe::More
         }
@@ -51,7 +53,9 @@ impl Analyzer for MssqlAnalyzer {
             if front.len() < 8 {
                 return Step::Need(8);
             }
-            let Some(header) = tds::header(front) else { return Step::Stop };
+            let Some(header) = tds::header(front) else {
+                return Step::Stop;
+            };
             let wanted = header.length.min(8192);
             if front.len() < wanted {
                 return Step::Need(wanted);
@@ -132,7 +136,9 @@ mod tests {
         assert_eq!(talk.probe(&login, b""), Probe::Yes);
         talk.client(&login);
         talk.server(b"\x04\x01\0\x0d\0\0\x01\0\xaa\x02\0ab");
-        let [EventBody::Login(login)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Login(login)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!((&*login.user, login.outcome), ("sa", Outcome::Failure));
     }
 }

@@ -20,7 +20,11 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 const PACKET_BYTES_MAX: usize = 4096;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    if mysql::looks_like_greeting(opening.server) { Probe::Yes } else { Probe::No }
+    if mysql::looks_like_greeting(opening.server) {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
 }
 
 #[derive(Default)]
@@ -40,7 +44,9 @@ impl Analyzer for MysqlAnalyzer {
         }
         let mut buffer = std::mem::take(&mut self.buffers[usize::from(side == Side::Server)]);
         let ok = buffer.feed(bytes, |front| {
-            let Some((length, _)) = mysql::packet(front) else { return Step::Need(4) };
+            let Some((length, _)) = mysql::packet(front) else {
+                return Step::Need(4);
+            };
             let whole = length + 4;
             if self.finished || self.to_tls || whole > PACKET_BYTES_MAX {
                 return Step::Stop;
@@ -88,7 +94,13 @@ impl MysqlAnalyzer {
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         let Some(user) = self.user.take() else { return };
         self.finished = true;
-        let attempt = Attempt { user: &user, domain: "", method: "password", client: "", outcome };
+        let attempt = Attempt {
+            user: &user,
+            domain: "",
+            method: "password",
+            client: "",
+            outcome,
+        };
         emit_login(Service::Mysql, &attempt, cx);
     }
 }
@@ -111,7 +123,9 @@ mod tests {
         talk.server(&greeting);
         talk.client(&hello);
         talk.server(b"\x03\0\0\x02\xff\x15\x04");
-        let [EventBody::Login(login)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Login(login)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!((&*login.user, login.outcome), ("bob", Outcome::Failure));
         assert!(talk.detached);
     }

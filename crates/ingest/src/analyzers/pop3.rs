@@ -145,7 +145,14 @@ impl State {
             Waiting::StartTls => self.to_tls = ok,
             Waiting::Password | Waiting::Auth => {
                 self.logged_in = ok;
-                self.tell(if ok { Outcome::Success } else { Outcome::Failure }, cx);
+                self.tell(
+                    if ok {
+                        Outcome::Success
+                    } else {
+                        Outcome::Failure
+                    },
+                    cx,
+                );
             }
         }
     }
@@ -156,8 +163,13 @@ impl State {
             self.security.finish(Service::Pop3, outcome, cx);
             return;
         }
-        let attempt =
-            Attempt { user: &self.user, domain: "", method: "password", client: "", outcome };
+        let attempt = Attempt {
+            user: &self.user,
+            domain: "",
+            method: "password",
+            client: "",
+            outcome,
+        };
         emit_login(Service::Pop3, &attempt, cx);
     }
 }

@@ -71,7 +71,9 @@ impl PostgresAnalyzer {
     fn client(&mut self, bytes: &[u8]) -> Step {
         if self.user.is_some() {
             // Passwords and exchanges of mechanisms.
-            let Some((_, length, _)) = postgres::server_message(bytes) else { return Step::Need(5) };
+            let Some((_, length, _)) = postgres::server_message(bytes) else {
+                return Step::Need(5);
+            };
             return Step::Take(length as u64);
         }
         match postgres::startup(bytes) {
@@ -98,7 +100,9 @@ impl PostgresAnalyzer {
         if bytes.len() < 9 {
             return Step::Need(9);
         }
-        let Some((kind, length, code)) = postgres::server_message(bytes) else { return Step::Stop };
+        let Some((kind, length, code)) = postgres::server_message(bytes) else {
+            return Step::Stop;
+        };
         match (kind, code) {
             (b'R', 0) => self.tell(Outcome::Success, cx),
             (b'E', _) => self.tell(Outcome::Failure, cx),
@@ -110,7 +114,13 @@ impl PostgresAnalyzer {
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         let Some(user) = self.user.take() else { return };
         self.finished = true;
-        let attempt = Attempt { user: &user, domain: "", method: "password", client: "", outcome };
+        let attempt = Attempt {
+            user: &user,
+            domain: "",
+            method: "password",
+            client: "",
+            outcome,
+        };
         emit_login(Service::Postgres, &attempt, cx);
     }
 }
@@ -123,7 +133,7 @@ mod tests {
 
     #[test]
     fn after_a_refused_encryption_the_log_in_is_read() {
-        let startup = b"\0\0\0\x1f\0\x03\0\0user\0bob\0database\0db\0\0";
+        let startup = b"\0\0\0\x1e\0\x03\0\0user\0bob\0database\0db\0\0";
         let mut talk = Talk::tcp(&SPEC, 15_432);
         assert_eq!(talk.probe(startup, b""), Probe::Yes);
         talk.client(b"\0\0\0\x08\x04\xd2\x16\x2f");
@@ -132,7 +142,9 @@ mod tests {
         talk.server(b"R\0\0\0\x0c\0\0\0\x05salt");
         talk.client(b"p\0\0\0\x08md5\0");
         talk.server(b"R\0\0\0\x08\0\0\0\0");
-        let [EventBody::Login(login)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Login(login)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!((&*login.user, login.outcome), ("bob", Outcome::Success));
     }
 }

@@ -18,6 +18,8 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     build: || Box::<RdpAnalyzer>::default(),
 };
 
+/// Pieces of stream read before a session without TLS is left alone.
+const PIECES_MAX: u32 = 64;
 /// Longest message read.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
@@ -27,7 +29,10 @@ fn probe(opening: &Opening<'_>) -> Probe {
     }
     if opening.client.is_empty() {
         let confirmed = rdp::connection_confirm(opening.server);
-        let says_rdp = matches!(confirmed, Some(Confirm::Chosen(Some(_)) | Confirm::Refused(_)));
+        let says_rdp = matches!(
+            confirmed,
+            Some(Confirm::Chosen(Some(_)) | Confirm::Refused(_))
+        );
         return if says_rdp { Probe::Yes } else { Probe::No };
     }
     let Some(request) = rdp::connection_request(opening.client) else {
@@ -35,7 +40,11 @@ fn probe(opening: &Opening<'_>) -> Probe {
         return if short { Probe::More } else { Probe::No };
     };
     let certain = request.requested.is_some() || !request.cookie.is_empty();
-    if certain || opening.server_port == 3389 { Probe::Yes } else { Probe::No }
+    if certain || opening.server_port == 3389 {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
 }
 
 #[derive(Default)]
@@ -51,6 +60,7 @@ struct State {
     confirmed: bool,
     to_tls: bool,
     told: bool,
+    pieces: u32,
     security: Security,
 }
 
@@ -63,6 +73,7 @@ impl Analyzer for RdpAnalyzer {
         if let Some(message) = ntlm::locate(bytes) {
             self.state.security.read(message);
         }
+        self.state.pieces += 1;
         let Self { buffers, state, .. } = self;
         let ok = buffers[usize::from(side == Side::Server)].feed(bytes, |front| {
             if front[0] == 22 && state.confirmed {
@@ -73,15 +84,16 @@ impl Analyzer for RdpAnalyzer {
         });
         if self.state.to_tls {
             self.state.tell(cx);
-            self.inner.insert(Inner::known(Service::Tls)).data(side, bytes, cx);
+            self.inner
+                .insert(Inner::known(Service::Tls))
+                .data(side, bytes, cx);
         } else if self.state.hello.outcome == Outcome::Failure
             || !self.state.hello.client_name.is_empty()
             || !ok
+            || self.state.pieces > PIECES_MAX
         {
             self.state.tell(cx);
-            if !ok {
-                cx.detach();
-            }
+            cx.detach();
         }
     }
 
@@ -98,7 +110,9 @@ impl State {
         if bytes.len() < 7 {
             return Step::Need(7);
         }
-        let Some(length) = s7::tpkt_length(bytes) else { return Step::Stop };
+        let Some(length) = s7::tpkt_length(bytes) else {
+            return Step::Stop;
+        };
         let wanted = length.min(MESSAGE_BYTES_MAX);
         if bytes.len() < wanted {
             return Step::Need(wanted);

@@ -18,8 +18,20 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 
 /// Commands that change the server, its peers or all of its data, or run code.
 const TOLD: &[&[u8]] = &[
-    b"CONFIG", b"SLAVEOF", b"REPLICAOF", b"MODULE", b"EVAL", b"FLUSHALL", b"FLUSHDB", b"SHUTDOWN",
-    b"DEBUG", b"MIGRATE", b"ACL", b"SAVE", b"BGSAVE", b"SCRIPT",
+    b"CONFIG",
+    b"SLAVEOF",
+    b"REPLICAOF",
+    b"MODULE",
+    b"EVAL",
+    b"FLUSHALL",
+    b"FLUSHDB",
+    b"SHUTDOWN",
+    b"DEBUG",
+    b"MIGRATE",
+    b"ACL",
+    b"SAVE",
+    b"BGSAVE",
+    b"SCRIPT",
 ];
 /// Most commands told of a conversation.
 const TOLD_MAX: u32 = 64;
@@ -85,13 +97,20 @@ impl State {
             let user = words.get(1).filter(|_| words.len() > 2);
             self.user = Some(user.map_or_else(|| "default".into(), |user| text(user, 128)));
         } else if verb.eq_ignore_ascii_case(b"HELLO") {
-            let auth = words.iter().position(|word| word.eq_ignore_ascii_case(b"AUTH"));
+            let auth = words
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(b"AUTH"));
             if let Some(user) = auth.and_then(|at| words.get(at + 1)) {
                 self.user = Some(text(user, 128));
             }
         } else if TOLD.iter().any(|told| verb.eq_ignore_ascii_case(told)) {
             self.told += 1;
-            let word = |at: usize| words.get(at).map(|word| text(word, 128)).unwrap_or_default();
+            let word = |at: usize| {
+                words
+                    .get(at)
+                    .map(|word| text(word, 128))
+                    .unwrap_or_default()
+            };
             cx.emit(EventBody::Operation(Box::new(Operation {
                 service: Some(Service::Redis),
                 verb: text(verb, 32).to_ascii_lowercase().into(),
@@ -112,7 +131,13 @@ impl State {
 
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         let Some(user) = self.user.take() else { return };
-        let attempt = Attempt { user: &user, domain: "", method: "password", client: "", outcome };
+        let attempt = Attempt {
+            user: &user,
+            domain: "",
+            method: "password",
+            client: "",
+            outcome,
+        };
         emit_login(Service::Redis, &attempt, cx);
     }
 }

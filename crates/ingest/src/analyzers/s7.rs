@@ -22,7 +22,11 @@ const REQUEST: u8 = 1;
 const USER_DATA: u8 = 7;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
     match s7::parse(bytes) {
         Some(message) if message.job.is_some() => Probe::Yes,
         // The connection request of ISO on TCP is shared with remote desktops: the port tells.
@@ -44,7 +48,9 @@ impl Analyzer for S7Analyzer {
             if front.len() < 7 {
                 return Step::Need(7);
             }
-            let Some(length) = s7::tpkt_length(front) else { return Step::Stop };
+            let Some(length) = s7::tpkt_length(front) else {
+                return Step::Stop;
+            };
             let wanted = length.min(s7::WANTED);
             if front.len() < wanted {
                 return Step::Need(wanted);
@@ -61,7 +67,7 @@ impl Analyzer for S7Analyzer {
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
         for job in std::mem::take(&mut self.waiting) {
-            emit(&job, None, cx);
+            emit(job, None, cx);
         }
     }
 }
@@ -72,22 +78,28 @@ fn take(job: Job, waiting: &mut VecDeque<Job>, cx: &mut AnalyzerCx<'_>) {
             if waiting.len() == WAITING_MAX
                 && let Some(oldest) = waiting.pop_front()
             {
-                emit(&oldest, None, cx);
+                emit(oldest, None, cx);
             }
             waiting.push_back(job);
         }
-        USER_DATA => emit(&job, None, cx),
+        USER_DATA => emit(job, None, cx),
         _ => {
-            let at = waiting.iter().position(|asked| asked.reference == job.reference);
+            let at = waiting
+                .iter()
+                .position(|asked| asked.reference == job.reference);
             let asked = at.and_then(|at| waiting.remove(at)).unwrap_or(job);
             let class = job.error.to_be_bytes()[0];
-            emit(&asked, (class != 0).then_some(class), cx);
+            emit(asked, (class != 0).then_some(class), cx);
         }
     }
 }
 
-fn emit(job: &Job, exception: Option<u8>, cx: &mut AnalyzerCx<'_>) {
-    let name = if job.kind == USER_DATA { "user_data" } else { s7::function_name(job.function) };
+fn emit(job: Job, exception: Option<u8>, cx: &mut AnalyzerCx<'_>) {
+    let name = if job.kind == USER_DATA {
+        "user_data"
+    } else {
+        s7::function_name(job.function)
+    };
     cx.emit(EventBody::Ics(Box::new(IcsCall {
         protocol: Some(Service::S7),
         function: job.function.into(),
@@ -113,7 +125,9 @@ mod tests {
         assert_eq!(talk.probe(&stop, b""), Probe::Yes);
         talk.client(&stop);
         talk.close();
-        let [EventBody::Ics(call)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Ics(call)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!((&*call.name, call.write), ("plc_stop", true));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use thymus_parsers::reply::reply;
-use thymus_parsers::smtp::{self, Command};
 use thymus_parsers::sasl;
+use thymus_parsers::smtp::{self, Command};
 use thymus_schema::{EventBody, MailEnvelope, Outcome, Service, Transport};
 
 use super::ftp::first_line;
@@ -86,8 +86,11 @@ impl Analyzer for SmtpAnalyzer {
             if let (Side::Client, Mode::Chunk(left)) = (side, self.state.mode) {
                 let here = left.min(bytes.len() as u64);
                 self.state.mail.bytes += here;
-                self.state.mode =
-                    if here == left { Mode::Commands } else { Mode::Chunk(left - here) };
+                self.state.mode = if here == left {
+                    Mode::Commands
+                } else {
+                    Mode::Chunk(left - here)
+                };
                 bytes = &bytes[here as usize..];
                 continue;
             }
@@ -182,7 +185,11 @@ impl State {
             }
             Command::From(from) => {
                 let tls = self.mail.tls;
-                self.mail = MailEnvelope { from, tls, ..MailEnvelope::default() };
+                self.mail = MailEnvelope {
+                    from,
+                    tls,
+                    ..MailEnvelope::default()
+                };
                 Waiting::Other
             }
             Command::To(to) => {
@@ -197,8 +204,16 @@ impl State {
                 Waiting::Data
             }
             Command::Chunk(size, last) => {
-                self.mode = if size == 0 { Mode::Commands } else { Mode::Chunk(size) };
-                if last { Waiting::Message } else { Waiting::Other }
+                self.mode = if size == 0 {
+                    Mode::Commands
+                } else {
+                    Mode::Chunk(size)
+                };
+                if last {
+                    Waiting::Message
+                } else {
+                    Waiting::Other
+                }
             }
             Command::StartTls => Waiting::StartTls,
             Command::Auth(mechanism, answer) => {
@@ -221,14 +236,18 @@ impl State {
     }
 
     fn server(&mut self, line: &[u8], cx: &mut AnalyzerCx<'_>) {
-        let Some((code, true)) = reply(line) else { return };
+        let Some((code, true)) = reply(line) else {
+            return;
+        };
         if code == 334 {
             if let Some(message) = line.get(4..).and_then(sasl::ntlm) {
                 self.security.read(&message);
             }
             return;
         }
-        let Some(waiting) = self.waiting.pop_front() else { return };
+        let Some(waiting) = self.waiting.pop_front() else {
+            return;
+        };
         self.mail.status = code;
         let refused = code >= 400;
         match waiting {
@@ -236,7 +255,14 @@ impl State {
             Waiting::Message => self.tell_mail(cx),
             Waiting::Auth => {
                 self.mode = Mode::Commands;
-                self.tell_login(if refused { Outcome::Failure } else { Outcome::Success }, cx);
+                self.tell_login(
+                    if refused {
+                        Outcome::Failure
+                    } else {
+                        Outcome::Success
+                    },
+                    cx,
+                );
             }
             Waiting::StartTls if !refused => {
                 self.to_tls = true;
@@ -257,8 +283,13 @@ impl State {
             return;
         }
         let user = std::mem::take(&mut self.user);
-        let attempt =
-            Attempt { user: &user, domain: "", method: "password", client: &self.helo, outcome };
+        let attempt = Attempt {
+            user: &user,
+            domain: "",
+            method: "password",
+            client: &self.helo,
+            outcome,
+        };
         emit_login(Service::Smtp, &attempt, cx);
     }
 
@@ -293,8 +324,13 @@ mod tests {
         talk.server(b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
         talk.client(b"Subject: hello\r\nFrom: A <a@b>\r\n\r\nSubject: not this\r\n.\r\n");
         talk.server(b"250 queued\r\n");
-        let [EventBody::Mail(mail)] = &talk.events[..] else { panic!("{:?}", talk.events) };
-        assert_eq!((&*mail.from, &*mail.subject, &*mail.helo), ("a@b", "hello", "laptop"));
+        let [EventBody::Mail(mail)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
+        assert_eq!(
+            (&*mail.from, &*mail.subject, &*mail.helo),
+            ("a@b", "hello", "laptop")
+        );
         assert_eq!((mail.recipients, mail.status, mail.bytes), (2, 250, 52));
     }
 
@@ -303,7 +339,9 @@ mod tests {
         let mut talk = greeted();
         talk.client(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 10 LAST\r\nQUIT\r\n0123QUIT\r\n");
         talk.server(b"250 ok\r\n250 ok\r\n250 done\r\n");
-        let [EventBody::Mail(mail)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Mail(mail)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!(mail.bytes, 10);
     }
 

@@ -26,7 +26,9 @@ fn probe(opening: &Opening<'_>) -> Probe {
         },
         Some(5) => match socks::greeting(client) {
             // The methods are few, small and said in one go; the server picks one of them.
-            Some((methods, length)) if !methods.is_empty() && length == client.len().min(length) => {
+            Some((methods, length))
+                if !methods.is_empty() && length == client.len().min(length) =>
+            {
                 let answered = matches!(opening.server, [5, chosen, ..]
                     if *chosen == 0xff || methods.contains(chosen));
                 let usual = opening.server_port == 1080 && client.len() == length;
@@ -75,7 +77,11 @@ struct State {
 
 impl Analyzer for SocksAnalyzer {
     fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        let Self { buffers, state, inner } = self;
+        let Self {
+            buffers,
+            state,
+            inner,
+        } = self;
         let mut left = bytes.len();
         let through = |state: &State| match side {
             Side::Client => state.client == Stage::Through,
@@ -128,7 +134,9 @@ impl State {
         };
         match self.client {
             Stage::Start if bytes[0] == 4 => {
-                let Some((request, length)) = socks::request4(bytes) else { return more(bytes) };
+                let Some((request, length)) = socks::request4(bytes) else {
+                    return more(bytes);
+                };
                 self.version4 = true;
                 self.client = Stage::Through;
                 self.request = Some((request.verb, request.target));
@@ -138,25 +146,39 @@ impl State {
                 Step::Take(length as u64)
             }
             Stage::Start => {
-                let Some((methods, length)) = socks::greeting(bytes) else { return more(bytes) };
+                let Some((methods, length)) = socks::greeting(bytes) else {
+                    return more(bytes);
+                };
                 // Only one method: no need to see the server's choice.
                 if methods == [2] {
                     self.method = 2;
                 }
-                self.client = if self.method == 2 { Stage::Auth } else { Stage::Request };
+                self.client = if self.method == 2 {
+                    Stage::Auth
+                } else {
+                    Stage::Request
+                };
                 Step::Take(length as u64)
             }
             Stage::Auth | Stage::Request if bytes[0] == 1 => {
-                let Some((user, length)) = socks::user_auth(bytes) else { return more(bytes) };
+                let Some((user, length)) = socks::user_auth(bytes) else {
+                    return more(bytes);
+                };
                 self.user = Some(user);
                 self.client = Stage::Request;
                 Step::Take(length as u64)
             }
             Stage::Auth | Stage::Request => {
                 let Some((command, target, length)) = socks::message5(bytes) else {
-                    return if bytes[0] == 5 { more(bytes) } else { Step::Stop };
+                    return if bytes[0] == 5 {
+                        more(bytes)
+                    } else {
+                        Step::Stop
+                    };
                 };
-                let Some(verb) = socks::verb(command) else { return Step::Stop };
+                let Some(verb) = socks::verb(command) else {
+                    return Step::Stop;
+                };
                 self.tell_login(Outcome::Unknown, cx);
                 self.request = Some((verb, target));
                 self.client = Stage::Through;
@@ -168,11 +190,17 @@ impl State {
 
     fn server(&mut self, bytes: &[u8], cx: &mut AnalyzerCx<'_>) -> Step {
         if self.version4 {
-            let [0, code, ..] = bytes else { return Step::Stop };
+            let [0, code, ..] = bytes else {
+                return Step::Stop;
+            };
             if bytes.len() < 8 {
                 return Step::Need(8);
             }
-            let outcome = if *code == 90 { Outcome::Success } else { Outcome::Failure };
+            let outcome = if *code == 90 {
+                Outcome::Success
+            } else {
+                Outcome::Failure
+            };
             self.tell_login(outcome, cx);
             self.tell_request(outcome, cx);
             self.server = Stage::Through;
@@ -180,23 +208,43 @@ impl State {
         }
         match self.server {
             Stage::Start => {
-                let &[5, method, ..] = bytes else { return two_or_stop(bytes) };
+                let &[5, method, ..] = bytes else {
+                    return two_or_stop(bytes);
+                };
                 self.method = method;
-                self.server = if method == 2 { Stage::Auth } else { Stage::Request };
+                self.server = if method == 2 {
+                    Stage::Auth
+                } else {
+                    Stage::Request
+                };
                 Step::Take(2)
             }
             Stage::Auth => {
-                let &[1, status, ..] = bytes else { return two_or_stop(bytes) };
-                let outcome = if status == 0 { Outcome::Success } else { Outcome::Failure };
+                let &[1, status, ..] = bytes else {
+                    return two_or_stop(bytes);
+                };
+                let outcome = if status == 0 {
+                    Outcome::Success
+                } else {
+                    Outcome::Failure
+                };
                 self.tell_login(outcome, cx);
                 self.server = Stage::Request;
                 Step::Take(2)
             }
             Stage::Request => {
                 let Some((code, _, length)) = socks::message5(bytes) else {
-                    return if bytes.len() < 300 { Step::Need(bytes.len() + 1) } else { Step::Stop };
+                    return if bytes.len() < 300 {
+                        Step::Need(bytes.len() + 1)
+                    } else {
+                        Step::Stop
+                    };
                 };
-                let outcome = if code == 0 { Outcome::Success } else { Outcome::Failure };
+                let outcome = if code == 0 {
+                    Outcome::Success
+                } else {
+                    Outcome::Failure
+                };
                 self.tell_request(outcome, cx);
                 self.server = Stage::Through;
                 Step::Take(length as u64)
@@ -208,12 +256,20 @@ impl State {
     fn tell_login(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         let Some(user) = self.user.take() else { return };
         let method = if self.version4 { "none" } else { "password" };
-        let attempt = Attempt { user: &user, domain: "", method, client: "", outcome };
+        let attempt = Attempt {
+            user: &user,
+            domain: "",
+            method,
+            client: "",
+            outcome,
+        };
         emit_login(Service::Socks, &attempt, cx);
     }
 
     fn tell_request(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
-        let Some((verb, object)) = self.request.take() else { return };
+        let Some((verb, object)) = self.request.take() else {
+            return;
+        };
         cx.emit(EventBody::Operation(Box::new(Operation {
             service: Some(Service::Socks),
             verb: verb.into(),
@@ -225,7 +281,11 @@ impl State {
 }
 
 const fn two_or_stop(bytes: &[u8]) -> Step {
-    if bytes.len() < 2 { Step::Need(2) } else { Step::Stop }
+    if bytes.len() < 2 {
+        Step::Need(2)
+    } else {
+        Step::Stop
+    }
 }
 
 #[cfg(test)]
@@ -246,13 +306,19 @@ mod tests {
         talk.server(b"220 m ESMTP\r\n");
         talk.client(b"EHLO x\r\nMAIL FROM:<a@b>\r\n");
         talk.close();
-        let [EventBody::Login(login), EventBody::Operation(connect), EventBody::Mail(_)] =
-            &talk.events[..]
+        let [
+            EventBody::Login(login),
+            EventBody::Operation(connect),
+            EventBody::Mail(_),
+        ] = &talk.events[..]
         else {
             panic!("{:?}", talk.events)
         };
         assert_eq!((&*login.user, login.outcome), ("bob", Outcome::Success));
-        assert_eq!((&*connect.object, connect.outcome), ("a.org:25", Outcome::Success));
+        assert_eq!(
+            (&*connect.object, connect.outcome),
+            ("a.org:25", Outcome::Success)
+        );
     }
 
     #[test]
@@ -260,7 +326,12 @@ mod tests {
         let mut talk = Talk::tcp(&SPEC, 1080);
         talk.client(b"\x04\x01\x00\x50\x0a\x00\x00\x01\0");
         talk.server(b"\0\x5b\0\0\0\0\0\0");
-        let [EventBody::Operation(connect)] = &talk.events[..] else { panic!() };
-        assert_eq!((&*connect.object, connect.outcome), ("10.0.0.1:80", Outcome::Failure));
+        let [EventBody::Operation(connect)] = &talk.events[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (&*connect.object, connect.outcome),
+            ("10.0.0.1:80", Outcome::Failure)
+        );
     }
 }

@@ -42,10 +42,19 @@ struct StratumAnalyzer {
 
 impl Analyzer for StratumAnalyzer {
     fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        let Self { lines, waiting, told } = self;
+        let Self {
+            lines,
+            waiting,
+            told,
+        } = self;
         lines[usize::from(side == Side::Server)].feed(bytes, |line| {
             match stratum::parse(line) {
-                Some(Line::Call { method, subject, agent, id }) => {
+                Some(Line::Call {
+                    method,
+                    subject,
+                    agent,
+                    id,
+                }) => {
                     tell(waiting.take(), Outcome::Unknown, told, cx);
                     let operation = Operation {
                         service: Some(Service::Stratum),
@@ -61,11 +70,15 @@ impl Analyzer for StratumAnalyzer {
                         tell(waiting.take(), Outcome::Unknown, told, cx);
                     }
                 }
-                Some(Line::Answer { id, failed }) => {
-                    if waiting.as_ref().is_some_and(|(asked, _)| *asked == id) {
-                        let outcome = if failed { Outcome::Failure } else { Outcome::Success };
-                        tell(waiting.take(), outcome, told, cx);
-                    }
+                Some(Line::Answer { id, failed })
+                    if waiting.as_ref().is_some_and(|(asked, _)| *asked == id) =>
+                {
+                    let outcome = if failed {
+                        Outcome::Failure
+                    } else {
+                        Outcome::Success
+                    };
+                    tell(waiting.take(), outcome, told, cx);
                 }
                 _ => {}
             }
@@ -91,7 +104,9 @@ fn tell(
     told: &mut u32,
     cx: &mut AnalyzerCx<'_>,
 ) {
-    let Some((_, mut operation)) = waiting else { return };
+    let Some((_, mut operation)) = waiting else {
+        return;
+    };
     operation.outcome = outcome;
     *told += 1;
     cx.emit(EventBody::Operation(Box::new(operation)));
@@ -110,7 +125,9 @@ mod tests {
         assert_eq!(talk.probe(b"{\"method\":\"getinfo\"}\n", b""), Probe::No);
         talk.client(ask);
         talk.server(b"{\"id\":2,\"result\":true,\"error\":null}\n");
-        let [EventBody::Operation(call)] = &talk.events[..] else { panic!("{:?}", talk.events) };
+        let [EventBody::Operation(call)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
         assert_eq!((&*call.verb, &*call.object), ("mining.authorize", "w.1"));
         assert_eq!(call.outcome, Outcome::Success);
     }

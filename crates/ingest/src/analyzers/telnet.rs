@@ -123,8 +123,13 @@ impl TelnetAnalyzer {
 
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         self.stage = Stage::Before;
-        let attempt =
-            Attempt { user: &self.user, domain: "", method: "password", client: "", outcome };
+        let attempt = Attempt {
+            user: &self.user,
+            domain: "",
+            method: "password",
+            client: "",
+            outcome,
+        };
         emit_login(Service::Telnet, &attempt, cx);
     }
 }

@@ -20,7 +20,11 @@ const PASSWORD: u8 = 2;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let announced = |bytes| vnc::version(bytes).is_some();
-    if announced(opening.server) || announced(opening.client) { Probe::Yes } else { Probe::No }
+    if announced(opening.server) || announced(opening.client) {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
 }
 
 /// What the server says next.
@@ -123,7 +127,14 @@ impl VncAnalyzer {
                     return Step::Need(4);
                 }
                 let ok = bytes[..4] == [0; 4];
-                self.tell(if ok { Outcome::Success } else { Outcome::Failure }, cx);
+                self.tell(
+                    if ok {
+                        Outcome::Success
+                    } else {
+                        Outcome::Failure
+                    },
+                    cx,
+                );
                 Step::Take(4)
             }
         }
@@ -137,7 +148,13 @@ impl VncAnalyzer {
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         self.finished = true;
         let method = vnc::security_name(self.kind);
-        let attempt = Attempt { user: "", domain: "", method, client: "", outcome };
+        let attempt = Attempt {
+            user: "",
+            domain: "",
+            method,
+            client: "",
+            outcome,
+        };
         emit_login(Service::Vnc, &attempt, cx);
     }
 }
@@ -159,8 +176,13 @@ mod tests {
         talk.server(&[7; 16]);
         talk.client(&[9; 16]);
         talk.server(b"\0\0\0\x01");
-        let [EventBody::Login(login)] = &talk.events[..] else { panic!("{:?}", talk.events) };
-        assert_eq!((&*login.method, login.outcome), ("password", Outcome::Failure));
+        let [EventBody::Login(login)] = &talk.events[..] else {
+            panic!("{:?}", talk.events)
+        };
+        assert_eq!(
+            (&*login.method, login.outcome),
+            ("password", Outcome::Failure)
+        );
         assert!(talk.detached);
     }
 }

@@ -34,7 +34,6 @@ pub struct Header {
     pub auth_length: u16,
     /// Ties a response to its request.
     pub call_id: u32,
-    object: bool,
 }
 
 /// Reads the header; `None` when it is cut or cannot be one.
@@ -61,7 +60,6 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
         length,
         auth_length,
         call_id,
-        object: flags & 0x80 != 0,
     })
 }
 
@@ -239,13 +237,6 @@ pub fn uuid_text(uuid: &Uuid) -> Box<str> {
     let hex = crate::text::hex(uuid);
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-").into()
-}
-
-impl Header {
-    /// Whether the request names an object before its arguments.
-    pub const fn has_object(&self) -> bool {
-        self.object
-    }
 }
 
 /// Entry of the mutation test and the fuzzer.

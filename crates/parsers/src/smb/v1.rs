@@ -408,7 +408,6 @@ pub fn response<'a>(message: &'a [u8], block: &Block<'a>) -> Option<Response<'a>
 pub fn bytes_wanted(header: &Header, pipe: bool) -> usize {
     match (header.command, header.response) {
         (command::READ_ANDX, true) | (command::WRITE_ANDX, false) if !pipe => HEADER_LEN + 64,
-        (command::TRANSACTION | command::READ_ANDX | command::WRITE_ANDX, _) => 16 * 1024,
         (command::TRANSACTION2, true) => HEADER_LEN,
         _ => 48 * 1024,
     }

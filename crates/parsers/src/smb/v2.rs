@@ -311,7 +311,7 @@ pub fn bytes_wanted(header: &Header, pipe: bool) -> usize {
         (command::NEGOTIATE | command::SET_INFO | command::CREATE | command::TREE_CONNECT, _) => {
             4 * 1024
         }
-        (command::IOCTL | command::READ | command::WRITE, _) if pipe => 16 * 1024,
+        (command::IOCTL | command::READ | command::WRITE, _) if pipe => WHOLE,
         _ => FIXED,
     }
 }

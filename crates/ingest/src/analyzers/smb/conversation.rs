@@ -108,6 +108,11 @@ impl Conversation {
         self.trees.get(&tree).is_some_and(|tree| tree.pipe)
     }
 
+    /// Whether the answer to this request comes from a pipe; asynchronous answers name no tree.
+    pub(super) fn waits_for_pipe(&self, exchange: u64) -> bool {
+        self.waiting.get(&exchange).is_some_and(|waiting| self.is_pipe(waiting.tree))
+    }
+
     /// The dialect was agreed.
     pub(super) fn negotiated(&mut self, dialect: u16, status: u32, cx: &mut AnalyzerCx<'_>) {
         self.dialect = dialect;

@@ -27,9 +27,8 @@ fn probe(opening: &Opening<'_>) -> Probe {
     let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
     match smb::looks_like_frame(bytes) {
         Some(true) => Probe::Yes,
-        Some(false) => Probe::No,
         None if bytes.first().is_some_and(|kind| matches!(kind, 0 | 0x81..=0x83)) => Probe::More,
-        None => Probe::No,
+        _ => Probe::No,
     }
 }
 
@@ -157,7 +156,7 @@ impl Framing {
         let next = header.next as usize;
         let chained = next >= smb::v2::HEADER_LEN && next < self.frame_left;
         let length = if chained { next } else { self.frame_left };
-        let pipe = talk.is_pipe(header.tree_id);
+        let pipe = talk.is_pipe(header.tree_id) || talk.waits_for_pipe(header.message_id);
         let wanted = smb::v2::bytes_wanted(&header, pipe).min(length);
         if bytes.len() < wanted {
             return Step::Need(wanted);

@@ -80,11 +80,13 @@ fn start() -> Talk {
 }
 
 fn operations(talk: &Talk) -> Vec<&SmbOperation> {
-    let read = |event| match event {
-        &EventBody::Smb(ref operation) => Some(&**operation),
-        _ => None,
-    };
-    talk.events.iter().filter_map(read).collect()
+    talk.events
+        .iter()
+        .filter_map(|event| match event {
+            EventBody::Smb(operation) => Some(&**operation),
+            _ => None,
+        })
+        .collect()
 }
 
 fn actions(talk: &Talk) -> Vec<SmbAction> {
