@@ -53,7 +53,7 @@ impl<'a> Attempt<'a> {
         if !http.user.is_empty() {
             let outcome = match http.status {
                 401 | 403 | 407 => Outcome::Failure,
-                200..400 => Outcome::Success,
+                200..=399 => Outcome::Success,
                 _ => Outcome::Unknown,
             };
             return Some(Self { outcome, ..base });

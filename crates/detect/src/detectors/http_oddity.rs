@@ -119,10 +119,9 @@ fn is_disguised(http: &HttpTransaction) -> bool {
     .iter()
     .any(|ext| name.rsplit_once('.').is_some_and(|(_, end)| end == *ext));
     // Some servers call every unknown file plain text; its own name then says what it is.
-    let honest = name.ends_with(".exe")
-        || name.ends_with(".msi")
-        || name.ends_with(".dll")
-        || name.ends_with(".sh");
+    let honest = ["exe", "msi", "dll", "sh"]
+        .iter()
+        .any(|ext| name.rsplit_once('.').is_some_and(|(_, end)| end == *ext));
     is_program(&http.magic) && (named || (hides && !(honest && declared.starts_with("text/plain"))))
 }
 

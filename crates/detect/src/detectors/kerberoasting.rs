@@ -199,10 +199,10 @@ impl Detector for Kerberoasting {
         let weak_users = Popularity::restore(SERVICES_MAX, from)?;
         let habits = Habits::restore(CLIENTS_MAX, from)?;
         *self = Self {
-            tickets,
-            weak,
             weak_users,
             habits,
+            tickets,
+            weak,
             ..Self::default()
         };
         Ok(())

@@ -64,6 +64,10 @@ const PAIRS_MAX: usize = 8_192;
 const HABITS_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one mark that was seen or not"
+)]
 struct Logins {
     servers: Distinct,
     uses_kerberos: bool,
