@@ -157,7 +157,9 @@ fn feed(
     let (sender, receiver): (SyncSender<Batch>, Receiver<Batch>) = sync_channel(BATCHES_MAX);
     let empty: Mutex<Vec<Vec<Event>>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        let reader = scope.spawn(|| read(replay, indicators, &sender, &empty));
+        let pool = &empty;
+        // The sender goes with the reader: its end is the end of the batches.
+        let reader = scope.spawn(move || read(replay, indicators, &sender, pool));
         let mut result = Ok(());
         for (mut batch, progress) in &receiver {
             for event in &batch {
