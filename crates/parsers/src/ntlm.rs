@@ -148,7 +148,11 @@ pub fn fuzz(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "the test's own lengths are small")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "the tests' own lengths are small"
+)]
 mod tests {
     use super::*;
 

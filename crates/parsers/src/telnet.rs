@@ -110,7 +110,9 @@ mod tests {
         Stripper::default().strip(stream, &mut whole, 99);
         assert_eq!(whole, b"login: x");
         let (mut stripper, mut out) = (Stripper::default(), Vec::new());
-        stream.iter().for_each(|byte| stripper.strip(&[*byte], &mut out, 99));
+        for byte in stream {
+            stripper.strip(&[*byte], &mut out, 99);
+        }
         assert_eq!(out, whole);
     }
 

@@ -285,7 +285,7 @@ pub struct SmbOperation {
     pub new_path: Box<str>,
     /// Bytes read or written.
     pub bytes: u64,
-    /// NT status of the response; 0 is success.
+    /// NT status of the response; 0 is success, `0xffff_ffff` that no response was seen.
     pub status: u32,
     /// The session's user, when known.
     pub user: Box<str>,

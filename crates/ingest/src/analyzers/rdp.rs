@@ -142,7 +142,8 @@ impl State {
         let hello = std::mem::take(&mut self.hello);
         if self.security.is_pending() {
             self.security.finish(Service::Rdp, Outcome::Unknown, cx);
-        } else if !hello.cookie.is_empty() {
+        } else if !hello.cookie.is_empty() && hello.outcome != Outcome::Failure {
+            // A refused negotiation is no attempt to log in: the client comes back with another.
             let attempt = Attempt {
                 user: &hello.cookie,
                 domain: "",

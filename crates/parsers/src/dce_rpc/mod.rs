@@ -253,6 +253,11 @@ pub fn fuzz(bytes: &[u8]) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "the tests' own lengths are small"
+)]
 mod tests {
     use super::*;
 
