@@ -510,7 +510,7 @@ impl Resolution {
             Self::Multiply(nanos) => ticks.saturating_mul(nanos),
             Self::Divide(per_nano) => ticks / per_nano,
             Self::Binary(bits) => {
-                let nanos = i128::from(ticks) * 1_000_000_000 >> bits;
+                let nanos = (i128::from(ticks) * 1_000_000_000) >> bits;
                 i64::try_from(nanos).unwrap_or(i64::MAX)
             }
         }

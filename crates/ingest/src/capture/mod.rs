@@ -123,6 +123,10 @@ impl Source for CaptureSource {
             let mut known = u32::MAX;
             for (at, record) in run.records.iter().enumerate() {
                 let next_ts = run.records.get(at + 1).map(|next| next.ts).or(run.next_ts);
+                if record.link_type != known {
+                    known = record.link_type;
+                    tell_unknown_link(known, run.input, &mut self.told, &mut self.problems);
+                }
                 self.engine.packet(
                     record.ts,
                     next_ts,

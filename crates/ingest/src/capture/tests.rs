@@ -149,7 +149,7 @@ fn interfaces_of_a_pcapng_have_their_own_clock_and_link_type() {
     let bytes = [
         pcapng_head(),
         interface(1, 9),
-        interface(101, 0x80 | 10),
+        interface(101, 0x8a),
         enhanced(0, nanos + 7, &frame),
         block(0x0bad, &[1, 2, 3]),
         enhanced(1, binary, &raw),
@@ -250,6 +250,20 @@ fn empty_and_foreign_files_are_refused_with_a_remedy() {
 }
 
 #[test]
+fn a_link_type_that_is_not_read_is_named_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = pcap(&[(0, datagram(5000)), (1, datagram(5000))], false, false);
+    bytes[20] = 147;
+    let (events, problems, packets) = read(
+        vec![write(folder.path(), "odd.pcap", &bytes)],
+        CaptureLimits::default(),
+    );
+    assert!(events.is_empty() && packets == 2);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].reason.contains("147"), "{}", problems[0].reason);
+}
+
+#[test]
 fn a_flow_is_not_cut_where_a_file_ends() {
     let folder = tempfile::tempdir().unwrap();
     let second = write(
@@ -287,8 +301,8 @@ fn files_that_overlap_are_merged_by_time_with_or_without_a_reader_thread() {
         .collect();
     let run = |read_ahead, open_files_max| {
         let limits = CaptureLimits {
-            read_ahead,
             open_files_max,
+            read_ahead,
             ..CaptureLimits::default()
         };
         read(files.clone(), limits)

@@ -114,13 +114,13 @@ impl App {
     /// A piece of the stream, or a datagram.
     pub(crate) fn piece(&mut self, side: Side, piece: Piece<'_>, feed: &mut Feed<'_>) {
         match (piece, &mut *self) {
-            (_, Self::Done) => {}
+            // A hole before anything was said hides no opening that could still be used.
+            (_, Self::Done) | (Piece::Gap(_), Self::Fresh) => {}
             (Piece::Data(bytes), Self::Fresh) => self.open(side, bytes, feed),
             (Piece::Data(bytes), Self::Opening(_)) => self.go_on(side, bytes, feed),
             (Piece::Data(bytes), Self::Reading(_)) => {
                 self.call(feed, |analyzer, cx| analyzer.data(side, bytes, cx));
             }
-            (Piece::Gap(_), Self::Fresh) => {}
             // What follows a hole may still be recognised; what came before cannot be used.
             (Piece::Gap(_), Self::Opening(_)) => *self = Self::Fresh,
             (Piece::Gap(missing), Self::Reading(_)) => {

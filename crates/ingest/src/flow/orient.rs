@@ -32,10 +32,9 @@ impl ServicePorts {
     fn rank(&self, transport: Transport, port: u16) -> u8 {
         match port {
             _ if self.usual.contains(&(transport, port)) => 3,
-            0 => 0,
             1..1024 => 2,
             1024..32_768 => 1,
-            32_768.. => 0,
+            0 | 32_768.. => 0,
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    fn get(&self, side: Side) -> End {
+    fn get(self, side: Side) -> End {
         match side {
             Side::Client => self.client,
             Side::Server => self.server,
@@ -51,27 +51,27 @@ impl Ends {
     }
 
     /// Whether the handshake was seen from both ends.
-    pub(crate) fn is_established(&self) -> bool {
+    pub(crate) fn is_established(self) -> bool {
         self.client == End::Established && self.server == End::Established
     }
 
     /// Whether only one end has been heard.
-    pub(crate) fn is_attempt(&self) -> bool {
+    pub(crate) fn is_attempt(self) -> bool {
         matches!(self.client, End::SynSent) && self.server == End::Silent
     }
 
     /// Whether both ends sent FIN.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(self) -> bool {
         self.client == End::Closed && self.server == End::Closed
     }
 
     /// Whether an end sent RST.
-    pub(crate) fn is_reset(&self) -> bool {
+    pub(crate) fn is_reset(self) -> bool {
         self.client == End::Reset || self.server == End::Reset
     }
 
     /// Whether an end sent FIN.
-    pub(crate) fn is_half_closed(&self) -> bool {
+    pub(crate) fn is_half_closed(self) -> bool {
         self.client == End::Closed || self.server == End::Closed
     }
 
@@ -157,7 +157,7 @@ impl Ends {
     }
 
     /// The connection's state in Zeek's terms.
-    pub(crate) fn state(&self, payload_seen: bool, history: &History) -> ConnState {
+    pub(crate) fn state(self, payload_seen: bool, history: &History) -> ConnState {
         let (client, server) = (self.client, self.server);
         let silent = |end| matches!(end, End::Silent | End::Partial);
         match (client, server) {

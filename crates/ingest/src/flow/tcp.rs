@@ -204,9 +204,9 @@ impl View<'_> {
                 app.piece(side, piece, feed);
             };
             if end {
-                stream.end(&mut give)
+                stream.end(&mut give);
             } else {
-                stream.flush(&mut give)
+                stream.flush(&mut give);
             }
         }
         early

@@ -39,8 +39,7 @@ impl Wheel {
     /// Steps one second on and takes what is due.
     pub(crate) fn step(&mut self) -> Vec<Ticket> {
         self.second += 1;
-        let due = std::mem::take(self.slot(self.second));
-        due
+        std::mem::take(self.slot(self.second))
     }
 
     /// Puts a used list back, so that its memory is not given up at each step.
