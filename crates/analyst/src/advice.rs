@@ -8,7 +8,7 @@ use thymus_schema::{Phase, Technique};
 
 use crate::hypothesis::named;
 use crate::narrative::full;
-use crate::story::Cast;
+use crate::cast::Cast;
 
 /// Most steps given; nobody reads a seventh.
 const STEPS_MAX: usize = 6;
@@ -34,7 +34,10 @@ pub(crate) fn next_steps(
         if steps.len() == STEPS_MAX || !applies {
             continue;
         }
-        if let Some(step) = row.says.iter().find_map(|template| cast.say(template)) {
+        if let Some(step) = row
+            .says
+            .iter()
+            .find_map(|template| cast.say(template, row.phases, row.techniques)) {
             let step = full(&step);
             if !steps.contains(&step) {
                 steps.push(step);
@@ -141,7 +144,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         phases: &[],
-        techniques: &["T1568.002", "T1071.004"],
+        techniques: &["T1568.002", "T1572"],
         says: &[
             "ask {device}'s user what was installed, and let the name server answer the names with \
              a sinkhole so that the next try shows the program",

@@ -7,7 +7,7 @@
 //! 2. The story has the strength of one phase, the anchor, plus a bonus for every *other* phase
 //!    that does not contradict the order in which attacks go: half of what that phase has beyond
 //!    log10 8 (the Bonferroni price of having eight phases to look into), at most 3 each.
-//!    Phase *unusual* names no attack step and earns no bonus.
+//!    Phase *unusual* names no attack step: it neither earns nor gives a bonus.
 //! 3. Of all possible anchors the one that gives most is taken.
 //!
 //! With one phase this is the minimum of the alerts' p-values, each of which is already per entity
@@ -56,6 +56,7 @@ pub fn combined<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> PValue {
             .iter()
             .filter(|(phase, other)| {
                 *phase != anchor
+                    && *anchor != Phase::Unusual
                     && **phase != Phase::Unusual
                     && !contradicts((*anchor, strength), (**phase, other))
             })

@@ -4,7 +4,8 @@
 //!    are one part.
 //! 2. *Path*: an entity that was the target of an attack step and acts itself afterwards belongs
 //!    to the story of the attacker; only the best-fitting earlier step counts, so a much-used
-//!    server does not glue its visitors together.
+//!    server does not glue its visitors together. A look at many targets explains what one of them
+//!    does later only when the one who looked also tried to get in somewhere.
 //! 3. *Controller*: entities steered from the same outside place belong together, unless so many
 //!    use the place that it must be a popular service; a controller that acts itself belongs too.
 //! 4. *Swarm*: outside addresses that do the same to the same target are one attack.
@@ -132,7 +133,7 @@ impl<'a> Scene<'a> {
                 steps
                     .iter()
                     .filter(|step| step.1.entity != *part.entity)
-                    .filter(|step| self.leads_to(step.1, act, is_popular))
+                    .filter(|step| self.leads_to(step.0, step.1, act, is_popular))
                     .max_by(|a, b| fit(a.1).total_cmp(&fit(b.1)).then(a.1.id.cmp(&b.1.id)))
                     .map(|step| step.0)
             });
@@ -142,7 +143,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether what was done to an entity can explain what the entity did then.
-    fn leads_to(&self, step: &Alert, act: &Alert, is_popular: bool) -> bool {
+    fn leads_to(&self, part: usize, step: &Alert, act: &Alert, is_popular: bool) -> bool {
         let in_time = step.first_seen <= act.first_seen
             && near(step.last_seen, act.first_seen, self.config);
         let targets = step.peers.iter().filter(|peer| peer.role == PeerRole::Target).count();
@@ -150,7 +151,8 @@ impl<'a> Scene<'a> {
         let can_lead = match step.phase {
             Phase::Unusual => false,
             Phase::Reconnaissance => {
-                targets <= self.config.scan_targets_max && act.phase > Phase::Reconnaissance
+                let is_aimed = targets <= self.config.scan_targets_max;
+                act.phase > Phase::Reconnaissance && (is_aimed || self.tried_to_get_in(part, act))
             }
             _ => true,
         };
@@ -158,6 +160,16 @@ impl<'a> Scene<'a> {
             && can_lead
             && act.phase != Phase::Unusual
             && (!is_popular || (gets_in && act.phase >= Phase::Control))
+    }
+
+    /// Whether the entity of `part` guessed accounts or moved to a device before `act`.
+    fn tried_to_get_in(&self, part: usize, act: &Alert) -> bool {
+        let alerts = self.parts.get(part).map_or(&[][..], |part| &part.alerts);
+        alerts.iter().filter_map(|&at| self.alerts.get(at)).any(|alert| {
+            matches!(alert.phase, Phase::Access | Phase::Credentials | Phase::Lateral)
+                && alert.discovered
+                && alert.first_seen <= act.first_seen
+        })
     }
 
     /// Rule 3.

@@ -160,6 +160,51 @@ fn a_scan_of_everything_explains_nothing() {
 }
 
 #[test]
+fn a_scan_explains_more_when_the_scanner_also_gets_in() {
+    let targets: Vec<String> = (10..20).map(|i| format!("device:10.0.0.{i}")).collect();
+    let peers: Vec<(PeerRole, &str)> = targets.iter().map(|t| (Target, t.as_str())).collect();
+    check(
+        &[
+            alert(0, "scan", Reconnaissance, "device:10.0.0.7", &peers),
+            alert(1, "guess", Credentials, "device:10.0.0.7", &peers[..1]),
+            alert(3, "beacon", Control, "device:10.0.0.12", &[]),
+        ],
+        &[&["10.0.0.12", "10.0.0.7"]],
+    );
+}
+
+#[test]
+fn fifty_of_a_kind_are_told_as_two_and_a_number() {
+    let alerts: Vec<Alert> = (0..9)
+        .map(|i| {
+            let target = format!("device:10.0.1.{i}");
+            let mut one =
+                alert(0, "scan", Reconnaissance, "device:10.0.0.7", &[(Target, &target)]);
+            one.id = AlertId(i);
+            one
+        })
+        .collect();
+    let report = report(&alerts);
+    let incident = &report.at_budget(IncidentBudget::default())[0];
+    assert_eq!(incident.steps.len(), 9);
+    let text = narrative(incident, &report);
+    assert_eq!(text.matches("did it 12 times").count(), 2, "{text}");
+    assert!(text.contains("And 7 more of the same kind."), "{text}");
+}
+
+#[test]
+fn advice_names_whom_it_is_about() {
+    let mut scan =
+        alert(0, "scan", Reconnaissance, "device:10.0.0.7", &[(Target, "device:10.0.0.1")]);
+    scan.p_value = PValue::from_neg_log10(12.0);
+    let lateral = alert(2, "lateral", Lateral, "device:10.0.0.7", &[(Target, "device:10.0.0.8")]);
+    let incident = report(&[scan, lateral]).at_budget(IncidentBudget::default()).remove(0);
+    assert!(incident.hypothesis.contains("moving to 10.0.0.8"), "{}", incident.hypothesis);
+    assert!(incident.next_steps.iter().any(|step| step.starts_with("Look on 10.0.0.8")));
+    assert_eq!(&*incident.affected[1].entity.key, "10.0.0.8", "moved to outranks looked at");
+}
+
+#[test]
 fn a_much_used_server_does_not_glue_its_visitors() {
     let mut alerts: Vec<Alert> = (0..8)
         .map(|i| {
@@ -288,16 +333,21 @@ proptest! {
     fn every_sentence_hangs_on_its_facts(alerts in prop::collection::vec(arbitrary_alert(), 1..12), gone in 0..12_usize) {
         let whole = report(&alerts);
         for incident in whole.at_budget(IncidentBudget::PerDay(100)) {
-            let before = narrative(&incident, whole.names());
+            let mut incident = incident;
+            // Each step says something else, so that none is folded into another.
+            for (number, step) in incident.steps.iter_mut().enumerate() {
+                step.statement.template = format!("in way {number} did it {{count}} times").into();
+            }
+            let before = narrative(&incident, &whole);
             let mut cut = incident.clone();
             let at = gone % cut.steps.len();
             cut.steps[at].statement.facts.clear();
-            let after = narrative(&cut, whole.names());
+            let after = narrative(&cut, &whole);
             let sentences = |text: &str| text.matches("did it 12 times").count();
             prop_assert_eq!(sentences(&after) + 1, sentences(&before));
             let mut cut = incident.clone();
             cut.steps[at].counterfactual.facts.clear();
-            let after = narrative(&cut, whole.names());
+            let after = narrative(&cut, &whole);
             let normals = |text: &str| text.matches("times or fewer would be normal").count();
             prop_assert_eq!(normals(&after) + 1, normals(&before));
         }

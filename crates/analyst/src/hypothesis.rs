@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use thymus_schema::{Phase, Technique};
 
 use crate::narrative::full;
-use crate::story::Cast;
+use crate::cast::Cast;
 
 /// One row: applies when every phase is present and, if any are named, one of the techniques (a
 /// technique id also stands for its sub-techniques). The first template that can be filled is said.
@@ -27,8 +27,8 @@ pub(crate) fn hypothesis(
         .iter()
         .filter(|row| row.phases.iter().all(|phase| phases.contains(phase)))
         .filter(|row| row.techniques.is_empty() || named(row.techniques, techniques))
-        .flat_map(|row| row.says)
-        .find_map(|template| cast.say(template))
+        .flat_map(|row| row.says.iter().map(move |template| (row, template)))
+        .find_map(|(row, template)| cast.say(template, row.phases, row.techniques))
         .map(|text| full(&text))
 }
 
@@ -159,7 +159,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         phases: &[Control],
-        techniques: &["T1071.004", "T1572"],
+        techniques: &["T1572"],
         says: &[
             "{device} carries other traffic inside its name look-ups to {controller}, to be steered \
              or to take data out unnoticed",

@@ -22,12 +22,15 @@ mod budget;
 mod combine;
 
 mod advice;
+mod cast;
 mod hypothesis;
 mod narrative;
 mod story;
+mod told;
 
 pub use analyst::{Analyst, AnalystConfig, Site};
 pub use budget::IncidentBudget;
 pub use combine::combined;
-pub use narrative::{Names, legible, narrative, sentence};
+pub use narrative::{Names, legible, more_of_the_same, narrative, sentence};
 pub use report::Report;
+pub use told::{Told, told};

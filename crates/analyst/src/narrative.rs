@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 
 use thymus_schema::{Alert, EntityId, Fact, Incident, Statement, Step, Value};
 
+use crate::report::Report;
+use crate::told::{Told, told};
+
 /// How entities are called in text: the key, with the best-known name in brackets.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
@@ -62,11 +65,12 @@ fn value_text(fact: &Fact, names: &Names) -> String {
     }
 }
 
-/// The whole story in plain words, one sentence a step in order of time, each followed by what
+/// The whole story in plain words, one sentence a told step in order of time, each followed by what
 /// would have been normal.
-pub fn narrative(incident: &Incident, names: &Names) -> String {
+pub fn narrative(incident: &Incident, report: &Report) -> String {
+    let names = report.names();
     let mut out = incident.hypothesis.clone();
-    for step in &incident.steps {
+    for Told { step, more } in told(incident, |alert| report.strength(alert)) {
         let Some(seen) = step_sentence(step, names) else { continue };
         if !out.is_empty() {
             out.push(' ');
@@ -76,8 +80,21 @@ pub fn narrative(incident: &Incident, names: &Names) -> String {
             out.push(' ');
             out.push_str(&full(&normal));
         }
+        if let Some(rest) = more_of_the_same(more) {
+            out.push(' ');
+            out.push_str(&full(&rest));
+        }
     }
     out
+}
+
+/// Says how many steps of a kind are only counted; `None` when there are none.
+pub fn more_of_the_same(more: u64) -> Option<String> {
+    match more {
+        0 => None,
+        1 => Some("and once more of the same kind".to_owned()),
+        n => Some(format!("and {} more of the same kind", Value::Count(n))),
+    }
 }
 
 /// One step as a full sentence with its time and its subject.

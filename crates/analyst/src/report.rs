@@ -53,6 +53,11 @@ impl Report {
         self.alerts.values()
     }
 
+    /// How strong the alert behind a step is, as −log10 p.
+    pub fn strength(&self, id: AlertId) -> f64 {
+        self.alert(id).map_or(0.0, |alert| alert.p_value.neg_log10())
+    }
+
     /// How entities are called in text.
     pub fn names(&self) -> &Names {
         &self.names

@@ -1,18 +1,20 @@
 //! One story as an incident: who is in it, what happened in which order, how sure, what next.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use thymus_schema::{
-    Affected, Alert, Confidence, EntityId, EntityKind, Fact, Incident, IncidentId, PValue,
-    PeerRole, Phase, Statement, Step, Value,
+    Affected, Alert, Confidence, EntityId, EntityKind, Incident, IncidentId, PValue, PeerRole,
+    Phase, Step,
 };
 
 use crate::advice::next_steps;
 use crate::analyst::AnalystConfig;
 use crate::budget::Candidate;
+use crate::cast::Cast;
 use crate::combine::combined;
 use crate::hypothesis::hypothesis;
-use crate::narrative::{Names, sentence};
+use crate::narrative::Names;
 
 /// Most entities listed in an incident; more would help nobody.
 const AFFECTED_MAX: usize = 10;
@@ -63,60 +65,6 @@ fn incident_id(alert: &Alert) -> IncidentId {
     ])
 }
 
-/// The facts that fill the slots of titles, hypotheses and advice.
-pub(crate) struct Cast {
-    facts: BTreeMap<&'static str, Fact>,
-}
-
-impl Cast {
-    fn of(alerts: &[&Alert], names: &Names) -> Self {
-        let mut strongest = alerts.to_vec();
-        strongest.sort_by(|a, b| {
-            let p = |alert: &Alert| alert.p_value.neg_log10();
-            b.discovered.cmp(&a.discovered).then(p(b).total_cmp(&p(a))).then(a.id.cmp(&b.id))
-        });
-        let mut facts = BTreeMap::new();
-        let mut say = |key: &'static str, text: String, alert: &Alert| {
-            let fact = Fact::new(key, Value::Name(text.into()), &[alert.first_event]);
-            facts.entry(key).or_insert(fact);
-        };
-        for alert in &strongest {
-            say("device", names.of(&alert.entity), alert);
-            for (role, key) in [
-                (PeerRole::Target, "target"),
-                (PeerRole::Controller, "controller"),
-                (PeerRole::Account, "account"),
-                (PeerRole::Relay, "relay"),
-            ] {
-                if let Some(peer) = alert.peers.iter().find(|peer| peer.role == role) {
-                    say(key, names.of(&peer.entity), alert);
-                }
-            }
-        }
-        let actors: BTreeSet<&EntityId> = alerts.iter().map(|alert| &alert.entity).collect();
-        if let (true, Some(first)) = (actors.len() > 1, alerts.first()) {
-            let events: Vec<_> = alerts.iter().map(|alert| alert.first_event).collect();
-            let others = Value::Count(actors.len() as u64 - 1);
-            facts.insert("others", Fact::new("others", others, &events));
-            facts.insert(
-                "origin",
-                Fact::new("origin", Value::Name(names.of(&first.entity).into()), &events),
-            );
-        }
-        Self { facts }
-    }
-
-    /// The template filled from the cast; `None` when a slot has nobody to fill it.
-    pub(crate) fn say(&self, template: &'static str) -> Option<String> {
-        self.say_owned(template.to_owned())
-    }
-
-    fn say_owned(&self, template: String) -> Option<String> {
-        let facts = self.facts.values().cloned().collect();
-        sentence(&Statement { template: template.into(), facts }, &Names::default())
-    }
-}
-
 /// `10.0.0.7 (anna-pc): beaconing, internal scan and upload`.
 fn title(alerts: &[&Alert], cast: &Cast, config: &AnalystConfig) -> String {
     let mut acts: Vec<(Phase, String)> = Vec::new();
@@ -135,12 +83,12 @@ fn title(alerts: &[&Alert], cast: &Cast, config: &AnalystConfig) -> String {
     }
     let acts: Vec<String> = acts.into_iter().map(|(_, act)| act).collect();
     let acts = listed(&acts).replace(['{', '}'], "");
-    let with_others = match cast.facts.get("others").map(|fact| &fact.value) {
-        Some(Value::Count(1)) => "{device} and {others} other: ",
-        Some(_) => "{device} and {others} others: ",
-        None => "{device}: ",
+    let with_others = match cast.others() {
+        0 => "{device}: ",
+        1 => "{device} and {others} other: ",
+        _ => "{device} and {others} others: ",
     };
-    cast.say_owned(format!("{with_others}{acts}")).unwrap_or(acts)
+    cast.say(&format!("{with_others}{acts}"), &[], &[]).unwrap_or(acts)
 }
 
 /// At most four, the rest as a number of kinds.
@@ -182,20 +130,23 @@ fn confidence(p_value: PValue, alerts: &[&Alert], phases: &BTreeSet<Phase>) -> C
     }
 }
 
-/// Who is in it: first the devices that act, then those that steer, then those acted on; the
-/// strongest first, at most ten.
+/// Who is in it: first the devices that act, then those that steer, then those acted on; among the
+/// latter what suffered the later phase of an attack first, then the strongest; at most ten.
 fn affected(alerts: &[&Alert]) -> Vec<Affected> {
     #[derive(Default)]
     struct Part {
         neg_log10: f64,
         aliases: Vec<Box<str>>,
         place: u8,
+        /// What was done to it; of those that act, nothing.
+        phase: Option<Phase>,
     }
     let mut parts: BTreeMap<&EntityId, Part> = BTreeMap::new();
-    let mut add = |entity, place, p: f64, aliases: &[Box<str>]| {
+    let mut add = |entity, place, phase: Option<Phase>, p: f64, aliases: &[Box<str>]| {
         let part = parts.entry(entity).or_insert_with(|| Part { place, ..Part::default() });
         part.place = part.place.min(place);
         part.neg_log10 = part.neg_log10.max(p);
+        part.phase = part.phase.max(phase);
         for alias in aliases {
             if !part.aliases.contains(alias) {
                 part.aliases.push(alias.clone());
@@ -204,7 +155,7 @@ fn affected(alerts: &[&Alert]) -> Vec<Affected> {
     };
     for alert in alerts {
         let p = alert.p_value.neg_log10();
-        add(&alert.entity, 0, p, &alert.aliases);
+        add(&alert.entity, 0, None, p, &alert.aliases);
         for peer in &alert.peers {
             let place = match peer.role {
                 PeerRole::Controller => 1,
@@ -212,12 +163,14 @@ fn affected(alerts: &[&Alert]) -> Vec<Affected> {
                 PeerRole::Account => 3,
                 PeerRole::Relay => continue,
             };
-            add(&peer.entity, place, p, &[]);
+            add(&peer.entity, place, Some(alert.phase), p, &[]);
         }
     }
     let mut order: Vec<(&EntityId, Part)> = parts.into_iter().collect();
     order.sort_by(|(a, x), (b, y)| {
-        x.place.cmp(&y.place).then(y.neg_log10.total_cmp(&x.neg_log10)).then(a.cmp(b))
+        let place = x.place.cmp(&y.place);
+        let gravity = if x.place == 0 { Ordering::Equal } else { y.phase.cmp(&x.phase) };
+        place.then(gravity).then(y.neg_log10.total_cmp(&x.neg_log10)).then(a.cmp(b))
     });
     order.truncate(AFFECTED_MAX);
     order

@@ -73,11 +73,6 @@ impl Progress {
         self.bar.set_message(what.to_owned());
     }
 
-    /// Says what is at hand.
-    pub(crate) fn say(&self, what: String) {
-        self.bar.set_message(what);
-    }
-
     /// Removes the bar.
     pub(crate) fn done(&self) {
         self.bar.finish_and_clear();

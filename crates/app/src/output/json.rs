@@ -147,7 +147,7 @@ fn incident_object<'a>(incident: &'a Incident, findings: &'a Findings<'a>) -> In
         techniques: &incident.techniques,
         first_seen: incident.first_seen,
         last_seen: incident.last_seen,
-        narrative: narrative(incident, names),
+        narrative: narrative(incident, &findings.outcome.report),
         next_steps: &incident.next_steps,
         merged_from: &incident.merged_from,
         alerts: alert_objects(incident, findings),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use thymus_analyst::{legible, sentence};
+use thymus_analyst::{Told, legible, more_of_the_same, sentence, told};
 use thymus_ingest::{InputStatus, LedgerEntry};
 use thymus_schema::{Confidence, EventId, Incident, Step, Value};
 
@@ -78,7 +78,6 @@ impl Text {
     }
 
     fn incident(&mut self, incident: &Incident, findings: &Findings<'_>, detail: Detail) {
-        let names = findings.outcome.report.names();
         self.body.push('\n');
         let tone = match incident.confidence {
             Confidence::High => Tone::Alarm,
@@ -97,8 +96,12 @@ impl Text {
         self.line(3, &sure, Some(Tone::Faint));
         self.line(3, &incident.hypothesis, None);
         self.body.push('\n');
-        for step in &incident.steps {
+        let report = &findings.outcome.report;
+        for Told { step, more } in told(incident, |alert| report.strength(alert)) {
             self.step(step, findings, detail);
+            if let Some(rest) = more_of_the_same(more) {
+                self.line(3, &rest, None);
+            }
         }
         self.who(incident, findings);
         if !incident.techniques.is_empty() {
@@ -116,7 +119,6 @@ impl Text {
                 self.bullet(5, "-", step);
             }
         }
-        let _ = names;
     }
 
     fn step(&mut self, step: &Step, findings: &Findings<'_>, detail: Detail) {

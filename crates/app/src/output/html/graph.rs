@@ -2,7 +2,7 @@
 //! middle, targets on the right. Positions follow from rank alone, so the same incident always
 //! gives the same picture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use thymus_schema::{Alert, EntityId, EntityKind, Incident, PeerRole, Phase};
@@ -107,6 +107,7 @@ fn collect<'a>(alerts: &[&'a Alert]) -> Collected<'a> {
         }
         node.weight = node.weight.max(weight);
     };
+    // What suffered the later phase stands higher; strength decides within a phase.
     for alert in alerts {
         let weight = alert.p_value.neg_log10();
         let is_outside = alert.entity.kind == EntityKind::External;
@@ -120,7 +121,7 @@ fn collect<'a>(alerts: &[&'a Alert]) -> Collected<'a> {
                 PeerRole::Target => (Column::Target, false),
                 PeerRole::Relay | PeerRole::Account => continue,
             };
-            put(&peer.entity, column, weight);
+            put(&peer.entity, column, weight + 100.0 * f64::from(alert.phase as u8));
             let edge = edges
                 .entry((&alert.entity, &peer.entity))
                 .or_insert(Edge { phase: alert.phase, reversed });
@@ -138,7 +139,12 @@ fn edges_svg(
     places: &BTreeMap<&EntityId, (f64, f64)>,
     out: &mut String,
 ) {
-    for ((from, to), edge) in edges {
+    let mut labels = String::new();
+    let mut labelled: BTreeSet<(&EntityId, Phase)> = BTreeSet::new();
+    let mut order: Vec<_> = edges.iter().collect();
+    let height_of = |to: &EntityId| places.get(to).map_or(0.0, |place| place.1);
+    order.sort_by(|a, b| height_of(a.0.1).total_cmp(&height_of(b.0.1)));
+    for ((from, to), edge) in order {
         let (Some(a), Some(b)) = (places.get(*from), places.get(*to)) else { continue };
         let (a, b) = if edge.reversed { (b, a) } else { (a, b) };
         let middle = NODE.1 / 2.0;
@@ -162,8 +168,7 @@ fn edges_svg(
         let _ = write!(
             out,
             "<g class=\"{class}\"><path class=\"edge\" d=\"M{:.1} {:.1} C{:.1} {:.1} {:.1} {:.1} {:.1} \
-             {:.1}\" marker-end=\"url(#m{}-{number})\"/><text class=\"tag halo\" x=\"{:.1}\" y=\"{:.1}\" \
-             text-anchor=\"middle\">{}</text></g>",
+             {:.1}\" marker-end=\"url(#m{}-{number})\"/></g>",
             start.0,
             start.1,
             bend.0,
@@ -172,12 +177,20 @@ fn edges_svg(
             end.1,
             end.0,
             end.1,
-            incident.id,
-            label.0,
-            label.1,
-            edge.phase.title()
+            incident.id
         );
+        // A fan of edges of one kind needs its name once.
+        if labelled.insert((from, edge.phase)) {
+            let _ = write!(
+                labels,
+                "<text class=\"tag halo {class}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                label.0,
+                label.1,
+                edge.phase.title()
+            );
+        }
     }
+    out.push_str(&labels);
 }
 
 fn nodes_svg(
@@ -197,6 +210,9 @@ fn nodes_svg(
         let called = names.of(entity);
         let (line, second) = match called.split_once(" (") {
             Some((key, name)) => (name.trim_end_matches(')'), key),
+            None if node.column == Column::Target && entity.kind == EntityKind::External => {
+                (called.as_str(), "")
+            }
             None => (called.as_str(), entity.kind.as_str()),
         };
         let _ = write!(

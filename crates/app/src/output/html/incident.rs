@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use thymus_analyst::{Names, sentence};
+use thymus_analyst::{Names, Told, more_of_the_same, sentence, told};
 use thymus_schema::{EventId, Incident, Phase, Step};
 
 use super::{escaped, graph, time, timeline};
@@ -50,8 +50,9 @@ pub(super) fn section(incident: &Incident, findings: &Findings<'_>, out: &mut St
         let _ = write!(out, "<h3>Who and whom</h3>{picture}");
     }
     out.push_str("<h3>What happened</h3><ol class=\"steps\">");
-    for step in &incident.steps {
-        step_item(step, names, out);
+    let report = &findings.outcome.report;
+    for Told { step, more } in told(incident, |alert| report.strength(alert)) {
+        step_item(step, names, more, out);
     }
     out.push_str("</ol>");
     if let Some(note) = weakest_reference(incident, findings) {
@@ -102,7 +103,7 @@ fn phase_rows(incident: &Incident, names: &Names) -> Vec<timeline::Row> {
         .collect()
 }
 
-fn step_item(step: &Step, names: &Names, out: &mut String) {
+fn step_item(step: &Step, names: &Names, more: u64, out: &mut String) {
     let Some(seen) = sentence(&step.statement, names) else { return };
     let _ = write!(
         out,
@@ -116,6 +117,9 @@ fn step_item(step: &Step, names: &Names, out: &mut String) {
     );
     if let Some(normal) = sentence(&step.counterfactual, names) {
         let _ = write!(out, "<p class=\"normal\"><b>Normal:</b> {}</p>", escaped(&normal));
+    }
+    if let Some(rest) = more_of_the_same(more) {
+        let _ = write!(out, "<p class=\"normal\">{}, listed under evidence</p>", escaped(&rest));
     }
     out.push_str("</li>");
 }
