@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use thymus_ingest::{Replay, ReplayOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (flags, paths): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let (flags, paths): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|arg| arg.starts_with("--"));
     let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
     let mut replay = Replay::open(&paths, ReplayOptions::default())?;
     let mut kinds: BTreeMap<&'static str, u64> = BTreeMap::new();
@@ -26,7 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     if flags.iter().any(|flag| flag == "--count") {
-        println!("local: {}", serde_json::to_string(replay.local().networks())?);
+        println!(
+            "local: {}",
+            serde_json::to_string(replay.local().networks())?
+        );
         println!("events: {kinds:?}");
         println!("coverage: {}", serde_json::to_string(&replay.coverage())?);
         println!("ledger: {:?}", replay.ledger().totals());

@@ -96,7 +96,9 @@ impl Indicators {
         }
         let (kind, value, hit) = self.of_body(&event.body).or_else(|| {
             let conn = event.conn.as_ref()?;
-            [conn.server.addr, conn.client.addr].into_iter().find_map(|addr| self.address(addr))
+            [conn.server.addr, conn.client.addr]
+                .into_iter()
+                .find_map(|addr| self.address(addr))
         })?;
         Some(Observation {
             source: self.sources.get(hit.source).cloned().unwrap_or_default(),
@@ -116,13 +118,17 @@ impl Indicators {
     fn of_body(&self, body: &EventBody) -> Option<(&'static str, String, &Hit)> {
         match body {
             EventBody::Dns(dns) => self.domain(&dns.query).or_else(|| {
-                let addresses = dns.answers.iter().filter_map(|answer| answer.data.parse().ok());
+                let addresses = dns
+                    .answers
+                    .iter()
+                    .filter_map(|answer| answer.data.parse().ok());
                 addresses.into_iter().find_map(|addr| self.address(addr))
             }),
             EventBody::Tls(tls) => self.domain(&tls.sni),
             EventBody::Http(http) => {
                 let host = without_port(&http.host);
-                self.url(&http.host, &http.uri).or_else(|| self.domain(host))
+                self.url(&http.host, &http.uri)
+                    .or_else(|| self.domain(host))
             }
             EventBody::FileSeen(file) => {
                 let hit = self.digests.get(&*file.sha256)?;
@@ -138,7 +144,10 @@ impl Indicators {
             return Some(("address", addr.to_string(), hit));
         }
         self.networks.iter().find_map(|((v4, bits), networks)| {
-            let network = IpNet::new(addr, bits.0).ok().filter(|_| *v4 == addr.is_ipv4())?.trunc();
+            let network = IpNet::new(addr, bits.0)
+                .ok()
+                .filter(|_| *v4 == addr.is_ipv4())?
+                .trunc();
             let hit = networks.get(&network)?;
             Some(("network", format!("{addr} in {network}"), hit))
         })
@@ -161,14 +170,21 @@ impl Indicators {
         if self.urls.is_empty() {
             return None;
         }
-        let absolute = if uri.contains("://") { uri.to_owned() } else { format!("{host}{uri}") };
+        let absolute = if uri.contains("://") {
+            uri.to_owned()
+        } else {
+            format!("{host}{uri}")
+        };
         let url = url_key(&absolute);
         let hit = self.urls.get(url.as_str())?;
         Some(("URL", url, hit))
     }
 
     fn load_one(&mut self, path: &Path) -> Result<(), IngestError> {
-        let refuse = |reason: String| IngestError::Indicators { path: path.to_path_buf(), reason };
+        let refuse = |reason: String| IngestError::Indicators {
+            path: path.to_path_buf(),
+            reason,
+        };
         let size = std::fs::metadata(path)
             .map_err(|error| refuse(format!("{error}; check the path")))?
             .len();
@@ -185,7 +201,9 @@ impl Indicators {
                     .to_owned(),
             ));
         }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         let source = self.sources.len();
         self.sources.push(name.unwrap_or_default().into());
         for indicator in list {
@@ -199,15 +217,25 @@ impl Indicators {
             self.left_out += 1;
             return;
         }
-        let hit = Hit { source, comment: indicator.comment };
+        let hit = Hit {
+            source,
+            comment: indicator.comment,
+        };
         let value = indicator.value;
         match indicator.kind {
             IndicatorKind::Address => {
                 if let Ok(addr) = value.parse::<IpAddr>() {
                     self.addresses.entry(addr.to_canonical()).or_insert(hit);
                 } else if let Ok(network) = value.parse::<IpNet>() {
-                    let key = (network.addr().is_ipv4(), std::cmp::Reverse(network.prefix_len()));
-                    self.networks.entry(key).or_default().entry(network.trunc()).or_insert(hit);
+                    let key = (
+                        network.addr().is_ipv4(),
+                        std::cmp::Reverse(network.prefix_len()),
+                    );
+                    self.networks
+                        .entry(key)
+                        .or_default()
+                        .entry(network.trunc())
+                        .or_insert(hit);
                 }
             }
             IndicatorKind::Domain => drop(self.domains.entry(value.into()).or_insert(hit)),
@@ -221,9 +249,19 @@ impl Indicators {
 /// A URL as it is compared: without scheme, port 80 or 443, or final slash; the host in lower case.
 fn url_key(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (host, path) = rest.find('/').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""));
-    let host = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host);
-    format!("{}{}", host.to_ascii_lowercase(), path.trim_end_matches('/'))
+    let (host, path) = rest
+        .find('/')
+        .and_then(|at| rest.split_at_checked(at))
+        .unwrap_or((rest, ""));
+    let host = host
+        .strip_suffix(":80")
+        .or_else(|| host.strip_suffix(":443"))
+        .unwrap_or(host);
+    format!(
+        "{}{}",
+        host.to_ascii_lowercase(),
+        path.trim_end_matches('/')
+    )
 }
 
 fn without_port(host: &str) -> &str {

@@ -73,7 +73,7 @@ pub(crate) fn take(
     };
     let mut first_path: BTreeMap<InputId, PathBuf> = BTreeMap::new();
     for path in walk.files {
-        inventory.file(path, known, sources, &mut first_path);
+        inventory.file(&path, known, sources, &mut first_path);
     }
     Ok(inventory)
 }
@@ -142,21 +142,21 @@ impl Walk {
 impl Inventory {
     fn file(
         &mut self,
-        path: PathBuf,
+        path: &Path,
         known: &BTreeSet<InputId>,
         sources: &[SourceSpec],
         first_path: &mut BTreeMap<InputId, PathBuf>,
     ) {
-        let (mut input, head) = match Input::identify(&path) {
+        let (mut input, head) = match Input::identify(path) {
             Ok(identified) => identified,
             Err(error) => {
                 let remedy = "check its permissions, or run as a user who may read it";
-                let entry = refused(&path, format!("cannot read file: {error}"), remedy);
+                let entry = refused(path, format!("cannot read file: {error}"), remedy);
                 return self.ledger.entries.push(entry);
             }
         };
         let mut entry = LedgerEntry {
-            path: path.clone(),
+            path: path.to_path_buf(),
             id: Some(input.id),
             bytes: input.bytes,
             source: String::new(),
@@ -172,10 +172,10 @@ impl Inventory {
                 .push(problem(Some(input.id), reason, "nothing: it is read once"));
             return self.ledger.entries.push(entry);
         }
-        first_path.insert(input.id, path.clone());
+        first_path.insert(input.id, path.to_path_buf());
         let found = sources.iter().enumerate().find_map(|(index, spec)| {
             (spec.sniff)(&Head {
-                path: &path,
+                path,
                 bytes: &head,
             })
             .map(|format| (index, spec, format))
@@ -239,6 +239,10 @@ fn why_not(input: &Input, head: &[u8]) -> (String, String) {
             "leave it out",
         ),
         [b'M', b'Z', ..] | [0x7f, b'E', b'L', b'F', ..] => ("a program", "leave it out"),
+        _ if head.starts_with(b"version https://git-lfs") => (
+            "a Git LFS pointer, not the file itself",
+            "fetch the file with git lfs pull",
+        ),
         _ if head.get(257..262) == Some(b"ustar") => {
             ("a tar archive", "unpack it and name the folder")
         }

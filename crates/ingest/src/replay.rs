@@ -205,6 +205,8 @@ impl Replay {
     fn drain(&mut self, lane: usize, goal: usize, out: &mut Vec<Event>) -> Result<(), IngestError> {
         let other = self.next.peek().map(|Reverse(key)| *key);
         let waiting = self.waiting.last().map(|lane| lane.first);
+        // Lanes that may hold something before the lane's first event were opened before the call.
+        let mut first = true;
         loop {
             let Some(active) = self.active.get_mut(lane).and_then(Option::as_mut) else {
                 return Ok(());
@@ -213,33 +215,16 @@ impl Replay {
                 return self.refill(lane);
             };
             let key = (event.ts, lane);
-            let other_first = other.is_some_and(|other| other < key);
-            let lane_first = waiting.is_some_and(|first| first <= event.ts);
-            if out.len() >= goal || other_first {
+            let other_is_earlier = other.is_some_and(|other| other < key);
+            let lane_to_open = !first && waiting.is_some_and(|first| first <= event.ts);
+            if out.len() >= goal || other_is_earlier || lane_to_open {
                 self.next.push(Reverse(key));
                 return Ok(());
             }
+            first = false;
             if let Some(event) = active.ready.pop_front() {
                 out.push(event);
             }
-            if lane_first {
-                return self.requeue(lane);
-            }
-        }
-    }
-
-    fn requeue(&mut self, lane: usize) -> Result<(), IngestError> {
-        let front = self
-            .active
-            .get(lane)
-            .and_then(Option::as_ref)
-            .and_then(|a| a.ready.front());
-        match front {
-            Some(event) => {
-                self.next.push(Reverse((event.ts, lane)));
-                Ok(())
-            }
-            None => self.refill(lane),
         }
     }
 

@@ -31,14 +31,19 @@ fn replay(paths: &[PathBuf], options: ReplayOptions) -> (Vec<Event>, Replay) {
 /// Events as text, one a line, then what was not read and why. Paths are left out: they differ.
 fn told(paths: &[PathBuf]) -> String {
     let (events, replay) = replay(paths, ReplayOptions::default());
-    let mut lines: Vec<String> =
-        events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+    let mut lines: Vec<String> = events
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
     let mut coverage = replay.coverage();
     coverage.bytes = 0;
     lines.push(serde_json::to_string(&coverage).unwrap());
     for entry in &replay.ledger().entries {
         for problem in &entry.problems {
-            lines.push(format!("{} {:?} {}", entry.format, entry.status, problem.reason));
+            lines.push(format!(
+                "{} {:?} {}",
+                entry.format, entry.status, problem.reason
+            ));
         }
     }
     lines.join("\n") + "\n"
@@ -46,8 +51,10 @@ fn told(paths: &[PathBuf]) -> String {
 
 #[test]
 fn every_case_gives_its_events() {
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<PathBuf> = fs::read_dir(cases())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     folders.sort();
     assert!(folders.len() >= 4);
     for folder in folders {
@@ -81,10 +88,21 @@ fn what_was_imported_is_known_and_what_is_there_twice_is_read_once() {
     let copy = folder.path().join("copy.json");
     fs::copy(&log, &copy).unwrap();
     let (events, first) = replay(&[log.clone(), copy], ReplayOptions::default());
-    let statuses: Vec<_> = first.ledger().entries.iter().map(|entry| entry.status).collect();
+    let statuses: Vec<_> = first
+        .ledger()
+        .entries
+        .iter()
+        .map(|entry| entry.status)
+        .collect();
     assert_eq!(statuses, [InputStatus::Read, InputStatus::Duplicate]);
     let known = first.ledger().read_ids().collect();
-    let (again, second) = replay(&[log], ReplayOptions { known, ..ReplayOptions::default() });
+    let (again, second) = replay(
+        &[log],
+        ReplayOptions {
+            known,
+            ..ReplayOptions::default()
+        },
+    );
     assert!(!events.is_empty() && again.is_empty());
     assert_eq!(second.ledger().totals().known, 1);
 }
@@ -116,14 +134,23 @@ fn compressed_logs_are_read_and_a_cut_one_tells_where() {
         }
     }
     assert_eq!(whole, 1);
-    fs::write(folder.path().join("z.log"), zstd::encode_all(text.as_slice(), 1).unwrap()).unwrap();
+    fs::write(
+        folder.path().join("z.log"),
+        zstd::encode_all(text.as_slice(), 1).unwrap(),
+    )
+    .unwrap();
     let (events, replay) = replay(&[folder.path().to_path_buf()], ReplayOptions::default());
-    assert_eq!(events.len(), 6, "the same log in two wrappings is two inputs");
+    assert_eq!(
+        events.len(),
+        6,
+        "the same log in two wrappings is two inputs"
+    );
     assert_eq!(replay.coverage().records, 6);
 }
 
 #[test]
 fn rotated_logs_are_one_stream() {
+    use std::fmt::Write as _;
     let folder = tempfile::tempdir().unwrap();
     for hour in 0..24 {
         let name = format!("conn.{hour:02}:00:00-{:02}:00:00.log", hour + 1);
@@ -133,7 +160,7 @@ fn rotated_logs_are_one_stream() {
         log.push_str("\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tduration\n");
         for minute in 0..60 {
             let ts = 1_714_953_600 + hour * 3600 + minute * 60;
-            log.push_str(&format!("{ts}.0\tC{ts}\t10.0.0.7\t1\t10.0.0.8\t2\ttcp\t100.0\n"));
+            writeln!(log, "{ts}.0\tC{ts}\t10.0.0.7\t1\t10.0.0.8\t2\ttcp\t100.0").unwrap();
         }
         fs::write(day.join(name), log).unwrap();
     }
@@ -157,7 +184,9 @@ fn what_is_no_log_is_refused_with_a_reason() {
     std::os::unix::fs::symlink(folder.path(), at("loop")).unwrap();
     std::os::unix::fs::symlink("/does/not/exist", at("dangling")).unwrap();
     let paths = [folder.path().to_path_buf()];
-    let Err(error) = Replay::open(&paths, ReplayOptions::default()) else { panic!("opened") };
+    let Err(error) = Replay::open(&paths, ReplayOptions::default()) else {
+        panic!("opened")
+    };
     assert!(error.to_string().contains("none of the 5 files"), "{error}");
     fs::copy(cases().join("eve/input/eve.json"), at("eve.json")).unwrap();
     let (events, replay) = replay(&paths, ReplayOptions::default());
@@ -166,11 +195,18 @@ fn what_is_no_log_is_refused_with_a_reason() {
     assert_eq!((totals.refused, totals.read), (5, 1));
     for entry in &replay.ledger().entries {
         let refused = entry.status == InputStatus::Refused;
-        assert_eq!(refused, entry.problems.iter().any(|p| !p.remedy.is_empty()), "{entry:?}");
+        assert_eq!(
+            refused,
+            entry.problems.iter().any(|p| !p.remedy.is_empty()),
+            "{entry:?}"
+        );
     }
     let missing = Replay::open(&[at("nowhere")], ReplayOptions::default());
     assert!(matches!(missing, Err(IngestError::Open { .. })));
-    assert!(matches!(Replay::open(&[], ReplayOptions::default()), Err(IngestError::NoPaths)));
+    assert!(matches!(
+        Replay::open(&[], ReplayOptions::default()),
+        Err(IngestError::NoPaths)
+    ));
 }
 
 /// Xorshift64*.
@@ -189,7 +225,11 @@ impl Dice {
 fn mutated_logs_are_read_without_harm() {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice(0x7468_796d_7573);
-    let names = ["zeek-tsv/input/conn.log", "zeek-json/input/mixed.log", "eve/input/eve.json"];
+    let names = [
+        "zeek-tsv/input/conn.log",
+        "zeek-json/input/mixed.log",
+        "eve/input/eve.json",
+    ];
     for round in 0..150 {
         for (index, name) in names.iter().enumerate() {
             let mut bytes = fs::read(cases().join(name)).unwrap();
@@ -211,7 +251,10 @@ fn mutated_logs_are_read_without_harm() {
             fs::write(folder.path().join(format!("{index}.log")), &bytes).unwrap();
         }
         match Replay::open(&[folder.path().to_path_buf()], ReplayOptions::default()) {
-            Err(error) => assert!(matches!(error, IngestError::NothingReadable { .. }), "{error}"),
+            Err(error) => assert!(
+                matches!(error, IngestError::NothingReadable { .. }),
+                "{error}"
+            ),
             Ok(mut replay) => {
                 let mut events = Vec::new();
                 while replay.next_batch(&mut events).unwrap() {}

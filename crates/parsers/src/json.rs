@@ -198,28 +198,23 @@ struct Key<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match JsonVisitorKey.deserialize(deserializer)? {
+        match deserializer.deserialize_str(JsonVisitor)? {
             Json::Text(text) => Ok(Self(text)),
             _ => Err(serde::de::Error::custom("a member's name is not a string")),
         }
     }
 }
 
-struct JsonVisitorKey;
-
-impl JsonVisitorKey {
-    fn deserialize<'de, D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Json<'de>, D::Error> {
-        deserializer.deserialize_str(JsonVisitor)
-    }
-}
-
 /// Reads hostile bytes and asks every value for everything.
 pub fn fuzz(bytes: &[u8]) {
     fn ask(json: &Json<'_>) {
-        let _asked = (json.to_text(), json.u64(), json.f64(), json.bool(), json.get("a").is_null());
+        let _asked = (
+            json.to_text(),
+            json.u64(),
+            json.f64(),
+            json.bool(),
+            json.get("a").is_null(),
+        );
         json.list().iter().for_each(ask);
         json.members().iter().for_each(|(_, value)| ask(value));
     }

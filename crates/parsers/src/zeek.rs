@@ -192,7 +192,7 @@ impl ZeekJson {
                 continue;
             }
             if matches!(&*name, "@stream" | "@path" | "_path" | "log_type") {
-                object.path = value.text().to_owned();
+                value.text().clone_into(&mut object.path);
             }
             let field = match self.order.get(position) {
                 Some((known, field)) if *known == *name => *field,

@@ -53,11 +53,23 @@ fn csv(bytes: &[u8]) -> Read {
         }
         if std::mem::take(&mut first) {
             let find = |names: &[&str]| {
-                row.iter().position(|cell| names.contains(&cell.to_ascii_lowercase().as_str()))
+                row.iter()
+                    .position(|cell| names.contains(&cell.to_ascii_lowercase().as_str()))
             };
-            value_at = find(&["value", "indicator", "ioc", "domain", "ip", "address", "url"]);
+            let is_header = row.iter().all(|cell| classify(cell).is_none());
+            value_at = find(&[
+                "value",
+                "indicator",
+                "ioc",
+                "domain",
+                "ip",
+                "address",
+                "url",
+            ]);
             comment_at = find(&["comment", "description", "note", "info"]);
-            if value_at.is_some() {
+            if !is_header {
+                (value_at, comment_at) = (None, None);
+            } else if value_at.is_some() {
                 continue;
             }
         }
@@ -73,7 +85,11 @@ fn csv(bytes: &[u8]) -> Read {
             (None, _) => "",
         };
         match classify(value) {
-            Some((kind, value)) => list.push(Indicator { kind, value, comment: comment.into() }),
+            Some((kind, value)) => list.push(Indicator {
+                kind,
+                value,
+                comment: comment.into(),
+            }),
             None if value.is_empty() => {}
             None => left_out += 1,
         }
@@ -83,7 +99,11 @@ fn csv(bytes: &[u8]) -> Read {
 
 /// What a value is by its shape. Values are often defanged: `hxxp://`, `[.]`.
 pub(super) fn classify(value: &str) -> Option<(IndicatorKind, String)> {
-    let value = value.trim().replace("[.]", ".").replace("(.)", ".").replace("[:]", ":");
+    let value = value
+        .trim()
+        .replace("[.]", ".")
+        .replace("(.)", ".")
+        .replace("[:]", ":");
     let value = match value.get(..4) {
         Some(head) if head.eq_ignore_ascii_case("hxxp") => value.replacen("xx", "tt", 1),
         _ => value,
@@ -105,7 +125,10 @@ pub(super) fn classify(value: &str) -> Option<(IndicatorKind, String)> {
         !label.is_empty() && label.len() < 64 && label.bytes().all(legal)
     };
     let is_name = name.contains('.') && name.len() < 254 && name.split('.').all(label);
-    let ends_in_letter = name.bytes().last().is_some_and(|byte| byte.is_ascii_alphabetic());
+    let ends_in_letter = name
+        .bytes()
+        .last()
+        .is_some_and(|byte| byte.is_ascii_alphabetic());
     (is_name && ends_in_letter).then(|| (IndicatorKind::Domain, name.to_owned()))
 }
 
@@ -121,7 +144,11 @@ fn stix(bundle: &Json<'_>) -> Read {
             left_out += 1;
         }
         for (kind, value) in found {
-            list.push(Indicator { kind, value, comment: comment.clone() });
+            list.push(Indicator {
+                kind,
+                value,
+                comment: comment.clone(),
+            });
         }
     }
     (list, left_out)
@@ -130,17 +157,31 @@ fn stix(bundle: &Json<'_>) -> Read {
 /// The equalities of a pattern such as `[domain-name:value = 'a.example' OR ipv4-addr:value = '…']`.
 /// A pattern that also demands something else (AND, NOT, FOLLOWEDBY, …) is not a list entry.
 fn equalities(pattern: &str) -> Vec<(IndicatorKind, String)> {
-    let body = pattern.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let body = pattern
+        .trim()
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let Some(body) = body else { return Vec::new() };
     let mut found = Vec::new();
     let mut rest = body.trim();
     while !rest.is_empty() {
-        let Some((object, after)) = rest.split_once('=') else { return Vec::new() };
-        let Some(quoted) = after.trim_start().strip_prefix('\'') else { return Vec::new() };
-        let Some((value, after)) = quoted.split_once('\'') else { return Vec::new() };
+        let Some((object, after)) = rest.split_once('=') else {
+            return Vec::new();
+        };
+        let Some(quoted) = after.trim_start().strip_prefix('\'') else {
+            return Vec::new();
+        };
+        let Some((value, after)) = quoted.split_once('\'') else {
+            return Vec::new();
+        };
         let object = object.trim();
-        let understood = ["ipv4-addr:value", "ipv6-addr:value", "domain-name:value", "url:value"]
-            .contains(&object)
+        let understood = [
+            "ipv4-addr:value",
+            "ipv6-addr:value",
+            "domain-name:value",
+            "url:value",
+        ]
+        .contains(&object)
             || object.starts_with("file:hashes.");
         match classify(value).filter(|_| understood) {
             Some(indicator) => found.push(indicator),
@@ -164,8 +205,16 @@ fn misp(json: &Json<'_>) -> Option<Read> {
     };
     let (mut list, mut left_out, mut any) = (Vec::new(), 0, false);
     for event in events {
-        let event = if event.get("Event").is_null() { event } else { event.get("Event") };
-        let of_objects = event.get("Object").list().iter().map(|object| object.get("Attribute"));
+        let event = if event.get("Event").is_null() {
+            event
+        } else {
+            event.get("Event")
+        };
+        let of_objects = event
+            .get("Object")
+            .list()
+            .iter()
+            .map(|object| object.get("Attribute"));
         for attributes in std::iter::once(event.get("Attribute")).chain(of_objects) {
             any |= !attributes.is_null();
             for attribute in attributes.list() {
@@ -185,11 +234,23 @@ fn add_attribute(attribute: &Json<'_>, list: &mut Vec<Indicator>) -> bool {
     for (kind, part) in kinds.zip(value.split('|')) {
         let listed = matches!(
             kind,
-            "ip-src" | "ip-dst" | "domain" | "hostname" | "url" | "uri" | "md5" | "sha1" | "sha256"
+            "ip-src"
+                | "ip-dst"
+                | "domain"
+                | "hostname"
+                | "url"
+                | "uri"
+                | "md5"
+                | "sha1"
+                | "sha256"
                 | "ip"
         );
         if let Some((kind, value)) = classify(part).filter(|_| listed) {
-            list.push(Indicator { kind, value, comment: comment.clone() });
+            list.push(Indicator {
+                kind,
+                value,
+                comment: comment.clone(),
+            });
             added = true;
         }
     }

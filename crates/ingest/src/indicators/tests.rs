@@ -22,11 +22,19 @@ fn event(server: &str, body: EventBody) -> Event {
         transport: Transport::Tcp,
         scope: Scope::NONE,
     };
-    Event { id: EventId::default(), ts: Timestamp::default(), conn: Some(conn), body }
+    Event {
+        id: EventId::default(),
+        ts: Timestamp::default(),
+        conn: Some(conn),
+        body,
+    }
 }
 
 fn dns(query: &str) -> Event {
-    let body = DnsTransaction { query: query.into(), ..DnsTransaction::default() };
+    let body = DnsTransaction {
+        query: query.into(),
+        ..DnsTransaction::default()
+    };
     event("192.0.2.1", EventBody::Dns(Box::new(body)))
 }
 
@@ -36,21 +44,33 @@ fn quirk(server: &str) -> Event {
 
 #[test]
 fn one_column_is_enough_and_domains_match_below() {
-    let list = "# ours\nbad.example\n203.0.113.9\n198.51.100.0/24\nhxxp://Evil.example/a[.]exe\nwhat\n";
+    let list =
+        "# ours\nbad.example\n203.0.113.9\n198.51.100.0/24\nhxxp://Evil.example/a[.]exe\nwhat\n";
     let indicators = load("ours.csv", list).unwrap();
     assert_eq!((indicators.len(), indicators.left_out), (4, 1));
     let hit = indicators.observe(&dns("www.bad.example")).unwrap();
-    assert_eq!((&*hit.source, &*hit.name, &*hit.detail), ("ours.csv", "listed domain", "www.bad.example"));
+    assert_eq!(
+        (&*hit.source, &*hit.name, &*hit.detail),
+        ("ours.csv", "listed domain", "www.bad.example")
+    );
     assert!(indicators.observe(&dns("notbad.example")).is_none());
-    assert_eq!(&*indicators.observe(&quirk("203.0.113.9")).unwrap().name, "listed address");
-    assert_eq!(&*indicators.observe(&quirk("198.51.100.77")).unwrap().name, "listed network");
+    assert_eq!(
+        &*indicators.observe(&quirk("203.0.113.9")).unwrap().name,
+        "listed address"
+    );
+    assert_eq!(
+        &*indicators.observe(&quirk("198.51.100.77")).unwrap().name,
+        "listed network"
+    );
     assert!(indicators.observe(&quirk("203.0.113.10")).is_none());
     let http = HttpTransaction {
         host: "evil.example".into(),
         uri: "/a.exe".into(),
         ..HttpTransaction::default()
     };
-    let hit = indicators.observe(&event("192.0.2.1", EventBody::Http(Box::new(http)))).unwrap();
+    let hit = indicators
+        .observe(&event("192.0.2.1", EventBody::Http(Box::new(http))))
+        .unwrap();
     assert_eq!(&*hit.name, "listed URL");
 }
 
@@ -62,8 +82,13 @@ fn columns_are_found_with_and_without_a_header() {
         "comment,indicator\nseen in March,bad.example\n",
     ] {
         let indicators = load("a.csv", list).unwrap();
-        let tls = TlsHandshake { sni: "BAD.example".into(), ..TlsHandshake::default() };
-        let hit = indicators.observe(&event("192.0.2.1", EventBody::Tls(Box::new(tls)))).unwrap();
+        let tls = TlsHandshake {
+            sni: "BAD.example".into(),
+            ..TlsHandshake::default()
+        };
+        let hit = indicators
+            .observe(&event("192.0.2.1", EventBody::Tls(Box::new(tls))))
+            .unwrap();
         assert_eq!(&*hit.detail, "bad.example: seen in March", "{list}");
     }
 }
@@ -80,8 +105,13 @@ fn stix_equalities_are_read_and_the_rest_is_counted() {
     );
     let indicators = load("b.json", &bundle).unwrap();
     assert_eq!((indicators.len(), indicators.left_out), (3, 1));
-    let file = FileSeen { sha256: digest.into(), ..FileSeen::default() };
-    let hit = indicators.observe(&event("192.0.2.1", EventBody::FileSeen(Box::new(file)))).unwrap();
+    let file = FileSeen {
+        sha256: digest.into(),
+        ..FileSeen::default()
+    };
+    let hit = indicators
+        .observe(&event("192.0.2.1", EventBody::FileSeen(Box::new(file))))
+        .unwrap();
     assert!(hit.detail.ends_with(": two"), "{}", hit.detail);
     assert!(indicators.observe(&quirk("203.0.113.1")).is_none());
 }
@@ -94,14 +124,21 @@ fn misp_attributes_are_read_also_inside_objects() {
         "Object":[{"Attribute":[{"type":"domain","value":"bad.example","comment":""}]}]}}"#;
     let indicators = load("misp.json", event_json).unwrap();
     assert_eq!((indicators.len(), indicators.left_out), (2, 1));
-    assert_eq!(&*indicators.observe(&quirk("203.0.113.9")).unwrap().detail, "203.0.113.9: panel");
+    assert_eq!(
+        &*indicators.observe(&quirk("203.0.113.9")).unwrap().detail,
+        "203.0.113.9: panel"
+    );
     assert!(indicators.observe(&dns("a.bad.example")).is_some());
 }
 
 #[test]
 fn a_list_without_indicators_is_refused_with_what_to_do() {
-    for (name, text) in [("a.csv", "hello\n"), ("b.json", "{\"a\":1}"), ("c.json", "{"), ("d.csv", "")]
-    {
+    for (name, text) in [
+        ("a.csv", "hello\n"),
+        ("b.json", "{\"a\":1}"),
+        ("c.json", "{"),
+        ("d.csv", ""),
+    ] {
         let error = load(name, text).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }

@@ -26,7 +26,10 @@ pub(crate) const SPEC: SourceSpec = SourceSpec {
 const ITEMS_MAX: usize = 16;
 
 fn sniff(head: &Head<'_>) -> Option<Sniffed> {
-    let line = head.bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    let line = head
+        .bytes
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty())?;
     let format = match Json::parse(line) {
         Some(json) if !json.at(&["rule", "level"]).is_null() => "wazuh",
         Some(json) if !json.get("AnalysisComponent").is_null() => "aminer",
@@ -36,13 +39,19 @@ fn sniff(head: &Head<'_>) -> Option<Sniffed> {
             "table"
         }
     };
-    Some(Sniffed { format: format.to_owned(), first: None })
+    Some(Sniffed {
+        format: format.to_owned(),
+        first: None,
+    })
 }
 
 fn open(inputs: Vec<Input>, cx: &SourceCx) -> Vec<Lane> {
     let local = cx.local.clone();
     LogSource::lanes(inputs, move |input| {
-        let name = input.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = input
+            .path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         Box::new(AlertDecoder {
             local: local.clone(),
             table: input.format == "table",
@@ -71,7 +80,9 @@ impl Decoder for AlertDecoder {
             };
             columns.row(line, &self.name, &self.local)
         } else {
-            let Some(json) = Json::parse(line) else { return Decoded::Broken("line_is_not_json") };
+            let Some(json) = Json::parse(line) else {
+                return Decoded::Broken("line_is_not_json");
+            };
             wazuh(&json, &self.local).or_else(|| aminer(&json, &self.local))
         };
         let Some((ts, observation)) = observed else {
@@ -110,7 +121,11 @@ fn wazuh(json: &Json<'_>, local: &LocalNetworks) -> Option<(Timestamp, Observati
     let ts = time(json.get("timestamp")).or_else(|| time(json.get("@timestamp")))?;
     let mut about = Vec::new();
     let agent = json.get("agent");
-    let host = if agent.get("ip").text().is_empty() { agent.get("name") } else { agent.get("ip") };
+    let host = if agent.get("ip").text().is_empty() {
+        agent.get("name")
+    } else {
+        agent.get("ip")
+    };
     add(&mut about, host.text(), local);
     for member in ["srcip", "dstip", "src_ip", "dest_ip"] {
         add(&mut about, json.at(&["data", member]).text(), local);
@@ -137,8 +152,14 @@ fn wazuh(json: &Json<'_>, local: &LocalNetworks) -> Option<(Timestamp, Observati
 fn aminer(json: &Json<'_>, local: &LocalNetworks) -> Option<(Timestamp, Observation)> {
     let component = json.get("AnalysisComponent");
     let data = json.get("LogData");
-    let times = data.get("Timestamps").list().iter().chain(data.get("DetectionTimestamp").list());
-    let ts = times.chain([data.get("DetectionTimestamp")]).find_map(time)?;
+    let times = data
+        .get("Timestamps")
+        .list()
+        .iter()
+        .chain(data.get("DetectionTimestamp").list());
+    let ts = times
+        .chain([data.get("DetectionTimestamp")])
+        .find_map(time)?;
     let name = match text(component.get("AnalysisComponentName")) {
         name if name.is_empty() => text(component.get("AnalysisComponentType")),
         name => name,
@@ -169,12 +190,30 @@ struct Columns {
 impl Columns {
     /// Reads a header; `None` when it is not that of a table of alerts.
     fn read(line: &[u8]) -> Option<Self> {
-        let names: Vec<String> =
-            cells(line)?.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
-        let find = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
-        let about = ["ip", "host", "src_ip", "dst_ip", "source_ip", "dest_ip", "destination_ip"];
+        let names: Vec<String> = cells(line)?
+            .iter()
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
+        let find = |wanted: &[&str]| {
+            names
+                .iter()
+                .position(|name| wanted.contains(&name.as_str()))
+        };
+        let about = [
+            "ip",
+            "host",
+            "src_ip",
+            "dst_ip",
+            "source_ip",
+            "dest_ip",
+            "destination_ip",
+        ];
         let about: Vec<usize> = (0..names.len())
-            .filter(|at| names.get(*at).is_some_and(|name| about.contains(&name.as_str())))
+            .filter(|at| {
+                names
+                    .get(*at)
+                    .is_some_and(|name| about.contains(&name.as_str()))
+            })
             .collect();
         let is_table = names.len() >= 3 && !about.is_empty();
         let columns = Self {
@@ -199,9 +238,16 @@ impl Columns {
         let name = cell(self.name);
         let mut about = Vec::new();
         // An address says more than a name; the name is used where there is none.
-        let (addresses, hosts): (Vec<usize>, Vec<usize>) =
-            self.about.iter().copied().partition(|at| cell(*at).parse::<IpAddr>().is_ok());
-        for at in if addresses.is_empty() { hosts } else { addresses } {
+        let (addresses, hosts): (Vec<usize>, Vec<usize>) = self
+            .about
+            .iter()
+            .copied()
+            .partition(|at| cell(*at).parse::<IpAddr>().is_ok());
+        for at in if addresses.is_empty() {
+            hosts
+        } else {
+            addresses
+        } {
             add(&mut about, cell(at), local);
         }
         // `Tool: what it says` is a common way to merge several tools' alerts.
@@ -210,7 +256,10 @@ impl Columns {
             source: tool.into(),
             name: name.into(),
             category: self.category.map(&cell).unwrap_or_default().into(),
-            severity: self.severity.and_then(|at| cell(at).parse().ok()).unwrap_or(0),
+            severity: self
+                .severity
+                .and_then(|at| cell(at).parse().ok())
+                .unwrap_or(0),
             about,
             ..Observation::default()
         };
@@ -219,7 +268,10 @@ impl Columns {
 }
 
 fn cells(line: &[u8]) -> Option<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(line);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(line);
     let record = reader.records().next()?.ok()?;
     Some(record.iter().map(str::to_owned).collect())
 }

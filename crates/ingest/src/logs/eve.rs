@@ -86,12 +86,19 @@ impl Decoder for EveDecoder {
         if line.trim_ascii().is_empty() {
             return Decoded::Nothing;
         }
-        let Some(json) = Json::parse(line) else { return Decoded::Broken("line_is_not_json") };
+        let Some(json) = Json::parse(line) else {
+            return Decoded::Broken("line_is_not_json");
+        };
         let Some(ts) = time(json.get("timestamp")) else {
             return Decoded::Broken("record_without_time");
         };
         let kind = json.get("event_type").text();
-        let record = EveRecord { json: &json, ts, conn: conn(&json), local: &self.local };
+        let record = EveRecord {
+            json: &json,
+            ts,
+            conn: conn(&json),
+            local: &self.local,
+        };
         if kind == "dns" {
             return self.dns.record(json.get("dns"), &record, records);
         }
@@ -125,7 +132,11 @@ pub(crate) fn time(json: &Json<'_>) -> Option<Timestamp> {
 
 fn endpoint(json: &Json<'_>, addr: &str, port: &str) -> Option<Endpoint> {
     let addr: IpAddr = json.get(addr).text().parse().ok()?;
-    let port = json.get(port).u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+    let port = json
+        .get(port)
+        .u64()
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(0);
     Some(Endpoint::new(addr, port))
 }
 
@@ -150,7 +161,11 @@ fn conn(json: &Json<'_>) -> Option<Conn> {
         None if json.get("direction").text() == "to_client" => true,
         None => is_service(source.port) && !is_service(destination.port),
     };
-    let (client, server) = if reversed { (destination, source) } else { (source, destination) };
+    let (client, server) = if reversed {
+        (destination, source)
+    } else {
+        (source, destination)
+    };
     let icmp = |name| json.get(name).u64().unwrap_or(0) as u16;
     let (client, server) = if transport == Transport::Icmp {
         (
@@ -160,14 +175,23 @@ fn conn(json: &Json<'_>) -> Option<Conn> {
     } else {
         (client, server)
     };
-    let scope = json.get("vlan").list().iter().filter_map(Json::u64).fold(Scope::NONE, |scope, id| {
-        scope.enter(Scope::VLAN, id as u32)
-    });
+    let scope = json
+        .get("vlan")
+        .list()
+        .iter()
+        .filter_map(Json::u64)
+        .fold(Scope::NONE, |scope, id| scope.enter(Scope::VLAN, id as u32));
     let flow = match json.get("flow_id").u64() {
         Some(id) => FlowId::digest(&[b"eve", &id.to_le_bytes()]),
         None => FlowId::default(),
     };
-    Some(Conn { flow, client, server, transport, scope })
+    Some(Conn {
+        flow,
+        client,
+        server,
+        transport,
+        scope,
+    })
 }
 
 const fn is_service(port: u16) -> bool {
@@ -208,18 +232,34 @@ fn alert(alert: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Dec
 
 fn anomaly(anomaly: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
     let event = text(anomaly.get("event"));
-    let quirk = if event.is_empty() { text(anomaly.get("type")) } else { event };
-    record.emit(records, EventBody::Quirk(QuirkSeen { parser: "suricata".into(), quirk }))
+    let quirk = if event.is_empty() {
+        text(anomaly.get("type"))
+    } else {
+        event
+    };
+    record.emit(
+        records,
+        EventBody::Quirk(QuirkSeen {
+            parser: "suricata".into(),
+            quirk,
+        }),
+    )
 }
 
 fn sniff(head: &Head<'_>) -> Option<Sniffed> {
-    let line = head.bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    let line = head
+        .bytes
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty())?;
     let json = Json::parse(line)?;
     let kind = json.get("event_type");
     if kind.text().is_empty() || json.get("timestamp").is_null() {
         return None;
     }
-    Some(Sniffed { format: "eve".to_owned(), first: None })
+    Some(Sniffed {
+        format: "eve".to_owned(),
+        first: None,
+    })
 }
 
 fn look(input: &Input, evidence: &mut Evidence) {
@@ -234,8 +274,9 @@ fn look(input: &Input, evidence: &mut Evidence) {
             Line::TooLong => None,
             Line::Error(_) | Line::End => return,
         };
-        let conversation =
-            json.filter(|json| json.get("event_type").text() != "stats").and_then(|json| conn(&json));
+        let conversation = json
+            .filter(|json| json.get("event_type").text() != "stats")
+            .and_then(|json| conn(&json));
         if let Some(conn) = conversation {
             evidence.pair(conn.client.addr, conn.server.addr);
         }
@@ -245,6 +286,9 @@ fn look(input: &Input, evidence: &mut Evidence) {
 fn open(inputs: Vec<Input>, cx: &SourceCx) -> Vec<Lane> {
     let local = cx.local.clone();
     LogSource::lanes(inputs, move |_| {
-        Box::new(EveDecoder { local: local.clone(), dns: dns::Waiting::default() })
+        Box::new(EveDecoder {
+            local: local.clone(),
+            dns: dns::Waiting::default(),
+        })
     })
 }

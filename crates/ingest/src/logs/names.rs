@@ -18,7 +18,10 @@ pub(crate) fn name_text(name: &str) -> Box<str> {
         } else {
             let mut bytes = [0u8; 4];
             for byte in c.encode_utf8(&mut bytes).bytes() {
-                out.push_str(&format!("\\{byte:03}"));
+                out.push('\\');
+                for scale in [100, 10, 1] {
+                    out.push(char::from(b'0' + byte / scale % 10));
+                }
             }
         }
     }
@@ -103,16 +106,13 @@ pub(crate) fn magic_of_mime(mime: &str) -> &'static str {
         | "application/x-msdownload" => "pe",
         "application/x-executable" | "application/x-elf" | "application/x-sharedlib" => "elf",
         "application/x-mach-o-executable" | "application/x-mach-o" => "macho",
-        "application/zip" => "zip",
-        "application/java-archive" | "application/x-java-archive" => "zip",
+        "application/zip" | "application/java-archive" | "application/x-java-archive" => "zip",
         "application/gzip" | "application/x-gzip" => "gzip",
         "application/x-rar" | "application/vnd.rar" => "rar",
         "application/x-7z-compressed" => "7z",
         "application/vnd.ms-cab-compressed" => "cab",
         "application/pdf" => "pdf",
         "application/msword" | "application/vnd.ms-excel" | "application/x-ole-storage" => "ole",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-        | "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "zip",
         "text/html" => "html",
         "text/x-shellscript"
         | "text/x-python"
@@ -123,6 +123,7 @@ pub(crate) fn magic_of_mime(mime: &str) -> &'static str {
         | "text/javascript"
         | "application/x-powershell" => "script",
         "application/x-shockwave-flash" => "flash",
+        _ if mime.starts_with("application/vnd.openxmlformats-officedocument.") => "zip",
         _ if mime.starts_with("image/") => "image",
         _ => "",
     }

@@ -136,11 +136,8 @@ fn conn_of(row: &ZeekRow<'_>) -> Option<Conn> {
         Some(b"tcp") | None => Transport::Tcp,
         Some(_) => Transport::Other,
     };
-    let vlan = |scope: Scope, field| match row.u64(field) {
-        Some(id) => scope.enter(Scope::VLAN, id as u32),
-        None => scope,
-    };
-    let scope = vlan(vlan(Scope::NONE, F::Vlan), F::InnerVlan);
+    // Only the connection log can name VLANs, and a device must be one entity over all logs.
+    let scope = Scope::NONE;
     Some(Conn {
         flow: flow_of(row),
         client,

@@ -203,6 +203,4 @@ fields! {
     UserAgent = "user_agent",
     Username = "username",
     Version = "version",
-    Vlan = "vlan",
-    InnerVlan = "inner_vlan",
 }

@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use thymus_parsers::Json;
-use thymus_schema::{
-    Conn, DnsAnswer, DnsFlavor, DnsTransaction, EventBody, Timestamp, Transport,
-};
+use thymus_schema::{Conn, DnsAnswer, DnsFlavor, DnsTransaction, EventBody, Timestamp, Transport};
 
 use super::EveRecord;
 use crate::logs::names::{dns_rcode, dns_type, name_text};
@@ -46,7 +44,11 @@ impl Waiting {
         records: &mut Records,
     ) -> Decoded {
         self.expire(record.ts, records);
-        let id = dns.get("id").u64().or_else(|| dns.get("tx_id").u64()).unwrap_or(0);
+        let id = dns
+            .get("id")
+            .u64()
+            .or_else(|| dns.get("tx_id").u64())
+            .unwrap_or(0);
         let key = (record.json.get("flow_id").u64().unwrap_or(0), id);
         let transaction = transaction(dns, record);
         if matches!(dns.get("type").text(), "query" | "request") {
@@ -54,7 +56,12 @@ impl Waiting {
                 self.unanswered(records);
             }
             let (ts, conn) = (record.ts, record.conn);
-            self.queries.push_back(Query { key, ts, conn, transaction });
+            self.queries.push_back(Query {
+                key,
+                ts,
+                conn,
+                transaction,
+            });
             return Decoded::Used;
         }
         let asked = self.queries.iter().position(|query| query.key == key);
@@ -87,14 +94,22 @@ impl Waiting {
     }
 
     fn expire(&mut self, now: Timestamp, records: &mut Records) {
-        while self.queries.front().is_some_and(|query| query.ts.plus(ANSWER_WAIT) < now) {
+        while self
+            .queries
+            .front()
+            .is_some_and(|query| query.ts.plus(ANSWER_WAIT) < now)
+        {
             self.unanswered(records);
         }
     }
 
     fn unanswered(&mut self, records: &mut Records) {
         if let Some(query) = self.queries.pop_front() {
-            records.emit(query.ts, query.conn, EventBody::Dns(Box::new(query.transaction)));
+            records.emit(
+                query.ts,
+                query.conn,
+                EventBody::Dns(Box::new(query.transaction)),
+            );
         }
     }
 }
@@ -119,7 +134,9 @@ fn transaction(dns: &Json<'_>, record: &EveRecord<'_>) -> DnsTransaction {
         qtype: dns_type(question.get("rrtype").text()),
         rcode: dns_rcode(dns.get("rcode").text()),
         answers,
-        tcp: record.conn.is_some_and(|conn| conn.transport == Transport::Tcp),
+        tcp: record
+            .conn
+            .is_some_and(|conn| conn.transport == Transport::Tcp),
         ..DnsTransaction::default()
     }
 }

@@ -15,9 +15,12 @@ pub(super) fn flow(flow: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
     let count = |name| flow.get(name).u64().unwrap_or(0);
     let (client_packets, server_packets) = (count("pkts_toserver"), count("pkts_toclient"));
     // Ethernet, IPv4 and the transport's smallest header.
-    let header = if conn.transport == Transport::Tcp { 54 } else { 42 };
-    let payload =
-        |bytes: u64, packets: u64| bytes.saturating_sub(packets.saturating_mul(header));
+    let header = if conn.transport == Transport::Tcp {
+        54
+    } else {
+        42
+    };
+    let payload = |bytes: u64, packets: u64| bytes.saturating_sub(packets.saturating_mul(header));
     let body = FlowRecord {
         start,
         duration: end.since(start),
@@ -30,7 +33,11 @@ pub(super) fn flow(flow: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
         last: true,
         ..FlowRecord::default()
     };
-    records.emit(start.plus(end.since(start)), record.conn, EventBody::Flow(Box::new(body)));
+    records.emit(
+        start.plus(end.since(start)),
+        record.conn,
+        EventBody::Flow(Box::new(body)),
+    );
     Decoded::Used
 }
 

@@ -15,25 +15,48 @@ pub(super) fn tls(tls: &Json<'_>, record: &EveRecord<'_>, records: &mut Records)
     // Times of certificates come without an offset; they are UTC.
     let day = |name| {
         let json = tls.get(name);
-        time(json).or_else(|| Timestamp::parse(&format!("{}Z", json.text()))).unwrap_or_default()
+        time(json)
+            .or_else(|| Timestamp::parse(&format!("{}Z", json.text())))
+            .unwrap_or_default()
     };
     let certificate = (!subject.is_empty() || !issuer.is_empty()).then(|| {
         Box::new(Certificate {
             self_signed: !subject.is_empty() && subject == issuer,
             not_before: day("notbefore"),
             not_after: day("notafter"),
-            names: tls.get("subjectaltname").list().iter().take(32).map(text).collect(),
+            names: tls
+                .get("subjectaltname")
+                .list()
+                .iter()
+                .take(32)
+                .map(text)
+                .collect(),
             chain_len: tls.get("chain").list().len().min(255) as u8,
             subject,
             issuer,
             ..Certificate::default()
         })
     });
-    let version = tls_version(tls.get("version").text().replace("TLS ", "TLSv").replace('.', "").as_str());
+    let version = tls_version(
+        tls.get("version")
+            .text()
+            .replace("TLS ", "TLSv")
+            .replace('.', "")
+            .as_str(),
+    );
     let body = TlsHandshake {
-        version: if version == 0 { tls_version(tls.get("version").text()) } else { version },
+        version: if version == 0 {
+            tls_version(tls.get("version").text())
+        } else {
+            version
+        },
         sni: tls.get("sni").text().to_ascii_lowercase().into(),
-        alpn: text(tls.get("client_alpns").list().first().unwrap_or(&Json::Null)),
+        alpn: text(
+            tls.get("client_alpns")
+                .list()
+                .first()
+                .unwrap_or(&Json::Null),
+        ),
         ja3: text(tls.at(&["ja3", "hash"])),
         ja4: text(tls.get("ja4")),
         established: version != 0,
@@ -78,7 +101,14 @@ pub(super) fn rdp(rdp: &Json<'_>, record: &EveRecord<'_>, records: &mut Records)
 
 pub(super) fn dhcp(dhcp: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
     let addr = |json: &Json<'_>| json.text().parse().ok();
-    let list = |name| dhcp.get(name).list().iter().take(8).filter_map(addr).collect();
+    let list = |name| {
+        dhcp.get(name)
+            .list()
+            .iter()
+            .take(8)
+            .filter_map(addr)
+            .collect()
+    };
     let body = DhcpMessage {
         message: dhcp.get("dhcp_type").text().to_ascii_lowercase().into(),
         mac: dhcp.get("client_mac").text().parse().unwrap_or_default(),
@@ -86,7 +116,8 @@ pub(super) fn dhcp(dhcp: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
         hostname: text(dhcp.get("hostname")),
         vendor: text(dhcp.get("vendor_class_identifier")),
         requested: addr(dhcp.get("requested_ip")),
-        assigned: addr(dhcp.get("assigned_ip")).filter(|addr: &std::net::IpAddr| !addr.is_unspecified()),
+        assigned: addr(dhcp.get("assigned_ip"))
+            .filter(|addr: &std::net::IpAddr| !addr.is_unspecified()),
         server: addr(dhcp.get("server_identifier")),
         routers: list("routers"),
         name_servers: list("dns_servers"),
@@ -96,11 +127,16 @@ pub(super) fn dhcp(dhcp: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
 }
 
 pub(super) fn mqtt(mqtt: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
-    let Some((verb, message)) = mqtt.members().iter().find(|(_, value)| !value.members().is_empty())
+    let Some((verb, message)) = mqtt
+        .members()
+        .iter()
+        .find(|(_, value)| !value.members().is_empty())
     else {
         return Decoded::Unused("log_not_used");
     };
-    let object = ["topic", "client_id"].into_iter().map(|name| text(message.get(name)));
+    let object = ["topic", "client_id"]
+        .into_iter()
+        .map(|name| text(message.get(name)));
     let topics = message.get("topics").list().first();
     let topic = topics.map(|topic| match topic {
         Json::Text(_) => text(topic),
@@ -114,7 +150,10 @@ pub(super) fn mqtt(mqtt: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
     let body = Operation {
         service: Some(Service::Mqtt),
         verb: verb.to_ascii_lowercase().into(),
-        object: object.chain(topic).find(|object| !object.is_empty()).unwrap_or_default(),
+        object: object
+            .chain(topic)
+            .find(|object| !object.is_empty())
+            .unwrap_or_default(),
         detail: text(message.get("username")),
         outcome,
         ..Operation::default()
@@ -147,7 +186,9 @@ pub(super) fn modbus(modbus: &Json<'_>, record: &EveRecord<'_>, records: &mut Re
     let raw = request.get("function_raw").u64();
     let name: String = snake(request.get("function_code").text());
     let (number, write) = modbus_function(&long_name(&name));
-    let span = [request.get("write"), request.get("read")].into_iter().find(|s| !s.is_null());
+    let span = [request.get("write"), request.get("read")]
+        .into_iter()
+        .find(|s| !s.is_null());
     let span = span.unwrap_or(&Json::Null);
     let count = |name| span.get(name).u64().unwrap_or(0) as u32;
     let exception = modbus.at(&["response", "exception", "raw"]).u64();
@@ -201,7 +242,9 @@ pub(super) fn dnp3(dnp3: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
     if dnp3.get("type").text() == "response" || dnp3.get("type").text() == "unsolicited_response" {
         return Decoded::Unused("dnp3_response_alone");
     }
-    let request = [dnp3.get("request"), dnp3].into_iter().find(|part| !part.is_null());
+    let request = [dnp3.get("request"), dnp3]
+        .into_iter()
+        .find(|part| !part.is_null());
     let request = request.unwrap_or(dnp3);
     let code = request.at(&["application", "function_code"]);
     let (known, _) = dnp3_function(code.text());

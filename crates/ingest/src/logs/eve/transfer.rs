@@ -30,13 +30,11 @@ pub(super) fn http(http: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
     record.emit(records, EventBody::Http(Box::new(body)))
 }
 
-pub(super) fn fileinfo(
-    file: &Json<'_>,
-    record: &EveRecord<'_>,
-    records: &mut Records,
-) -> Decoded {
+pub(super) fn fileinfo(file: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
     let sender = record.json.get("src_ip").text();
-    let upload = record.conn.is_some_and(|conn| conn.client.addr.to_string() == *sender);
+    let upload = record
+        .conn
+        .is_some_and(|conn| conn.client.addr.to_string() == *sender);
     let content_type = text(file.get("mimetype"));
     let described = file.get("magic").text();
     let magic = match magic_of_mime(&content_type) {
@@ -60,7 +58,12 @@ pub(super) fn fileinfo(
 }
 
 pub(super) fn ftp(ftp: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
-    let code = ftp.get("completion_code").list().last().and_then(Json::u64).unwrap_or(0);
+    let code = ftp
+        .get("completion_code")
+        .list()
+        .last()
+        .and_then(Json::u64)
+        .unwrap_or(0);
     let verb = ftp.get("command").text().to_ascii_lowercase();
     let object = text(ftp.get("command_data"));
     let outcome = match code {
@@ -72,7 +75,11 @@ pub(super) fn ftp(ftp: &Json<'_>, record: &EveRecord<'_>, records: &mut Records)
         if !matches!(code, 230 | 400..600) {
             return Decoded::Unused("half_of_a_login");
         }
-        let user = if verb == "user" { object } else { Box::default() };
+        let user = if verb == "user" {
+            object
+        } else {
+            Box::default()
+        };
         let body = Login {
             service: Some(Service::Ftp),
             user,
@@ -95,7 +102,13 @@ pub(super) fn ftp(ftp: &Json<'_>, record: &EveRecord<'_>, records: &mut Records)
 
 pub(super) fn smtp(smtp: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
     let email = record.json.get("email");
-    let to: Vec<Box<str>> = smtp.get("rcpt_to").list().iter().take(32).map(text).collect();
+    let to: Vec<Box<str>> = smtp
+        .get("rcpt_to")
+        .list()
+        .iter()
+        .take(32)
+        .map(text)
+        .collect();
     let body = MailEnvelope {
         helo: text(smtp.get("helo")),
         from: text(smtp.get("mail_from")),

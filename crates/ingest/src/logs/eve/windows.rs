@@ -12,7 +12,8 @@ use crate::logs::{Decoded, Records};
 
 pub(super) fn smb(smb: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
     let code = smb.get("status_code").text().trim_start_matches("0x");
-    let status = u32::from_str_radix(code, 16).unwrap_or_else(|_| nt_status(smb.get("status").text()));
+    let status =
+        u32::from_str_radix(code, 16).unwrap_or_else(|_| nt_status(smb.get("status").text()));
     let command = smb.get("command").text();
     let command = command.rsplit("COMMAND_").next().unwrap_or_default();
     if command.starts_with("SESSION_SETUP") {
@@ -36,7 +37,11 @@ pub(super) fn smb(smb: &Json<'_>, record: &EveRecord<'_>, records: &mut Records)
         _ => return Decoded::Unused("smb_command_not_used"),
     };
     let renamed = smb.get("rename");
-    let path = if renamed.is_null() { smb.get("filename") } else { renamed.get("from") };
+    let path = if renamed.is_null() {
+        smb.get("filename")
+    } else {
+        renamed.get("from")
+    };
     let body = SmbOperation {
         action,
         dialect: smb_dialect(smb.get("dialect").text()),
@@ -61,7 +66,11 @@ fn session_setup(
     if status == MORE_PROCESSING || (ntlm.is_null() && status == 0) {
         return Decoded::Unused("half_of_a_login");
     }
-    let outcome = if status == 0 { Outcome::Success } else { Outcome::Failure };
+    let outcome = if status == 0 {
+        Outcome::Success
+    } else {
+        Outcome::Failure
+    };
     let auth = NtlmAuth {
         user: text(ntlm.get("user")),
         domain: text(ntlm.get("domain")),
@@ -76,7 +85,11 @@ fn session_setup(
         user: auth.user.clone(),
         domain: auth.domain.clone(),
         outcome,
-        method: if ntlm.is_null() { Box::default() } else { "ntlm".into() },
+        method: if ntlm.is_null() {
+            Box::default()
+        } else {
+            "ntlm".into()
+        },
         client: auth.workstation.clone(),
         attempts: 1,
     };
@@ -91,7 +104,11 @@ pub(super) fn dcerpc(rpc: &Json<'_>, record: &EveRecord<'_>, records: &mut Recor
         return Decoded::Unused("rpc_binding");
     }
     let interface = rpc.get("interfaces").list().first().unwrap_or(&Json::Null);
-    let opnum = rpc.at(&["req", "opnum"]).u64().or_else(|| rpc.get("opnum").u64()).unwrap_or(0);
+    let opnum = rpc
+        .at(&["req", "opnum"])
+        .u64()
+        .or_else(|| rpc.get("opnum").u64())
+        .unwrap_or(0);
     let answered = rpc.get("response").text();
     let body = DceRpcCall {
         interface: text(interface.get("uuid")),
@@ -109,7 +126,11 @@ pub(super) fn dcerpc(rpc: &Json<'_>, record: &EveRecord<'_>, records: &mut Recor
 
 pub(super) fn krb5(krb: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
     let kind = krb.get("msg_type").text();
-    let about = if kind == "KRB_ERROR" { krb.get("failed_request").text() } else { kind };
+    let about = if kind == "KRB_ERROR" {
+        krb.get("failed_request").text()
+    } else {
+        kind
+    };
     let request = match about {
         "KRB_AS_REQ" | "KRB_AS_REP" => KerberosRequest::As,
         "KRB_TGS_REQ" | "KRB_TGS_REP" => KerberosRequest::Tgs,
@@ -118,7 +139,11 @@ pub(super) fn krb5(krb: &Json<'_>, record: &EveRecord<'_>, records: &mut Records
     };
     let error = krb.get("error_code").text();
     let error = (!error.is_empty() && kind == "KRB_ERROR").then(|| kerberos_error(error));
-    let outcome = if error.is_some() { Outcome::Failure } else { Outcome::Success };
+    let outcome = if error.is_some() {
+        Outcome::Failure
+    } else {
+        Outcome::Success
+    };
     let known = |name| Some(text(krb.get(name))).filter(|value| &**value != "<empty>");
     let body = KerberosExchange {
         request,
