@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use thymus_schema::{Phase, Technique};
 
+use crate::cast::Cast;
 use crate::hypothesis::named;
 use crate::narrative::full;
-use crate::cast::Cast;
 
 /// Most steps given; nobody reads a seventh.
 const STEPS_MAX: usize = 6;
@@ -37,7 +37,8 @@ pub(crate) fn next_steps(
         if let Some(step) = row
             .says
             .iter()
-            .find_map(|template| cast.say(template, row.phases, row.techniques)) {
+            .find_map(|template| cast.say(template, row.phases, row.techniques))
+        {
             let step = full(&step);
             if !steps.contains(&step) {
                 steps.push(step);
@@ -47,9 +48,7 @@ pub(crate) fn next_steps(
     steps
 }
 
-use Phase::{
-    Access, Control, Credentials, Exfiltration, Impact, Lateral, Reconnaissance, Unusual,
-};
+use Phase::{Access, Control, Credentials, Exfiltration, Impact, Lateral, Reconnaissance, Unusual};
 
 const TABLE: &[Row] = &[
     Row {
@@ -82,7 +81,8 @@ const TABLE: &[Row] = &[
         phases: &[Exfiltration],
         techniques: &["T1041", "T1048", "T1567"],
         says: &[
-            "block {controller} at the border and keep the firewall's logs: they show how much left",
+            "find in the logs of the firewall how much went to {controller}, and which data {device} \
+             holds or can reach; find out who must be told if it left",
             "find out which data {device} holds or can reach, and who must be told if it left",
         ],
     },
@@ -105,7 +105,15 @@ const TABLE: &[Row] = &[
     },
     Row {
         phases: &[Lateral],
-        techniques: &["T1021", "T1569.002", "T1543.003", "T1053.005", "T1047", "T1570", "T1210"],
+        techniques: &[
+            "T1021",
+            "T1569.002",
+            "T1543.003",
+            "T1053.005",
+            "T1047",
+            "T1570",
+            "T1210",
+        ],
         says: &[
             "look on {target} for services, scheduled tasks and files created at the times of the \
              steps, and change the password of {account}",
@@ -153,8 +161,10 @@ const TABLE: &[Row] = &[
     Row {
         phases: &[],
         techniques: &["T1496"],
-        says: &["find the mining program on {device} and how it came there: mining is rarely the \
-                 first thing an intruder does"],
+        says: &[
+            "find the mining program on {device} and how it came there: mining is rarely the \
+                 first thing an intruder does",
+        ],
     },
     Row {
         phases: &[Reconnaissance],
@@ -176,13 +186,17 @@ const TABLE: &[Row] = &[
     Row {
         phases: &[Unusual],
         techniques: &[],
-        says: &["ask the user or owner of {device} what changed at that time: new software, a new \
-                 task, an update"],
+        says: &[
+            "ask the user or owner of {device} what changed at that time: new software, a new \
+                 task, an update",
+        ],
     },
     Row {
         phases: &[Unusual, Access, Credentials, Control, Lateral, Exfiltration],
         techniques: &[],
-        says: &["keep the capture or the logs: the event ids beside each step find the records \
-                 again"],
+        says: &[
+            "keep the capture or the logs: the event ids beside each step find the records \
+                 again",
+        ],
     },
 ];

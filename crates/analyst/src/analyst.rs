@@ -71,13 +71,21 @@ pub struct Analyst {
 impl Analyst {
     /// An analyst that has seen nothing.
     pub fn new(config: AnalystConfig) -> Self {
-        Self { config, ..Self::default() }
+        Self {
+            config,
+            ..Self::default()
+        }
     }
 
     /// Takes in an alert; one with an id seen before replaces the earlier.
     pub fn observe(&mut self, alert: Alert) {
         self.alerts.insert(alert.id, alert);
-        if self.alerts.len() > self.config.alerts_max.saturating_add(self.config.alerts_max / 4) {
+        if self.alerts.len()
+            > self
+                .config
+                .alerts_max
+                .saturating_add(self.config.alerts_max / 4)
+        {
             self.drop_weakest();
         }
     }

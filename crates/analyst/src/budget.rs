@@ -52,7 +52,9 @@ pub(crate) fn rank(candidates: &[Candidate], per_day: u64) -> Vec<Incident> {
     let mut spent: BTreeMap<i64, u64> = BTreeMap::new();
     let (mut shown, mut rest) = (Vec::new(), Vec::new());
     for candidate in order {
-        let day = spent.entry(candidate.incident.first_seen.day()).or_default();
+        let day = spent
+            .entry(candidate.incident.first_seen.day())
+            .or_default();
         let mut incident = candidate.incident.clone();
         incident.shown = candidate.discovered && *day < per_day;
         if incident.shown {

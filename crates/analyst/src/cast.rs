@@ -28,7 +28,10 @@ impl Cast {
         let mut strongest = alerts.to_vec();
         strongest.sort_by(|a, b| {
             let p = |alert: &Alert| alert.p_value.neg_log10();
-            b.discovered.cmp(&a.discovered).then(p(b).total_cmp(&p(a))).then(a.id.cmp(&b.id))
+            b.discovered
+                .cmp(&a.discovered)
+                .then(p(b).total_cmp(&p(a)))
+                .then(a.id.cmp(&b.id))
         });
         let actors: BTreeSet<&EntityId> = alerts.iter().map(|alert| &alert.entity).collect();
         let others = actors.len().saturating_sub(1);
@@ -36,9 +39,17 @@ impl Cast {
         if let (true, Some(first)) = (others > 0, alerts.first()) {
             let events: Vec<_> = alerts.iter().map(|alert| alert.first_event).collect();
             whole.push(Fact::new("others", Value::Count(others as u64), &events));
-            whole.push(Fact::new("origin", Value::Name(names.of(&first.entity).into()), &events));
+            whole.push(Fact::new(
+                "origin",
+                Value::Name(names.of(&first.entity).into()),
+                &events,
+            ));
         }
-        Self { alerts: strongest.iter().map(|alert| part(alert, names)).collect(), whole, others }
+        Self {
+            alerts: strongest.iter().map(|alert| part(alert, names)).collect(),
+            whole,
+            others,
+        }
     }
 
     /// Entities that act beside the one that stands out most.
@@ -62,19 +73,29 @@ impl Cast {
             std::cmp::Reverse((fits, phase))
         });
         let mut facts: BTreeMap<&str, &Fact> = BTreeMap::new();
-        let said = order.into_iter().flat_map(|part| &part.facts).chain(&self.whole);
+        let said = order
+            .into_iter()
+            .flat_map(|part| &part.facts)
+            .chain(&self.whole);
         for fact in said {
             facts.entry(&fact.key).or_insert(fact);
         }
         let facts = facts.into_values().cloned().collect();
-        let statement = Statement { template: template.to_owned().into(), facts };
+        let statement = Statement {
+            template: template.to_owned().into(),
+            facts,
+        };
         sentence(&statement, &Names::default())
     }
 }
 
 fn part(alert: &Alert, names: &Names) -> Part {
     let fact = |key, entity: &EntityId| {
-        Fact::new(key, Value::Name(names.of(entity).into()), &[alert.first_event])
+        Fact::new(
+            key,
+            Value::Name(names.of(entity).into()),
+            &[alert.first_event],
+        )
     };
     let mut facts = vec![fact("device", &alert.entity)];
     for (role, key) in [

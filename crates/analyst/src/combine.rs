@@ -60,9 +60,7 @@ pub fn combined<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> PValue {
                     && **phase != Phase::Unusual
                     && !contradicts((*anchor, strength), (**phase, other))
             })
-            .map(|(_, other)| {
-                (SHARE * (other.neg_log10 - PHASES.log10())).clamp(0.0, BONUS_MAX)
-            })
+            .map(|(_, other)| (SHARE * (other.neg_log10 - PHASES.log10())).clamp(0.0, BONUS_MAX))
             .sum();
         strength.neg_log10 + bonus
     });
@@ -71,7 +69,9 @@ pub fn combined<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> PValue {
 
 /// Whether the later stage was over before the earlier one began.
 fn contradicts(a: (Phase, &Strength), b: (Phase, &Strength)) -> bool {
-    let (Some(stage_a), Some(stage_b)) = (stage(a.0), stage(b.0)) else { return false };
+    let (Some(stage_a), Some(stage_b)) = (stage(a.0), stage(b.0)) else {
+        return false;
+    };
     match stage_a.cmp(&stage_b) {
         std::cmp::Ordering::Less => b.1.last < a.1.first,
         std::cmp::Ordering::Greater => a.1.last < b.1.first,

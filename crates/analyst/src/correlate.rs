@@ -52,7 +52,10 @@ pub(crate) fn correlate(alerts: &[Alert], config: &AnalystConfig, site: &Site) -
             stories.entry(root).or_default().push(part.alerts.clone());
         }
     }
-    Correlated { stories: stories.into_values().collect(), ties_refused: forest.refused }
+    Correlated {
+        stories: stories.into_values().collect(),
+        ties_refused: forest.refused,
+    }
 }
 
 /// Everything the rules look things up in.
@@ -100,7 +103,15 @@ impl<'a> Scene<'a> {
             }
             part_of.push(at);
         }
-        Self { alerts, config, site, parts, by_entity, by_alias, part_of }
+        Self {
+            alerts,
+            config,
+            site,
+            parts,
+            by_entity,
+            by_alias,
+            part_of,
+        }
     }
 
     /// Alerts strong enough to tie entities together, with their part.
@@ -118,13 +129,22 @@ impl<'a> Scene<'a> {
     fn paths(&self) -> Vec<(usize, usize)> {
         let mut aimed_at: BTreeMap<&EntityId, Vec<(usize, &Alert)>> = BTreeMap::new();
         for (part, alert) in self.tying() {
-            for peer in alert.peers.iter().filter(|peer| peer.role == PeerRole::Target) {
-                aimed_at.entry(&peer.entity).or_default().push((part, alert));
+            for peer in alert
+                .peers
+                .iter()
+                .filter(|peer| peer.role == PeerRole::Target)
+            {
+                aimed_at
+                    .entry(&peer.entity)
+                    .or_default()
+                    .push((part, alert));
             }
         }
         let mut ties = Vec::new();
         for (index, part) in self.parts.iter().enumerate() {
-            let Some(steps) = aimed_at.get(part.entity) else { continue };
+            let Some(steps) = aimed_at.get(part.entity) else {
+                continue;
+            };
             let attackers: BTreeSet<&EntityId> = steps.iter().map(|step| &step.1.entity).collect();
             let is_popular = attackers.len() > self.config.shared_entities_max
                 || self.site.popular.contains(part.entity);
@@ -144,9 +164,13 @@ impl<'a> Scene<'a> {
 
     /// Whether what was done to an entity can explain what the entity did then.
     fn leads_to(&self, part: usize, step: &Alert, act: &Alert, is_popular: bool) -> bool {
-        let in_time = step.first_seen <= act.first_seen
-            && near(step.last_seen, act.first_seen, self.config);
-        let targets = step.peers.iter().filter(|peer| peer.role == PeerRole::Target).count();
+        let in_time =
+            step.first_seen <= act.first_seen && near(step.last_seen, act.first_seen, self.config);
+        let targets = step
+            .peers
+            .iter()
+            .filter(|peer| peer.role == PeerRole::Target)
+            .count();
         let gets_in = matches!(step.phase, Phase::Access | Phase::Lateral);
         let can_lead = match step.phase {
             Phase::Unusual => false,
@@ -165,26 +189,44 @@ impl<'a> Scene<'a> {
     /// Whether the entity of `part` guessed accounts or moved to a device before `act`.
     fn tried_to_get_in(&self, part: usize, act: &Alert) -> bool {
         let alerts = self.parts.get(part).map_or(&[][..], |part| &part.alerts);
-        alerts.iter().filter_map(|&at| self.alerts.get(at)).any(|alert| {
-            matches!(alert.phase, Phase::Access | Phase::Credentials | Phase::Lateral)
-                && alert.discovered
-                && alert.first_seen <= act.first_seen
-        })
+        alerts
+            .iter()
+            .filter_map(|&at| self.alerts.get(at))
+            .any(|alert| {
+                matches!(
+                    alert.phase,
+                    Phase::Access | Phase::Credentials | Phase::Lateral
+                ) && alert.discovered
+                    && alert.first_seen <= act.first_seen
+            })
     }
 
     /// Rule 3.
     fn controllers(&self) -> Vec<(usize, usize)> {
         let mut steered: BTreeMap<&EntityId, Vec<usize>> = BTreeMap::new();
-        for (part, alert) in self.tying().filter(|(_, alert)| alert.phase != Phase::Unusual) {
-            for peer in alert.peers.iter().filter(|peer| peer.role == PeerRole::Controller) {
+        for (part, alert) in self
+            .tying()
+            .filter(|(_, alert)| alert.phase != Phase::Unusual)
+        {
+            for peer in alert
+                .peers
+                .iter()
+                .filter(|peer| peer.role == PeerRole::Controller)
+            {
                 let known = self.by_alias.get(&*peer.entity.key).copied();
-                steered.entry(known.unwrap_or(&peer.entity)).or_default().push(part);
+                steered
+                    .entry(known.unwrap_or(&peer.entity))
+                    .or_default()
+                    .push(part);
             }
         }
         let mut ties = Vec::new();
         for (controller, mut parts) in steered {
-            let entities: BTreeSet<&EntityId> =
-                parts.iter().filter_map(|&at| self.parts.get(at)).map(|p| p.entity).collect();
+            let entities: BTreeSet<&EntityId> = parts
+                .iter()
+                .filter_map(|&at| self.parts.get(at))
+                .map(|p| p.entity)
+                .collect();
             if entities.len() > self.config.shared_entities_max
                 || self.site.popular.contains(controller)
             {
@@ -199,13 +241,23 @@ impl<'a> Scene<'a> {
     /// Rule 4.
     fn swarms(&self) -> Vec<(usize, usize)> {
         let mut same: BTreeMap<(&str, &EntityId), Vec<usize>> = BTreeMap::new();
-        let outside = self.tying().filter(|(_, a)| a.entity.kind == EntityKind::External);
+        let outside = self
+            .tying()
+            .filter(|(_, a)| a.entity.kind == EntityKind::External);
         for (part, alert) in outside.filter(|(_, alert)| alert.phase != Phase::Unusual) {
-            for peer in alert.peers.iter().filter(|peer| peer.role == PeerRole::Target) {
-                same.entry((&alert.detector, &peer.entity)).or_default().push(part);
+            for peer in alert
+                .peers
+                .iter()
+                .filter(|peer| peer.role == PeerRole::Target)
+            {
+                same.entry((&alert.detector, &peer.entity))
+                    .or_default()
+                    .push(part);
             }
         }
-        same.into_values().flat_map(|parts| self.chain(parts)).collect()
+        same.into_values()
+            .flat_map(|parts| self.chain(parts))
+            .collect()
     }
 
     /// Ties each part to the next in time when they are near.
@@ -215,7 +267,9 @@ impl<'a> Scene<'a> {
         let mut ties = Vec::new();
         let mut open: Option<(usize, Timestamp)> = None;
         for at in parts {
-            let Some(part) = self.parts.get(at) else { continue };
+            let Some(part) = self.parts.get(at) else {
+                continue;
+            };
             open = match open {
                 Some((previous, last)) if near(last, part.first, self.config) => {
                     ties.push((previous, at));
@@ -252,7 +306,12 @@ struct Forest {
 
 impl Forest {
     fn new(n: usize, size_max: usize) -> Self {
-        Self { parent: (0..n).collect(), size: vec![1; n], size_max, refused: 0 }
+        Self {
+            parent: (0..n).collect(),
+            size: vec![1; n],
+            size_max,
+            refused: 0,
+        }
     }
 
     fn root(&self, mut at: usize) -> usize {

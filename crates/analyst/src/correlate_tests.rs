@@ -12,9 +12,18 @@ use crate::{Analyst, AnalystConfig, IncidentBudget, Report, Site, combined, narr
 const HOUR: i64 = 3_600;
 
 /// An alert of `detector` about `entity` from hour `at` on, one hour long, at p = 1e-5.
-fn alert(at: i64, detector: &'static str, phase: Phase, entity: &str, peers: &[(PeerRole, &str)]) -> Alert {
+fn alert(
+    at: i64,
+    detector: &'static str,
+    phase: Phase,
+    entity: &str,
+    peers: &[(PeerRole, &str)],
+) -> Alert {
     let entity: EntityId = entity.parse().unwrap();
-    let event = EventId { input: InputId(1), index: at as u64 };
+    let event = EventId {
+        input: InputId(1),
+        index: at as u64,
+    };
     let first_seen = Timestamp::from_secs(1_700_000_000 + at * HOUR);
     let fact = Fact::new("count", Value::Count(12), &[event]);
     let normal = Fact::new("usual", Value::Count(2), &[event]);
@@ -29,7 +38,10 @@ fn alert(at: i64, detector: &'static str, phase: Phase, entity: &str, peers: &[(
         entity,
         peers: peers
             .iter()
-            .map(|(role, who)| Peer { role: *role, entity: who.parse().unwrap() })
+            .map(|(role, who)| Peer {
+                role: *role,
+                entity: who.parse().unwrap(),
+            })
             .collect(),
         phase,
         techniques: vec![],
@@ -46,7 +58,13 @@ fn alert(at: i64, detector: &'static str, phase: Phase, entity: &str, peers: &[(
 }
 
 fn report(alerts: &[Alert]) -> Report {
-    report_at(alerts, &Site { devices: 40, popular: BTreeSet::new() })
+    report_at(
+        alerts,
+        &Site {
+            devices: 40,
+            popular: BTreeSet::new(),
+        },
+    )
 }
 
 fn report_at(alerts: &[Alert], site: &Site) -> Report {
@@ -62,8 +80,11 @@ fn stories(report: &Report) -> Vec<Vec<String>> {
     let mut incidents = report.at_budget(IncidentBudget::PerDay(100));
     incidents.sort_by_key(|incident| (incident.first_seen, incident.id));
     let actors = |incident: &thymus_schema::Incident| {
-        let who: BTreeSet<String> =
-            incident.steps.iter().map(|step| step.entity.key.to_string()).collect();
+        let who: BTreeSet<String> = incident
+            .steps
+            .iter()
+            .map(|step| step.entity.key.to_string())
+            .collect();
         who.into_iter().collect()
     };
     incidents.iter().map(actors).collect()
@@ -73,7 +94,11 @@ fn check(alerts: &[Alert], expected: &[&[&str]]) {
     assert_eq!(stories(&report(alerts)), expected);
     let mut backwards = alerts.to_vec();
     backwards.reverse();
-    assert_eq!(stories(&report(&backwards)), expected, "whatever the order of arrival");
+    assert_eq!(
+        stories(&report(&backwards)),
+        expected,
+        "whatever the order of arrival"
+    );
 }
 
 use PeerRole::{Account, Controller, Relay, Target};
@@ -83,10 +108,34 @@ use Phase::{Control, Credentials, Exfiltration, Lateral, Reconnaissance, Unusual
 fn beacon_lateral_movement_and_theft_over_three_devices_are_one_story() {
     check(
         &[
-            alert(0, "beacon", Control, "device:10.0.0.7", &[(Controller, "external:evil.example")]),
-            alert(2, "lateral", Lateral, "device:10.0.0.7", &[(Target, "device:10.0.0.9")]),
-            alert(4, "lateral", Lateral, "device:10.0.0.9", &[(Target, "device:10.0.0.20")]),
-            alert(6, "upload", Exfiltration, "device:10.0.0.20", &[(Controller, "external:x.example")]),
+            alert(
+                0,
+                "beacon",
+                Control,
+                "device:10.0.0.7",
+                &[(Controller, "external:evil.example")],
+            ),
+            alert(
+                2,
+                "lateral",
+                Lateral,
+                "device:10.0.0.7",
+                &[(Target, "device:10.0.0.9")],
+            ),
+            alert(
+                4,
+                "lateral",
+                Lateral,
+                "device:10.0.0.9",
+                &[(Target, "device:10.0.0.20")],
+            ),
+            alert(
+                6,
+                "upload",
+                Exfiltration,
+                "device:10.0.0.20",
+                &[(Controller, "external:x.example")],
+            ),
         ],
         &[&["10.0.0.20", "10.0.0.7", "10.0.0.9"]],
     );
@@ -97,7 +146,13 @@ fn what_the_target_did_before_is_another_story() {
     check(
         &[
             alert(0, "upload", Exfiltration, "device:10.0.0.9", &[]),
-            alert(5, "lateral", Lateral, "device:10.0.0.7", &[(Target, "device:10.0.0.9")]),
+            alert(
+                5,
+                "lateral",
+                Lateral,
+                "device:10.0.0.7",
+                &[(Target, "device:10.0.0.9")],
+            ),
         ],
         &[&["10.0.0.9"], &["10.0.0.7"]],
     );
@@ -119,9 +174,27 @@ fn a_day_of_silence_ends_a_story() {
 fn relays_and_accounts_tie_nothing() {
     check(
         &[
-            alert(0, "beacon", Control, "device:10.0.0.7", &[(Relay, "device:10.0.0.1")]),
-            alert(1, "guess", Credentials, "device:10.0.0.8", &[(Account, "user:ann")]),
-            alert(2, "guess", Credentials, "device:10.0.0.6", &[(Account, "user:ann")]),
+            alert(
+                0,
+                "beacon",
+                Control,
+                "device:10.0.0.7",
+                &[(Relay, "device:10.0.0.1")],
+            ),
+            alert(
+                1,
+                "guess",
+                Credentials,
+                "device:10.0.0.8",
+                &[(Account, "user:ann")],
+            ),
+            alert(
+                2,
+                "guess",
+                Credentials,
+                "device:10.0.0.6",
+                &[(Account, "user:ann")],
+            ),
             alert(3, "odd", Control, "device:10.0.0.1", &[]),
         ],
         &[&["10.0.0.7"], &["10.0.0.8"], &["10.0.0.6"], &["10.0.0.1"]],
@@ -134,14 +207,30 @@ fn devices_steered_from_one_place_are_one_story_unless_everybody_goes_there() {
         (0..n)
             .map(|i| {
                 let device = format!("device:10.0.0.{}", 10 + i);
-                alert(i, "beacon", Control, &device, &[(Controller, "external:c.example")])
+                alert(
+                    i,
+                    "beacon",
+                    Control,
+                    &device,
+                    &[(Controller, "external:c.example")],
+                )
             })
             .collect::<Vec<_>>()
     };
     assert_eq!(stories(&report(&steered(3))).len(), 1);
     assert_eq!(stories(&report(&steered(9))).len(), 9);
     let popular = [EntityId::external("c.example")].into();
-    assert_eq!(stories(&report_at(&steered(3), &Site { devices: 40, popular })).len(), 3);
+    assert_eq!(
+        stories(&report_at(
+            &steered(3),
+            &Site {
+                devices: 40,
+                popular
+            }
+        ))
+        .len(),
+        3
+    );
 }
 
 #[test]
@@ -150,11 +239,17 @@ fn a_scan_of_everything_explains_nothing() {
     let peers: Vec<(PeerRole, &str)> = targets.iter().map(|t| (Target, t.as_str())).collect();
     let beacon = alert(3, "beacon", Control, "device:10.0.0.12", &[]);
     check(
-        &[alert(0, "scan", Reconnaissance, "device:10.0.0.7", &peers), beacon.clone()],
+        &[
+            alert(0, "scan", Reconnaissance, "device:10.0.0.7", &peers),
+            beacon.clone(),
+        ],
         &[&["10.0.0.7"], &["10.0.0.12"]],
     );
     check(
-        &[alert(0, "scan", Reconnaissance, "device:10.0.0.7", &peers[2..4]), beacon],
+        &[
+            alert(0, "scan", Reconnaissance, "device:10.0.0.7", &peers[2..4]),
+            beacon,
+        ],
         &[&["10.0.0.12", "10.0.0.7"]],
     );
 }
@@ -178,8 +273,13 @@ fn fifty_of_a_kind_are_told_as_two_and_a_number() {
     let alerts: Vec<Alert> = (0..9)
         .map(|i| {
             let target = format!("device:10.0.1.{i}");
-            let mut one =
-                alert(0, "scan", Reconnaissance, "device:10.0.0.7", &[(Target, &target)]);
+            let mut one = alert(
+                0,
+                "scan",
+                Reconnaissance,
+                "device:10.0.0.7",
+                &[(Target, &target)],
+            );
             one.id = AlertId(i);
             one
         })
@@ -194,14 +294,39 @@ fn fifty_of_a_kind_are_told_as_two_and_a_number() {
 
 #[test]
 fn advice_names_whom_it_is_about() {
-    let mut scan =
-        alert(0, "scan", Reconnaissance, "device:10.0.0.7", &[(Target, "device:10.0.0.1")]);
+    let mut scan = alert(
+        0,
+        "scan",
+        Reconnaissance,
+        "device:10.0.0.7",
+        &[(Target, "device:10.0.0.1")],
+    );
     scan.p_value = PValue::from_neg_log10(12.0);
-    let lateral = alert(2, "lateral", Lateral, "device:10.0.0.7", &[(Target, "device:10.0.0.8")]);
-    let incident = report(&[scan, lateral]).at_budget(IncidentBudget::default()).remove(0);
-    assert!(incident.hypothesis.contains("moving to 10.0.0.8"), "{}", incident.hypothesis);
-    assert!(incident.next_steps.iter().any(|step| step.starts_with("Look on 10.0.0.8")));
-    assert_eq!(&*incident.affected[1].entity.key, "10.0.0.8", "moved to outranks looked at");
+    let lateral = alert(
+        2,
+        "lateral",
+        Lateral,
+        "device:10.0.0.7",
+        &[(Target, "device:10.0.0.8")],
+    );
+    let incident = report(&[scan, lateral])
+        .at_budget(IncidentBudget::default())
+        .remove(0);
+    assert!(
+        incident.hypothesis.contains("moving to 10.0.0.8"),
+        "{}",
+        incident.hypothesis
+    );
+    assert!(
+        incident
+            .next_steps
+            .iter()
+            .any(|step| step.starts_with("Look on 10.0.0.8"))
+    );
+    assert_eq!(
+        &*incident.affected[1].entity.key, "10.0.0.8",
+        "moved to outranks looked at"
+    );
 }
 
 #[test]
@@ -209,7 +334,13 @@ fn a_much_used_server_does_not_glue_its_visitors() {
     let mut alerts: Vec<Alert> = (0..8)
         .map(|i| {
             let device = format!("device:10.0.0.{}", 10 + i);
-            alert(i, "odd_share_use", Credentials, &device, &[(Target, "device:10.0.0.2")])
+            alert(
+                i,
+                "odd_share_use",
+                Credentials,
+                &device,
+                &[(Target, "device:10.0.0.2")],
+            )
         })
         .collect();
     alerts.push(alert(9, "upload", Exfiltration, "device:10.0.0.2", &[]));
@@ -220,9 +351,27 @@ fn a_much_used_server_does_not_glue_its_visitors() {
 fn outsiders_that_guess_at_one_server_are_one_attack() {
     check(
         &[
-            alert(0, "guess", Credentials, "external:192.0.2.1", &[(Target, "device:10.0.0.2")]),
-            alert(1, "guess", Credentials, "external:192.0.2.2", &[(Target, "device:10.0.0.2")]),
-            alert(2, "scan", Reconnaissance, "external:192.0.2.3", &[(Target, "device:10.0.0.2")]),
+            alert(
+                0,
+                "guess",
+                Credentials,
+                "external:192.0.2.1",
+                &[(Target, "device:10.0.0.2")],
+            ),
+            alert(
+                1,
+                "guess",
+                Credentials,
+                "external:192.0.2.2",
+                &[(Target, "device:10.0.0.2")],
+            ),
+            alert(
+                2,
+                "scan",
+                Reconnaissance,
+                "external:192.0.2.3",
+                &[(Target, "device:10.0.0.2")],
+            ),
         ],
         &[&["192.0.2.1", "192.0.2.2"], &["192.0.2.3"]],
     );
@@ -232,9 +381,27 @@ fn outsiders_that_guess_at_one_server_are_one_attack() {
 fn unusual_behaviour_alone_ties_no_devices() {
     check(
         &[
-            alert(0, "rare", Unusual, "device:10.0.0.7", &[(Target, "device:10.0.0.9")]),
-            alert(1, "rare", Unusual, "device:10.0.0.9", &[(Controller, "external:a.example")]),
-            alert(2, "rare", Unusual, "device:10.0.0.8", &[(Controller, "external:a.example")]),
+            alert(
+                0,
+                "rare",
+                Unusual,
+                "device:10.0.0.7",
+                &[(Target, "device:10.0.0.9")],
+            ),
+            alert(
+                1,
+                "rare",
+                Unusual,
+                "device:10.0.0.9",
+                &[(Controller, "external:a.example")],
+            ),
+            alert(
+                2,
+                "rare",
+                Unusual,
+                "device:10.0.0.8",
+                &[(Controller, "external:a.example")],
+            ),
         ],
         &[&["10.0.0.7"], &["10.0.0.9"], &["10.0.0.8"]],
     );
@@ -242,10 +409,16 @@ fn unusual_behaviour_alone_ties_no_devices() {
 
 #[test]
 fn stories_do_not_grow_without_bound() {
-    let config = AnalystConfig { entities_max: 3, ..AnalystConfig::default() };
+    let config = AnalystConfig {
+        entities_max: 3,
+        ..AnalystConfig::default()
+    };
     let mut analyst = Analyst::new(config);
     for i in 0..10 {
-        let (own, next) = (format!("device:10.0.0.{i}"), format!("device:10.0.0.{}", i + 1));
+        let (own, next) = (
+            format!("device:10.0.0.{i}"),
+            format!("device:10.0.0.{}", i + 1),
+        );
         analyst.observe(alert(i, "lateral", Lateral, &own, &[(Target, &next)]));
     }
     let report = analyst.finish(&Site::default());
@@ -255,7 +428,10 @@ fn stories_do_not_grow_without_bound() {
 
 #[test]
 fn too_many_alerts_cost_the_weakest() {
-    let mut analyst = Analyst::new(AnalystConfig { alerts_max: 40, ..AnalystConfig::default() });
+    let mut analyst = Analyst::new(AnalystConfig {
+        alerts_max: 40,
+        ..AnalystConfig::default()
+    });
     for i in 0..200 {
         let mut one = alert(i, "beacon", Control, &format!("device:10.0.{i}.1"), &[]);
         one.p_value = PValue::from_neg_log10(i as f64 / 10.0);
@@ -266,7 +442,11 @@ fn too_many_alerts_cost_the_weakest() {
     let report = analyst.finish(&Site::default());
     assert_eq!(report.alerts().count(), 40);
     assert_eq!(report.alerts_dropped(), 160);
-    assert!(report.alerts().all(|alert| alert.p_value.neg_log10() >= 16.0));
+    assert!(
+        report
+            .alerts()
+            .all(|alert| alert.p_value.neg_log10() >= 16.0)
+    );
 }
 
 #[test]
@@ -284,15 +464,25 @@ fn the_budget_shows_the_strongest_of_a_day_and_keeps_the_rest_in_order() {
     assert_eq!(shown, [true, true, false, false, false, false]);
     let ranks: Vec<u32> = incidents.iter().map(|incident| incident.rank).collect();
     assert_eq!(ranks, [1, 2, 3, 4, 5, 6]);
-    assert_eq!(&*incidents[0].affected[0].entity.key, "10.0.0.4", "5 was no discovery");
+    assert_eq!(
+        &*incidents[0].affected[0].entity.key, "10.0.0.4",
+        "5 was no discovery"
+    );
     assert_eq!(&*incidents[5].affected[0].entity.key, "10.0.0.5");
 }
 
 #[test]
 fn a_merge_keeps_the_oldest_id_and_names_the_others() {
-    let first = alert(0, "beacon", Control, "device:10.0.0.7", &[(Target, "device:10.0.0.9")]);
+    let first = alert(
+        0,
+        "beacon",
+        Control,
+        "device:10.0.0.7",
+        &[(Target, "device:10.0.0.9")],
+    );
     let second = alert(2, "upload", Exfiltration, "device:10.0.0.9", &[]);
-    let alone = |one: &Alert| report(std::slice::from_ref(one)).at_budget(IncidentBudget::PerDay(9));
+    let alone =
+        |one: &Alert| report(std::slice::from_ref(one)).at_budget(IncidentBudget::PerDay(9));
     let both = report(&[first.clone(), second.clone()]).at_budget(IncidentBudget::PerDay(9));
     assert_eq!(both.len(), 1);
     assert_eq!(both[0].id, alone(&first)[0].id);
@@ -305,24 +495,45 @@ fn several_phases_in_order_outweigh_one_and_the_wrong_order_earns_nothing() {
     let p = |alerts: &[Alert]| combined(alerts).neg_log10();
     let single = p(&[one(0, Control)]);
     assert_eq!(single, 5.0);
-    assert_eq!(p(&[one(0, Control), one(5, Control)]), single, "repeating adds nothing");
+    assert_eq!(
+        p(&[one(0, Control), one(5, Control)]),
+        single,
+        "repeating adds nothing"
+    );
     assert!(p(&[one(0, Control), one(5, Exfiltration)]) > single);
     assert_eq!(p(&[one(0, Exfiltration), one(5, Control)]), single);
     assert_eq!(p(&[one(0, Control), one(5, Unusual)]), single);
 }
 
 fn arbitrary_alert() -> impl Strategy<Value = Alert> {
-    let phases = [Unusual, Reconnaissance, Phase::Access, Control, Lateral, Exfiltration];
+    let phases = [
+        Unusual,
+        Reconnaissance,
+        Phase::Access,
+        Control,
+        Lateral,
+        Exfiltration,
+    ];
     let roles = [Target, Controller, Relay, Account];
-    (0..80_i64, 0..phases.len(), 0..6_u8, 0..6_u8, 0..roles.len(), 0.0..12.0_f64, any::<bool>()).prop_map(
-        move |(at, phase, who, whom, role, p, discovered)| {
-            let (who, whom) = (format!("device:10.0.0.{who}"), format!("device:10.0.0.{whom}"));
+    (
+        0..80_i64,
+        0..phases.len(),
+        0..6_u8,
+        0..6_u8,
+        0..roles.len(),
+        0.0..12.0_f64,
+        any::<bool>(),
+    )
+        .prop_map(move |(at, phase, who, whom, role, p, discovered)| {
+            let (who, whom) = (
+                format!("device:10.0.0.{who}"),
+                format!("device:10.0.0.{whom}"),
+            );
             let mut one = alert(at, "any", phases[phase], &who, &[(roles[role], &whom)]);
             one.p_value = PValue::from_neg_log10(p);
             one.discovered = discovered;
             one
-        },
-    )
+        })
 }
 
 proptest! {

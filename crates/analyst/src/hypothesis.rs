@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use thymus_schema::{Phase, Technique};
 
-use crate::narrative::full;
 use crate::cast::Cast;
+use crate::narrative::full;
 
 /// One row: applies when every phase is present and, if any are named, one of the techniques (a
 /// technique id also stands for its sub-techniques). The first template that can be filled is said.
@@ -37,22 +37,23 @@ pub(crate) fn named(wanted: &[&str], techniques: &BTreeSet<Technique>) -> bool {
     techniques.iter().any(|technique| {
         let id = technique.id();
         wanted.iter().any(|want| {
-            id == *want || id.strip_prefix(want).is_some_and(|rest| rest.starts_with('.'))
+            id == *want
+                || id
+                    .strip_prefix(want)
+                    .is_some_and(|rest| rest.starts_with('.'))
         })
     })
 }
 
-use Phase::{
-    Access, Control, Credentials, Exfiltration, Impact, Lateral, Reconnaissance, Unusual,
-};
+use Phase::{Access, Control, Credentials, Exfiltration, Impact, Lateral, Reconnaissance, Unusual};
 
 const TABLE: &[Row] = &[
     Row {
         phases: &[Control, Lateral, Exfiltration],
         techniques: &[],
         says: &[
-            "an intruder steers {origin} from outside ({controller}), has moved on to {others} other \
-             entities and is taking data out",
+            "an intruder steers {origin} from outside, moves from device to device and is taking data \
+             out to {controller}",
             "an intruder steers {device} from outside ({controller}), moves to other devices and is \
              taking data out",
             "an intruder inside the network moves between devices and is taking data out; {device} \

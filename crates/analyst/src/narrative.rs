@@ -33,7 +33,10 @@ impl Names {
 
     /// The entity as people read it: `10.0.0.7 (anna-pc)`.
     pub fn of(&self, entity: &EntityId) -> String {
-        self.called.get(entity).cloned().unwrap_or_else(|| legible(&entity.key))
+        self.called
+            .get(entity)
+            .cloned()
+            .unwrap_or_else(|| legible(&entity.key))
     }
 }
 
@@ -71,7 +74,9 @@ pub fn narrative(incident: &Incident, report: &Report) -> String {
     let names = report.names();
     let mut out = incident.hypothesis.clone();
     for Told { step, more } in told(incident, |alert| report.strength(alert)) {
-        let Some(seen) = step_sentence(step, names) else { continue };
+        let Some(seen) = step_sentence(step, names) else {
+            continue;
+        };
         if !out.is_empty() {
             out.push(' ');
         }
@@ -107,7 +112,11 @@ pub(crate) fn step_sentence(step: &Step, names: &Names) -> Option<String> {
 /// With a capital and a full stop.
 pub(crate) fn full(text: &str) -> String {
     let mut chars = text.trim().chars();
-    let mut out: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
+    let mut out: String = chars
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
     out.push_str(chars.as_str());
     if !out.ends_with(['.', '!', '?']) {
         out.push('.');
@@ -118,7 +127,9 @@ pub(crate) fn full(text: &str) -> String {
 /// Text from the wire made safe to show: no control characters, no bidirectional overrides, no
 /// invisible characters, so that a hostile name can neither steer a terminal nor reorder a line.
 pub fn legible(text: &str) -> String {
-    text.chars().map(|c| if is_unsafe(c) { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if is_unsafe(c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn is_unsafe(c: char) -> bool {
@@ -136,7 +147,10 @@ mod tests {
 
     #[test]
     fn hostile_names_lose_their_teeth() {
-        assert_eq!(legible("a\u{1b}[2Jb\u{202e}c\nd"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        assert_eq!(
+            legible("a\u{1b}[2Jb\u{202e}c\nd"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d"
+        );
         assert_eq!(legible("größe 企業"), "größe 企業");
     }
 
@@ -144,7 +158,9 @@ mod tests {
     fn entities_are_called_by_name() {
         let device = EntityId::device("10.0.0.7");
         let mut names = Names::default();
-        names.called.insert(device.clone(), "10.0.0.7 (anna-pc)".into());
+        names
+            .called
+            .insert(device.clone(), "10.0.0.7 (anna-pc)".into());
         let fact = Fact::new("who", Value::Entity(device), &[EventId::default()]);
         let said = Statement::new("met {who}", vec![fact]);
         assert_eq!(sentence(&said, &names).unwrap(), "met 10.0.0.7 (anna-pc)");

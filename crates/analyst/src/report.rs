@@ -29,7 +29,14 @@ impl Report {
         devices: u64,
     ) -> Self {
         let alerts = alerts.into_iter().map(|alert| (alert.id, alert)).collect();
-        Self { candidates, alerts, names, devices, alerts_dropped: 0, ties_refused: 0 }
+        Self {
+            candidates,
+            alerts,
+            names,
+            devices,
+            alerts_dropped: 0,
+            ties_refused: 0,
+        }
     }
 
     pub(crate) fn counting(mut self, alerts_dropped: u64, ties_refused: u64) -> Self {
@@ -55,7 +62,8 @@ impl Report {
 
     /// How strong the alert behind a step is, as −log10 p.
     pub fn strength(&self, id: AlertId) -> f64 {
-        self.alert(id).map_or(0.0, |alert| alert.p_value.neg_log10())
+        self.alert(id)
+            .map_or(0.0, |alert| alert.p_value.neg_log10())
     }
 
     /// How entities are called in text.

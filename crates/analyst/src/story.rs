@@ -28,17 +28,35 @@ pub(crate) fn tell(
     names: &Names,
     config: &AnalystConfig,
 ) -> Candidate {
-    let mut own: Vec<&Alert> = parts.iter().flatten().filter_map(|&at| alerts.get(at)).collect();
+    let mut own: Vec<&Alert> = parts
+        .iter()
+        .flatten()
+        .filter_map(|&at| alerts.get(at))
+        .collect();
     own.sort_by(|a, b| a.first_seen.cmp(&b.first_seen).then(a.id.cmp(&b.id)));
-    let founding: Vec<&Alert> =
-        parts.iter().filter_map(|part| part.first()).filter_map(|&at| alerts.get(at)).collect();
+    let founding: Vec<&Alert> = parts
+        .iter()
+        .filter_map(|part| part.first())
+        .filter_map(|&at| alerts.get(at))
+        .collect();
     let p_value = combined(own.iter().copied());
     let phases: BTreeSet<Phase> = own.iter().map(|alert| alert.phase).collect();
-    let techniques: BTreeSet<_> = own.iter().flat_map(|a| a.techniques.iter().copied()).collect();
+    let techniques: BTreeSet<_> = own
+        .iter()
+        .flat_map(|a| a.techniques.iter().copied())
+        .collect();
     let cast = Cast::of(&own, names);
     let incident = Incident {
-        id: founding.first().map(|alert| incident_id(alert)).unwrap_or_default(),
-        merged_from: founding.iter().skip(1).take(MERGED_MAX).map(|a| incident_id(a)).collect(),
+        id: founding
+            .first()
+            .map(|alert| incident_id(alert))
+            .unwrap_or_default(),
+        merged_from: founding
+            .iter()
+            .skip(1)
+            .take(MERGED_MAX)
+            .map(|a| incident_id(a))
+            .collect(),
         title: title(&own, &cast, config),
         hypothesis: hypothesis(&phases, &techniques, &cast).unwrap_or_default(),
         confidence: confidence(p_value, &own, &phases),
@@ -47,13 +65,25 @@ pub(crate) fn tell(
         shown: false,
         affected: affected(&own),
         techniques: techniques.iter().copied().collect(),
-        first_seen: own.iter().map(|alert| alert.first_seen).min().unwrap_or_default(),
-        last_seen: own.iter().map(|alert| alert.last_seen).max().unwrap_or_default(),
+        first_seen: own
+            .iter()
+            .map(|alert| alert.first_seen)
+            .min()
+            .unwrap_or_default(),
+        last_seen: own
+            .iter()
+            .map(|alert| alert.last_seen)
+            .max()
+            .unwrap_or_default(),
         steps: steps(&own, config),
         next_steps: next_steps(&phases, &techniques, &cast),
     };
     let discovered = own.iter().any(|alert| alert.discovered);
-    Candidate { incident, discovered, phases: phases.len() }
+    Candidate {
+        incident,
+        discovered,
+        phases: phases.len(),
+    }
 }
 
 /// The id: the founding alert's detector, entity and first event.
@@ -65,42 +95,46 @@ fn incident_id(alert: &Alert) -> IncidentId {
     ])
 }
 
-/// `10.0.0.7 (anna-pc): beaconing, internal scan and upload`.
+/// `10.0.0.7 (anna-pc): beaconing, port scan and unusual upload`: of each phase the strongest kind, in
+/// order of time.
 fn title(alerts: &[&Alert], cast: &Cast, config: &AnalystConfig) -> String {
-    let mut acts: Vec<(Phase, String)> = Vec::new();
+    const ACTS_MAX: usize = 4;
+    let mut strongest: BTreeMap<Phase, &Alert> = BTreeMap::new();
     for alert in alerts {
+        let known = strongest.entry(alert.phase).or_insert(alert);
+        if alert.p_value > known.p_value {
+            *known = alert;
+        }
+    }
+    // Unusual behaviour is worth a word in the title only when there is nothing else.
+    if strongest.len() > 1 {
+        strongest.remove(&Phase::Unusual);
+    }
+    let mut told: Vec<&Alert> = strongest.into_values().rev().take(ACTS_MAX).collect();
+    told.sort_by(|a, b| a.first_seen.cmp(&b.first_seen).then(a.phase.cmp(&b.phase)));
+    let mut acts: Vec<String> = Vec::new();
+    for alert in told {
         let act = config.titles.get(&*alert.detector).map_or_else(
             || alert.detector.replace('_', " "),
             |title| lower_first(title),
         );
-        if !acts.iter().any(|(_, known)| *known == act) {
-            acts.push((alert.phase, act));
+        if !acts.contains(&act) {
+            acts.push(act);
         }
     }
-    // Unusual behaviour is worth a word in the title only when there is nothing else.
-    if acts.iter().any(|(phase, _)| *phase != Phase::Unusual) {
-        acts.retain(|(phase, _)| *phase != Phase::Unusual);
-    }
-    let acts: Vec<String> = acts.into_iter().map(|(_, act)| act).collect();
-    let acts = listed(&acts).replace(['{', '}'], "");
+    let acts = match acts.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, head)) => format!("{} and {last}", head.join(", ")),
+    };
+    let acts = acts.replace(['{', '}'], "");
     let with_others = match cast.others() {
         0 => "{device}: ",
         1 => "{device} and {others} other: ",
         _ => "{device} and {others} others: ",
     };
-    cast.say(&format!("{with_others}{acts}"), &[], &[]).unwrap_or(acts)
-}
-
-/// At most four, the rest as a number of kinds.
-fn listed(acts: &[String]) -> String {
-    const ACTS_MAX: usize = 4;
-    let shown: Vec<&str> = acts.iter().take(ACTS_MAX).map(String::as_str).collect();
-    match (acts.len().saturating_sub(ACTS_MAX), shown.split_last()) {
-        (_, None) => String::new(),
-        (0, Some((last, []))) => (*last).to_owned(),
-        (0, Some((last, head))) => format!("{} and {last}", head.join(", ")),
-        (more, Some(_)) => format!("{} and {more} more kinds", shown.join(", ")),
-    }
+    cast.say(&format!("{with_others}{acts}"), &[], &[])
+        .unwrap_or(acts)
 }
 
 fn lower_first(text: &str) -> String {
@@ -143,7 +177,10 @@ fn affected(alerts: &[&Alert]) -> Vec<Affected> {
     }
     let mut parts: BTreeMap<&EntityId, Part> = BTreeMap::new();
     let mut add = |entity, place, phase: Option<Phase>, p: f64, aliases: &[Box<str>]| {
-        let part = parts.entry(entity).or_insert_with(|| Part { place, ..Part::default() });
+        let part = parts.entry(entity).or_insert_with(|| Part {
+            place,
+            ..Part::default()
+        });
         part.place = part.place.min(place);
         part.neg_log10 = part.neg_log10.max(p);
         part.phase = part.phase.max(phase);
@@ -169,8 +206,15 @@ fn affected(alerts: &[&Alert]) -> Vec<Affected> {
     let mut order: Vec<(&EntityId, Part)> = parts.into_iter().collect();
     order.sort_by(|(a, x), (b, y)| {
         let place = x.place.cmp(&y.place);
-        let gravity = if x.place == 0 { Ordering::Equal } else { y.phase.cmp(&x.phase) };
-        place.then(gravity).then(y.neg_log10.total_cmp(&x.neg_log10)).then(a.cmp(b))
+        let gravity = if x.place == 0 {
+            Ordering::Equal
+        } else {
+            y.phase.cmp(&x.phase)
+        };
+        place
+            .then(gravity)
+            .then(y.neg_log10.total_cmp(&x.neg_log10))
+            .then(a.cmp(b))
     });
     order.truncate(AFFECTED_MAX);
     order
@@ -188,11 +232,17 @@ fn steps(alerts: &[&Alert], config: &AnalystConfig) -> Vec<Step> {
     let mut kept = alerts.to_vec();
     kept.sort_by(|a, b| {
         let p = |alert: &Alert| alert.p_value.neg_log10();
-        b.discovered.cmp(&a.discovered).then(p(b).total_cmp(&p(a))).then(a.id.cmp(&b.id))
+        b.discovered
+            .cmp(&a.discovered)
+            .then(p(b).total_cmp(&p(a)))
+            .then(a.id.cmp(&b.id))
     });
     kept.truncate(config.steps_max);
     kept.sort_by(|a, b| {
-        a.first_seen.cmp(&b.first_seen).then(a.phase.cmp(&b.phase)).then(a.id.cmp(&b.id))
+        a.first_seen
+            .cmp(&b.first_seen)
+            .then(a.phase.cmp(&b.phase))
+            .then(a.id.cmp(&b.id))
     });
     kept.into_iter()
         .map(|alert| Step {

@@ -23,19 +23,34 @@ pub struct Told<'a> {
 pub fn told<'a>(incident: &'a Incident, strength: impl Fn(AlertId) -> f64) -> Vec<Told<'a>> {
     let mut kinds: BTreeMap<(&EntityId, &str), Vec<usize>> = BTreeMap::new();
     for (index, step) in incident.steps.iter().enumerate() {
-        kinds.entry((&step.entity, &step.statement.template)).or_default().push(index);
+        kinds
+            .entry((&step.entity, &step.statement.template))
+            .or_default()
+            .push(index);
     }
     let mut kept: BTreeMap<usize, u64> = BTreeMap::new();
-    let strengths: Vec<f64> = incident.steps.iter().map(|step| strength(step.alert)).collect();
+    let strengths: Vec<f64> = incident
+        .steps
+        .iter()
+        .map(|step| strength(step.alert))
+        .collect();
     for mut same in kinds.into_values() {
         let of = |index: &usize| strengths.get(*index).copied().unwrap_or(0.0);
         same.sort_by(|a, b| of(b).total_cmp(&of(a)).then(a.cmp(b)));
         let more = same.len().saturating_sub(SAME_MAX) as u64;
         same.truncate(SAME_MAX);
         let last = same.iter().max().copied();
-        kept.extend(same.into_iter().map(|at| (at, if Some(at) == last { more } else { 0 })));
+        kept.extend(
+            same.into_iter()
+                .map(|at| (at, if Some(at) == last { more } else { 0 })),
+        );
     }
     kept.into_iter()
-        .filter_map(|(at, more)| Some(Told { step: incident.steps.get(at)?, more }))
+        .filter_map(|(at, more)| {
+            Some(Told {
+                step: incident.steps.get(at)?,
+                more,
+            })
+        })
         .collect()
 }

@@ -34,7 +34,11 @@ pub(crate) fn list(args: &ListArgs) -> Result<Found> {
         serde_json::to_writer(&mut out, &entries)?;
         out.write_all(b"\n")?;
     } else {
-        let wide = entries.iter().map(|entry| entry.id.len()).max().unwrap_or(0);
+        let wide = entries
+            .iter()
+            .map(|entry| entry.id.len())
+            .max()
+            .unwrap_or(0);
         for entry in &entries {
             let detail = if entry.detail.is_empty() {
                 String::new()
@@ -49,7 +53,11 @@ pub(crate) fn list(args: &ListArgs) -> Result<Found> {
 }
 
 fn detector_entry(spec: &DetectorSpec) -> Entry {
-    let techniques = spec.techniques.iter().map(|technique| technique.id()).collect::<Vec<_>>();
+    let techniques = spec
+        .techniques
+        .iter()
+        .map(|technique| technique.id())
+        .collect::<Vec<_>>();
     Entry {
         id: spec.id.to_owned(),
         title: spec.title.to_owned(),
@@ -63,11 +71,18 @@ fn sources() -> Vec<Entry> {
         title: title.to_owned(),
         detail: String::new(),
     };
-    SOURCES.iter().map(|spec| entry(spec.id, spec.title)).collect()
+    SOURCES
+        .iter()
+        .map(|spec| entry(spec.id, spec.title))
+        .collect()
 }
 
 fn protocol_entry(spec: &AnalyzerSpec) -> Entry {
-    let over: Vec<&str> = spec.transports.iter().map(|transport| transport.as_str()).collect();
+    let over: Vec<&str> = spec
+        .transports
+        .iter()
+        .map(|transport| transport.as_str())
+        .collect();
     let ports: Vec<String> = spec.usual_ports.iter().map(ToString::to_string).collect();
     let ports = if ports.is_empty() {
         "no usual port".to_owned()
@@ -87,7 +102,9 @@ fn protocol_entry(spec: &AnalyzerSpec) -> Entry {
 /// When nothing has that id; the message names the nearest that has.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Found> {
     let id = args.id.as_str();
-    let page = detector_page(id).or_else(|| technique_page(id)).or_else(|| protocol_page(id));
+    let page = detector_page(id)
+        .or_else(|| technique_page(id))
+        .or_else(|| protocol_page(id));
     let Some(page) = page else {
         let nearest = known_ids().min_by_key(|known| distance(known, id));
         bail!(
@@ -115,9 +132,15 @@ fn detector_page(id: &str) -> Option<String> {
 
 fn technique_page(id: &str) -> Option<String> {
     let technique = Technique::from_id(&id.to_ascii_uppercase())?;
-    let mut page = format!("# {} {}\n\nA technique of MITRE ATT&CK. ", technique.id(), technique.name());
-    let detectors: Vec<&DetectorSpec> =
-        DETECTORS.iter().filter(|spec| spec.techniques.contains(&technique)).collect();
+    let mut page = format!(
+        "# {} {}\n\nA technique of MITRE ATT&CK. ",
+        technique.id(),
+        technique.name()
+    );
+    let detectors: Vec<&DetectorSpec> = DETECTORS
+        .iter()
+        .filter(|spec| spec.techniques.contains(&technique))
+        .collect();
     if detectors.is_empty() {
         page.push_str("No detector of this version names it by itself.\n");
         return Some(page);
@@ -132,16 +155,23 @@ fn technique_page(id: &str) -> Option<String> {
 fn protocol_page(id: &str) -> Option<String> {
     let service = Service::from_name(id)?;
     let Some(spec) = ANALYZERS.iter().find(|spec| spec.service == service) else {
-        return Some(format!("# {id}\n\nRecognised in logs; not read from packets.\n"));
+        return Some(format!(
+            "# {id}\n\nRecognised in logs; not read from packets.\n"
+        ));
     };
     let entry = protocol_entry(spec);
-    Some(format!("# {id}\n\nRead from packets {}; {}.\n", entry.title, entry.detail))
+    Some(format!(
+        "# {id}\n\nRead from packets {}; {}.\n",
+        entry.title, entry.detail
+    ))
 }
 
 fn known_ids() -> impl Iterator<Item = &'static str> {
     let detectors = DETECTORS.iter().map(|spec| spec.id);
     let protocols = ANALYZERS.iter().map(|spec| spec.service.as_str());
-    detectors.chain(protocols).chain(Technique::all().map(Technique::id))
+    detectors
+        .chain(protocols)
+        .chain(Technique::all().map(Technique::id))
 }
 
 /// Edit distance (Levenshtein 1966), for suggesting what was meant.
@@ -153,7 +183,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut next = vec![left];
         for (j, y) in b.iter().enumerate() {
             let at = |index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
-            left = (at(j) + usize::from(x != *y)).min(at(j + 1) + 1).min(left + 1);
+            left = (at(j) + usize::from(x != *y))
+                .min(at(j + 1) + 1)
+                .min(left + 1);
             next.push(left);
         }
         row = next;
@@ -176,15 +208,26 @@ mod tests {
     fn every_detector_and_technique_has_a_page() {
         for spec in DETECTORS {
             let page = detector_page(spec.id).unwrap();
-            assert!(page.contains(spec.title) && spec.page().len() > 100, "{}", spec.id);
+            assert!(
+                page.contains(spec.title) && spec.page().len() > 100,
+                "{}",
+                spec.id
+            );
         }
-        assert!(technique_page("t1046").unwrap().contains("Network Service Discovery"));
+        assert!(
+            technique_page("t1046")
+                .unwrap()
+                .contains("Network Service Discovery")
+        );
         assert_eq!(technique_page("T9999"), None);
     }
 
     #[test]
     fn a_wrong_id_names_the_nearest() {
-        let error = explain(&ExplainArgs { id: "T1046x".into() }).unwrap_err();
+        let error = explain(&ExplainArgs {
+            id: "T1046x".into(),
+        })
+        .unwrap_err();
         assert!(error.to_string().contains("T1046"), "{error}");
     }
 }

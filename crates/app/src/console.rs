@@ -23,12 +23,18 @@ impl Paper {
     /// Standard output as it is.
     pub(crate) fn stdout() -> Self {
         if !stdout().is_terminal() {
-            return Self { width: WIDTH_PLAIN, colour: false };
+            return Self {
+                width: WIDTH_PLAIN,
+                colour: false,
+            };
         }
         let (_, columns) = console::Term::stdout().size();
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let width = usize::from(columns).clamp(40, WIDTH_MAX);
-        Self { width, colour: !no_colour }
+        Self {
+            width,
+            colour: !no_colour,
+        }
     }
 }
 
@@ -47,12 +53,18 @@ impl Progress {
 
     /// A bar over `total` pieces of work.
     pub(crate) fn count(total: u64, quiet: bool) -> Self {
-        Self::new(total, quiet, "{bar:30.cyan/dim} {pos} of {len}  {eta} left  {msg}")
+        Self::new(
+            total,
+            quiet,
+            "{bar:30.cyan/dim} {pos} of {len}  {eta} left  {msg}",
+        )
     }
 
     fn new(total: u64, quiet: bool, template: &str) -> Self {
         if quiet || !stderr().is_terminal() {
-            return Self { bar: ProgressBar::hidden() };
+            return Self {
+                bar: ProgressBar::hidden(),
+            };
         }
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8));
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -12,7 +12,14 @@ use crate::replay::replay;
 /// in the source tree the program was built in.
 const PLACES: &[&str] = &["captures", "../share/thymus/captures", "../../lab/captures"];
 const NAME: &str = "story";
-const ENDINGS: &[&str] = &["pcap", "pcapng", "pcap.gz", "pcapng.gz", "pcap.zst", "pcapng.zst"];
+const ENDINGS: &[&str] = &[
+    "pcap",
+    "pcapng",
+    "pcap.gz",
+    "pcapng.gz",
+    "pcap.zst",
+    "pcapng.zst",
+];
 
 /// Runs the command.
 ///
@@ -28,17 +35,28 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Found> {
     if !args.output.json {
         eprintln!("thymus replay {}", capture.display());
     }
-    let run = RunArgs { local: vec![], budget: 5.0, indicators: vec![], state: None };
+    let run = RunArgs {
+        local: vec![],
+        budget: 5.0,
+        indicators: vec![],
+        state: None,
+    };
     replay(vec![capture], &run, &args.output)
 }
 
 fn find() -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(PathBuf::from));
     let given = std::env::var_os("THYMUS_CAPTURES").map(PathBuf::from);
     let folders = given
         .into_iter()
         .chain([PathBuf::from("lab/captures")])
-        .chain(PLACES.iter().filter_map(|place| Some(beside.as_ref()?.join(place))));
+        .chain(
+            PLACES
+                .iter()
+                .filter_map(|place| Some(beside.as_ref()?.join(place))),
+        );
     let candidates = folders.flat_map(|folder| {
         let names = ENDINGS.iter().map(|ending| format!("{NAME}.{ending}"));
         names.map(move |name| folder.join(name)).collect::<Vec<_>>()

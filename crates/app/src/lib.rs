@@ -10,7 +10,11 @@
 //! reports ([`output`]), then the commands.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one crate that talks to people")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the one crate that talks to people"
+)]
 
 pub mod cli;
 mod console;
@@ -75,6 +79,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
 
 /// Whether the reader of our output went away (`thymus … | head`), which is not our error.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let kind = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
     kind.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

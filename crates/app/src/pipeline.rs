@@ -12,7 +12,9 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use thymus_analyst::{Analyst, AnalystConfig, Report, Site};
-use thymus_detect::{AlertBudget, DETECTORS, Engine, EngineConfig, EngineSummary, HourlyMaximum, Party};
+use thymus_detect::{
+    AlertBudget, DETECTORS, Engine, EngineConfig, EngineSummary, HourlyMaximum, Party,
+};
 use thymus_ingest::{Indicators, Ledger, Replay, ReplayOptions};
 use thymus_schema::{Alert, Coverage, EntityId, Event, EventBody, InputId, LocalNetworks, Scope};
 
@@ -110,34 +112,61 @@ pub fn run(
     });
     prepare(&mut engine);
     if !plan.learn.is_empty() {
-        let options = ReplayOptions { local: Some(local.clone()), ..ReplayOptions::default() };
+        let options = ReplayOptions {
+            local: Some(local.clone()),
+            ..ReplayOptions::default()
+        };
         let past = Replay::open(&plan.learn, options).context("in the normal period to learn")?;
         engine.set_learning(true);
         feed(past, &indicators, &mut engine, |_, batch, _| {
-            batch.iter().try_for_each(|event| onlooker.learned(event, &local))
+            batch
+                .iter()
+                .try_for_each(|event| onlooker.learned(event, &local))
         })?;
         engine.set_learning(false);
     }
-    let mut analyst = Analyst::new(AnalystConfig { titles: titles(), ..AnalystConfig::default() });
-    let (ledger, mut coverage) = feed(replay, &indicators, &mut engine, |engine, batch, progress| {
-        for event in batch {
-            onlooker.event(event, &local)?;
-        }
-        hand_over(engine, &mut analyst, onlooker)?;
-        onlooker.progress(progress.0, progress.1);
-        Ok(())
-    })?;
+    let mut analyst = Analyst::new(AnalystConfig {
+        titles: titles(),
+        ..AnalystConfig::default()
+    });
+    let (ledger, mut coverage) = feed(
+        replay,
+        &indicators,
+        &mut engine,
+        |engine, batch, progress| {
+            for event in batch {
+                onlooker.event(event, &local)?;
+            }
+            hand_over(engine, &mut analyst, onlooker)?;
+            onlooker.progress(progress.0, progress.1);
+            Ok(())
+        },
+    )?;
     engine.finish();
     hand_over(&mut engine, &mut analyst, onlooker)?;
     keep(&engine, &ledger)?;
     let summary = engine.summary();
     let devices = summary.devices as u64;
-    let report = analyst.finish(&Site { devices, popular: popular(&engine) });
+    let report = analyst.finish(&Site {
+        devices,
+        popular: popular(&engine),
+    });
     complete(&mut coverage, &summary, &report);
-    Ok(Outcome { report, coverage, ledger, local, summary, maxima: engine.take_maxima() })
+    Ok(Outcome {
+        report,
+        coverage,
+        ledger,
+        local,
+        summary,
+        maxima: engine.take_maxima(),
+    })
 }
 
-fn hand_over(engine: &mut Engine, analyst: &mut Analyst, onlooker: &mut dyn Onlooker) -> Result<()> {
+fn hand_over(
+    engine: &mut Engine,
+    analyst: &mut Analyst,
+    onlooker: &mut dyn Onlooker,
+) -> Result<()> {
     for alert in engine.take_alerts() {
         onlooker.alert(&alert)?;
         analyst.observe(alert);
@@ -176,7 +205,9 @@ fn feed(
         }
         // The reader stops when nobody listens any more.
         drop(receiver);
-        let read = reader.join().map_err(|_| anyhow!("the reading thread stopped unexpectedly"))?;
+        let read = reader
+            .join()
+            .map_err(|_| anyhow!("the reading thread stopped unexpectedly"))?;
         result.and(read)
     })
 }
@@ -189,7 +220,11 @@ fn read(
     empty: &Mutex<Vec<Vec<Event>>>,
 ) -> Result<(Ledger, Coverage)> {
     loop {
-        let mut batch = empty.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+        let mut batch = empty
+            .lock()
+            .ok()
+            .and_then(|mut pool| pool.pop())
+            .unwrap_or_default();
         let more = replay.next_batch(&mut batch)?;
         if !indicators.is_empty() {
             batch = with_hits(batch, indicators);
@@ -222,7 +257,10 @@ fn with_hits(events: Vec<Event>, indicators: &Indicators) -> Vec<Event> {
 
 /// What detectors flag, by id.
 fn titles() -> BTreeMap<String, String> {
-    DETECTORS.iter().map(|spec| (spec.id.to_owned(), spec.title.to_owned())).collect()
+    DETECTORS
+        .iter()
+        .map(|spec| (spec.id.to_owned(), spec.title.to_owned()))
+        .collect()
 }
 
 /// Devices that a large part of the site uses: they tie no stories together.
@@ -231,10 +269,18 @@ fn popular(engine: &Engine) -> BTreeSet<EntityId> {
     let crowd = (entities.devices() as f64 * CROWD_SHARE).max(CROWD_MIN);
     entities
         .indices()
-        .filter(|idx| entities.roles(*idx).is_some_and(|roles| roles.clients() >= crowd))
+        .filter(|idx| {
+            entities
+                .roles(*idx)
+                .is_some_and(|roles| roles.clients() >= crowd)
+        })
         .map(|idx| {
             let addr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            entities.id(Party { addr, scope: Scope::NONE, device: Some(idx) })
+            entities.id(Party {
+                addr,
+                scope: Scope::NONE,
+                device: Some(idx),
+            })
         })
         .collect()
 }

@@ -33,7 +33,10 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
     let plan = RunPlan {
         paths,
         local: declared(&run.local),
-        known: state.as_ref().map(|memory| memory.imports.known().clone()).unwrap_or_default(),
+        known: state
+            .as_ref()
+            .map(|memory| memory.imports.known().clone())
+            .unwrap_or_default(),
         budget: run.budget,
         indicators: run.indicators.clone(),
         ..RunPlan::default()
@@ -47,7 +50,11 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
                 memory.remind(engine);
             }
         },
-        |engine, ledger| state.as_ref().map_or(Ok(()), |memory| memory.keep(engine, ledger)),
+        |engine, ledger| {
+            state
+                .as_ref()
+                .map_or(Ok(()), |memory| memory.keep(engine, ledger))
+        },
     )?;
     watcher.finish()?;
     let detected = now();
@@ -57,11 +64,18 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
     if output.timings {
         timings(&outcome, detected.duration_since(began), detected.elapsed());
     }
-    Ok(if findings.shown.is_empty() { Found::Nothing } else { Found::Something })
+    Ok(if findings.shown.is_empty() {
+        Found::Nothing
+    } else {
+        Found::Something
+    })
 }
 
 /// The one place where a clock is read for timings, which never reach a result.
-#[allow(clippy::disallowed_methods, reason = "timings go to standard error only")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "timings go to standard error only"
+)]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
@@ -72,7 +86,9 @@ fn declared(networks: &[ipnet::IpNet]) -> Option<LocalNetworks> {
 }
 
 fn write_html(findings: &Findings<'_>, output: &OutputArgs) -> Result<()> {
-    let Some(path) = &output.html else { return Ok(()) };
+    let Some(path) = &output.html else {
+        return Ok(());
+    };
     let page = output::page(findings);
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -109,7 +125,9 @@ fn timings(outcome: &Outcome, detecting: Duration, reporting: Duration) {
 /// The most memory this process has had resident, in bytes; 0 when the system does not say.
 pub(crate) fn peak_memory_bytes() -> u64 {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
-    usage.map_or(0, |usage| u64::try_from(usage.max_rss()).unwrap_or(0) * 1024)
+    usage.map_or(0, |usage| {
+        u64::try_from(usage.max_rss()).unwrap_or(0) * 1024
+    })
 }
 
 /// The state folder of this run.
@@ -126,7 +144,10 @@ impl Memory {
         for remark in &sections.remarks {
             eprintln!("thymus: state: {remark}");
         }
-        let imports = match sections.by_name.get(Imports::SECTION).map(|data| Imports::restore(data))
+        let imports = match sections
+            .by_name
+            .get(Imports::SECTION)
+            .map(|data| Imports::restore(data))
         {
             Some(Ok(imports)) => imports,
             Some(Err(error)) => {
@@ -135,7 +156,11 @@ impl Memory {
             }
             None => Imports::default(),
         };
-        Ok(Self { dir, sections, imports })
+        Ok(Self {
+            dir,
+            sections,
+            imports,
+        })
     }
 
     fn remind(&self, engine: &mut Engine) {
@@ -189,16 +214,22 @@ impl Watcher {
 
 impl Onlooker for Watcher {
     fn event(&mut self, event: &Event, _local: &LocalNetworks) -> Result<()> {
-        self.events.as_mut().map_or(Ok(()), |lines| lines.write(event))
+        self.events
+            .as_mut()
+            .map_or(Ok(()), |lines| lines.write(event))
     }
 
     fn alert(&mut self, alert: &Alert) -> Result<()> {
-        self.alerts.as_mut().map_or(Ok(()), |lines| lines.write(alert))
+        self.alerts
+            .as_mut()
+            .map_or(Ok(()), |lines| lines.write(alert))
     }
 
     fn progress(&mut self, done: u64, total: u64) {
         let quiet = self.quiet;
-        self.progress.get_or_insert_with(|| Progress::bytes(total, quiet)).to(done);
+        self.progress
+            .get_or_insert_with(|| Progress::bytes(total, quiet))
+            .to(done);
     }
 }
 
@@ -211,8 +242,12 @@ pub(crate) struct Lines {
 impl Lines {
     /// Makes the file, replacing one that is there.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path: path.to_path_buf(), out: BufWriter::new(file) })
+        let file =
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            out: BufWriter::new(file),
+        })
     }
 
     /// Adds a line.
@@ -225,6 +260,8 @@ impl Lines {
 
     /// Writes what is left.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.out.flush().with_context(|| format!("cannot write {}", self.path.display()))
+        self.out
+            .flush()
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

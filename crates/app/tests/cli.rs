@@ -5,11 +5,17 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 
 fn thymus(args: &[&str]) -> std::process::Output {
-    Command::cargo_bin("thymus").unwrap().args(args).output().unwrap()
+    Command::cargo_bin("thymus")
+        .unwrap()
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 fn capture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lab/captures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../lab/captures")
+        .join(name)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -32,15 +38,21 @@ fn what_cannot_be_read_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.pcap");
     std::fs::write(&empty, b"").unwrap();
-    refused(&["replay", empty.to_str().unwrap()], &["empty.pcap", "file is empty"]);
+    refused(
+        &["replay", empty.to_str().unwrap()],
+        &["empty.pcap", "file is empty"],
+    );
     refused(&["replay", "no/such/file.pcap"], &["no/such/file.pcap"]);
     let word = folder.path().join("letter.doc");
     std::fs::write(&word, b"Dear all, this is no capture at all.\n").unwrap();
-    refused(&["replay", word.to_str().unwrap()], &["letter.doc", "not a capture or log"]);
+    refused(
+        &["replay", word.to_str().unwrap()],
+        &["letter.doc", "not a capture or log"],
+    );
     refused(&["eval", "no/such.toml"], &["no/such.toml"]);
     refused(&["explain", "becon"], &["becon", "nearest"]);
     refused(&["replay"], &["PATH"]);
-    refused(&["replay", "x", "--budget", "-1"], &["--budget"]);
+    refused(&["replay", "x", "--budget", "0"], &["--budget"]);
 }
 
 #[test]
@@ -50,12 +62,19 @@ fn the_same_capture_gives_the_same_bytes_in_every_form() {
     let input = capture("story.pcap.gz");
     let input = input.to_str().unwrap();
     let run = |n: u8| {
-        let (html, events, alerts) =
-            (path(&format!("{n}.html")), path(&format!("{n}.events")), path(&format!("{n}.alerts")));
+        let (html, events, alerts) = (
+            path(&format!("{n}.html")),
+            path(&format!("{n}.events")),
+            path(&format!("{n}.alerts")),
+        );
         let output = thymus(&[
             "replay", input, "--json", "--html", &html, "--events", &events, "--alerts", &alerts,
         ]);
-        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{}",
+            text(&output.stderr)
+        );
         let files = [html, events, alerts].map(|file| std::fs::read(file).unwrap());
         (output.status.code(), output.stdout, files)
     };
@@ -63,7 +82,11 @@ fn the_same_capture_gives_the_same_bytes_in_every_form() {
     assert!(first == run(2), "two runs over the same capture differ");
     let report: serde_json::Value = serde_json::from_slice(&first.1).unwrap();
     let shown = report["incidents"].as_array().unwrap().len();
-    assert_eq!(first.0, Some(i32::from(shown > 0)), "the exit code says whether there is something");
+    assert_eq!(
+        first.0,
+        Some(i32::from(shown > 0)),
+        "the exit code says whether there is something"
+    );
     for line in text(&first.2[1]).lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(event["kind"].is_string() && event["ts"].is_string());
@@ -77,22 +100,39 @@ fn learning_goes_on_from_run_to_run_and_no_input_is_learned_twice() {
     let state = state.to_str().unwrap();
     let input = capture("dns-tunnel.pcap.gz");
     let run = || {
-        let output = thymus(&["replay", input.to_str().unwrap(), "--state", state, "--json"]);
-        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
+        let output = thymus(&[
+            "replay",
+            input.to_str().unwrap(),
+            "--state",
+            state,
+            "--json",
+        ]);
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{}",
+            text(&output.stderr)
+        );
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
     let (first, second) = (run(), run());
     assert_eq!(first["inputs"]["read"], 1);
     assert_eq!(second["inputs"]["known"], 1);
     assert_eq!(second["coverage"]["packets"], 0);
-    assert_eq!(second["coverage"]["entities"], first["coverage"]["entities"], "devices are remembered");
+    assert_eq!(
+        second["coverage"]["entities"], first["coverage"]["entities"],
+        "devices are remembered"
+    );
     let file = Path::new(state).join("state.thymus");
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     std::fs::write(&file, bytes).unwrap();
     let output = thymus(&["replay", input.to_str().unwrap(), "--state", state]);
-    assert!(text(&output.stderr).contains("snapshot before"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("snapshot before"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
@@ -116,7 +156,10 @@ fn cases_are_judged_against_their_labels() {
         "[[case]]\nname = 'tunnel'\nkind = 'attack'\ninput = ['{input}']\nentities = ['192.0.2.77']\n\
          [[case]]\nname = 'quiet'\nkind = 'benign'\ninput = ['{input}']\n\
          [[case]]\nname = 'gone'\nkind = 'benign'\ninput = ['gone.pcap']\n",
-        input = capture("dns-tunnel.pcap.gz").canonicalize().unwrap().display()
+        input = capture("dns-tunnel.pcap.gz")
+            .canonicalize()
+            .unwrap()
+            .display()
     );
     std::fs::write(&manifest, cases).unwrap();
     let details = folder.path().join("details");
@@ -135,18 +178,37 @@ fn cases_are_judged_against_their_labels() {
         ])
     };
     let output = run("1");
-    assert_eq!(output.status.code(), Some(1), "a case that cannot be run is said by the exit code");
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "a case that cannot be run is said by the exit code"
+    );
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["behaviour"]["attack_cases"], 1);
-    assert_eq!(answer["behaviour"]["found"], 0, "no incident names an address that is not there");
+    assert_eq!(
+        answer["behaviour"]["found"], 0,
+        "no incident names an address that is not there"
+    );
     assert_eq!(answer["cases"][0]["shown"], answer["cases"][1]["shown"]);
-    assert_eq!(answer["cases"][1]["shown"], answer["behaviour"]["false_incidents"]);
+    assert_eq!(
+        answer["cases"][1]["shown"],
+        answer["behaviour"]["false_incidents"]
+    );
     assert!(answer["cases"][1]["entity_days"].as_f64().unwrap() > 0.0);
-    assert!(answer["cases"][2]["error"].as_str().unwrap().contains("gone.pcap"));
+    assert!(
+        answer["cases"][2]["error"]
+            .as_str()
+            .unwrap()
+            .contains("gone.pcap")
+    );
     assert!(details.join("tunnel.alerts.jsonl").is_file());
     assert!(details.join("quiet.incidents.json").is_file());
     let maxima: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&calibration).unwrap()).unwrap();
     assert!(maxima["beacon"]["device_hours"].as_u64().unwrap() > 0);
-    assert_eq!(run("3").stdout, output.stdout, "the number of jobs changes nothing");
+    assert_eq!(
+        run("3").stdout,
+        output.stdout,
+        "the number of jobs changes nothing"
+    );
 }

@@ -59,9 +59,11 @@ impl StoreError {
     /// A failed write of `bytes` bytes to `path`.
     pub(crate) fn writing(path: PathBuf, bytes: u64, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull { path, bytes, source }
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+                path,
+                bytes,
+                source,
+            },
             _ => Self::Write { path, source },
         }
     }

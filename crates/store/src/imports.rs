@@ -74,7 +74,10 @@ mod tests {
         let mut writer = SnapshotWriter::new();
         imports.snapshot(&mut writer);
         let sections = writer.finish();
-        assert_eq!(Imports::restore(&sections[Imports::SECTION]).unwrap(), imports);
+        assert_eq!(
+            Imports::restore(&sections[Imports::SECTION]).unwrap(),
+            imports
+        );
         assert!(Imports::restore(&sections[Imports::SECTION][..15]).is_err());
     }
 }

@@ -65,11 +65,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, &'static str> {
     while !table.0.is_empty() {
         let entry = table.entry().ok_or("its table is damaged")?;
         let content = data.take(entry.len);
-        let is_whole =
-            content.is_some_and(|c| digest(&[entry.name.as_bytes(), c]) == entry.digest);
+        let is_whole = content.is_some_and(|c| digest(&[entry.name.as_bytes(), c]) == entry.digest);
         match content.filter(|_| is_whole) {
             Some(content) => {
-                decoded.sections.insert(entry.name.to_owned(), content.to_vec());
+                decoded
+                    .sections
+                    .insert(entry.name.to_owned(), content.to_vec());
             }
             None => decoded.damaged.push(entry.name.to_owned()),
         }
@@ -93,18 +94,26 @@ impl<'a> Cursor<'a> {
     }
 
     fn u32(&mut self) -> Option<u32> {
-        self.take(4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes)
+        self.take(4)
+            .and_then(|b| b.try_into().ok())
+            .map(u32::from_le_bytes)
     }
 
     fn u64(&mut self) -> Option<u64> {
-        self.take(8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes)
+        self.take(8)
+            .and_then(|b| b.try_into().ok())
+            .map(u64::from_le_bytes)
     }
 
     fn entry(&mut self) -> Option<Entry<'a>> {
         let name_len = self.u32()? as usize;
         let name = std::str::from_utf8(self.take(name_len)?).ok()?;
         let len = usize::try_from(self.u64()?).ok()?;
-        Some(Entry { name, len, digest: self.take(DIGEST)? })
+        Some(Entry {
+            name,
+            len,
+            digest: self.take(DIGEST)?,
+        })
     }
 }
 
@@ -122,15 +131,25 @@ mod tests {
     use super::*;
 
     fn sections() -> BTreeMap<String, Vec<u8>> {
-        [("a", b"first".to_vec()), ("b", Vec::new()), ("c", vec![7; 300])]
-            .map(|(name, data)| (name.to_owned(), data))
-            .into()
+        [
+            ("a", b"first".to_vec()),
+            ("b", Vec::new()),
+            ("c", vec![7; 300]),
+        ]
+        .map(|(name, data)| (name.to_owned(), data))
+        .into()
     }
 
     #[test]
     fn reads_what_it_writes() {
         let decoded = decode(&encode(&sections())).unwrap();
-        assert_eq!(decoded, Decoded { sections: sections(), damaged: vec![] });
+        assert_eq!(
+            decoded,
+            Decoded {
+                sections: sections(),
+                damaged: vec![]
+            }
+        );
     }
 
     #[test]
@@ -139,7 +158,8 @@ mod tests {
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x40;
-            let noticed = decode(&bytes).is_ok_and(|d| d.damaged.len() == 1) || decode(&bytes).is_err();
+            let noticed =
+                decode(&bytes).is_ok_and(|d| d.damaged.len() == 1) || decode(&bytes).is_err();
             assert!(noticed, "byte {at}");
         }
         for len in 0..whole.len() {

@@ -37,7 +37,10 @@ impl StateDir {
     /// # Errors
     /// When it cannot be made or written to, or when another instance has it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let folder = |source| StoreError::Folder { dir: dir.to_path_buf(), source };
+        let folder = |source| StoreError::Folder {
+            dir: dir.to_path_buf(),
+            source,
+        };
         fs::create_dir_all(dir).map_err(folder)?;
         let lock = OpenOptions::new()
             .create(true)
@@ -46,8 +49,13 @@ impl StateDir {
             .open(dir.join(LOCK))
             .map_err(folder)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_path_buf(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_path_buf() }),
+            Ok(()) => Ok(Self {
+                dir: dir.to_path_buf(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+                dir: dir.to_path_buf(),
+            }),
             Err(TryLockError::Error(source)) => Err(folder(source)),
         }
     }
@@ -59,10 +67,15 @@ impl StateDir {
     pub fn load(&self) -> Result<Sections, StoreError> {
         let mut remarks = Vec::new();
         let current = self.read(CURRENT, &mut remarks)?;
-        let is_whole = current.as_ref().is_some_and(|current| current.damaged.is_empty());
+        let is_whole = current
+            .as_ref()
+            .is_some_and(|current| current.damaged.is_empty());
         let nothing_yet = current.is_none() && remarks.is_empty();
         if is_whole || nothing_yet {
-            return Ok(Sections { by_name: current.unwrap_or_default().sections, remarks });
+            return Ok(Sections {
+                by_name: current.unwrap_or_default().sections,
+                remarks,
+            });
         }
         let previous = self.read(PREVIOUS, &mut remarks)?.unwrap_or_default();
         let Some(current) = current else {
@@ -71,7 +84,10 @@ impl StateDir {
             } else {
                 "the snapshot before it is used; what was learned since is lost".to_owned()
             });
-            return Ok(Sections { by_name: previous.sections, remarks });
+            return Ok(Sections {
+                by_name: previous.sections,
+                remarks,
+            });
         };
         let mut by_name = current.sections;
         for name in current.damaged {
@@ -81,7 +97,9 @@ impl StateDir {
                 ));
                 by_name.insert(name, data.clone());
             } else {
-                remarks.push(format!("section {name} is damaged and lost; it starts anew"));
+                remarks.push(format!(
+                    "section {name} is damaged and lost; it starts anew"
+                ));
             }
         }
         Ok(Sections { by_name, remarks })
@@ -127,7 +145,13 @@ impl StateDir {
     }
 
     /// Keeps a second name for the present snapshot, then renames the fresh one over it.
-    fn place(&self, current: &Path, previous: &Path, fresh: &Path, linked: &Path) -> io::Result<()> {
+    fn place(
+        &self,
+        current: &Path,
+        previous: &Path,
+        fresh: &Path,
+        linked: &Path,
+    ) -> io::Result<()> {
         match fs::remove_file(linked) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -151,7 +175,11 @@ mod tests {
     use super::*;
 
     fn sections(value: u8) -> BTreeMap<String, Vec<u8>> {
-        [("one".to_owned(), vec![value; 50]), ("two".to_owned(), vec![value; 5_000])].into()
+        [
+            ("one".to_owned(), vec![value; 50]),
+            ("two".to_owned(), vec![value; 5_000]),
+        ]
+        .into()
     }
 
     #[test]
@@ -165,7 +193,10 @@ mod tests {
     fn two_instances_do_not_share_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let first = StateDir::open(folder.path()).unwrap();
-        assert!(matches!(StateDir::open(folder.path()), Err(StoreError::Locked { .. })));
+        assert!(matches!(
+            StateDir::open(folder.path()),
+            Err(StoreError::Locked { .. })
+        ));
         drop(first);
         assert!(StateDir::open(folder.path()).is_ok());
     }

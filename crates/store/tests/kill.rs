@@ -14,7 +14,12 @@ fn snapshot(n: u64) -> BTreeMap<String, Vec<u8>> {
     SECTIONS
         .iter()
         .enumerate()
-        .map(|(place, name)| ((*name).to_owned(), n.to_le_bytes().repeat(1_000 * (place + 1))))
+        .map(|(place, name)| {
+            (
+                (*name).to_owned(),
+                n.to_le_bytes().repeat(1_000 * (place + 1)),
+            )
+        })
         .collect()
 }
 
@@ -23,7 +28,11 @@ fn number(sections: &BTreeMap<String, Vec<u8>>) -> u64 {
         .iter()
         .map(|name| u64::from_le_bytes(sections[*name][..8].try_into().unwrap()))
         .collect();
-    assert_eq!(sections, &snapshot(numbers[0]), "one whole snapshot and no mixture");
+    assert_eq!(
+        sections,
+        &snapshot(numbers[0]),
+        "one whole snapshot and no mixture"
+    );
     numbers[0]
 }
 

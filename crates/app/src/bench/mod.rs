@@ -43,12 +43,27 @@ struct Answer {
 /// When the input cannot be read or the generated capture cannot be written.
 pub(crate) fn run(args: &BenchArgs) -> Result<Found> {
     ensure!(args.runs > 0, "--runs must be at least 1");
-    let made = args.paths.is_empty().then(|| Generated::new(args.flows)).transpose()?;
-    let paths = made.as_ref().map_or_else(|| args.paths.clone(), |made| vec![made.path.clone()]);
-    let plan = RunPlan { paths, budget: 5.0, ..RunPlan::default() };
-    let mut runs = (0..args.runs).map(|_| measure(&plan)).collect::<Result<Vec<_>>>()?;
+    let made = args
+        .paths
+        .is_empty()
+        .then(|| Generated::new(args.flows))
+        .transpose()?;
+    let paths = made
+        .as_ref()
+        .map_or_else(|| args.paths.clone(), |made| vec![made.path.clone()]);
+    let plan = RunPlan {
+        paths,
+        budget: 5.0,
+        ..RunPlan::default()
+    };
+    let mut runs = (0..args.runs)
+        .map(|_| measure(&plan))
+        .collect::<Result<Vec<_>>>()?;
     runs.sort_by(|a, b| a.secs.total_cmp(&b.secs));
-    let median = runs.get(runs.len() / 2).copied().context("no run was made")?;
+    let median = runs
+        .get(runs.len() / 2)
+        .copied()
+        .context("no run was made")?;
     let rate = |n: u64| n as f64 / median.secs.max(1e-9);
     let answer = Answer {
         generated: made.is_some(),
@@ -105,7 +120,9 @@ impl Generated {
         let path = std::env::temp_dir().join(name);
         let what = || format!("cannot write the generated capture {}", path.display());
         let mut file = BufWriter::new(File::create(&path).with_context(what)?);
-        traffic::write(flows, &mut file).and_then(|()| file.flush()).with_context(what)?;
+        traffic::write(flows, &mut file)
+            .and_then(|()| file.flush())
+            .with_context(what)?;
         drop(file);
         Ok(Self { path })
     }

@@ -57,7 +57,12 @@ impl Talk {
     }
 
     fn server(&self) -> [u8; 4] {
-        [198, 51, (self.site / 250) as u8, (self.site % 250 + 1) as u8]
+        [
+            198,
+            51,
+            (self.site / 250) as u8,
+            (self.site % 250 + 1) as u8,
+        ]
     }
 
     fn look_up(&mut self, out: &mut impl Write) -> io::Result<()> {
@@ -116,7 +121,11 @@ impl Talk {
         out: &mut impl Write,
     ) -> io::Result<()> {
         let (client, server) = ((self.device, self.port), (self.server(), 80));
-        let (from, to) = if from_client { (client, server) } else { (server, client) };
+        let (from, to) = if from_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
         let mut tcp = Vec::with_capacity(20 + payload.len());
         tcp.extend_from_slice(&from.1.to_be_bytes());
         tcp.extend_from_slice(&to.1.to_be_bytes());
@@ -160,7 +169,9 @@ impl Talk {
         }
         frame.extend_from_slice(&[8, 0]);
         let total = ((20 + payload.len()) as u16).to_be_bytes();
-        frame.extend_from_slice(&[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, protocol, 0, 0]);
+        frame.extend_from_slice(&[
+            0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, protocol, 0, 0,
+        ]);
         frame.extend_from_slice(&from);
         frame.extend_from_slice(&to);
         frame.extend_from_slice(payload);

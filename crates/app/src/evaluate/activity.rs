@@ -59,7 +59,13 @@ impl Activity {
                 span.last = ts;
             }
         } else if self.devices.len() < DEVICES_MAX {
-            self.devices.insert((scope, addr), Span { last: ts, secs: 0.0 });
+            self.devices.insert(
+                (scope, addr),
+                Span {
+                    last: ts,
+                    secs: 0.0,
+                },
+            );
         }
     }
 

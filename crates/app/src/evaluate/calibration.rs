@@ -37,7 +37,9 @@ pub(crate) fn write(path: &Path, results: &[CaseResult]) -> Result<()> {
     }
     for result in results.iter().filter(|result| result.kind == Kind::Benign) {
         for maximum in &result.maxima {
-            let Some(spec) = DETECTORS.get(maximum.detector) else { continue };
+            let Some(spec) = DETECTORS.get(maximum.detector) else {
+                continue;
+            };
             let own = by_detector.entry(spec.id).or_default();
             if !maximum.is_device {
                 own.outsiders.push(maximum.score);

@@ -114,10 +114,16 @@ fn fill(result: &mut CaseResult, case: &Case, settings: &Settings) -> Result<()>
     )?;
     result.device_days = observer.activity.device_days();
     result.events = outcome.coverage.events;
-    let onset = case.window.map(|window| window.0).max(observer.activity.first());
+    let onset = case
+        .window
+        .map(|window| window.0)
+        .max(observer.activity.first());
     let at = |budget: IncidentBudget| {
         let incidents = outcome.report.at_budget(budget);
-        (score(case, &incidents, &observer.discovered, onset), incidents)
+        (
+            score(case, &incidents, &observer.discovered, onset),
+            incidents,
+        )
     };
     for budget in budgets(settings) {
         let (score, incidents) = at(IncidentBudget::PerDay(budget));
@@ -130,7 +136,10 @@ fn fill(result: &mut CaseResult, case: &Case, settings: &Settings) -> Result<()>
     for baseline in [&observer.volume as &dyn Baseline, &observer.first_seen] {
         let alarms = baseline.alarms();
         let scores = budgets(settings).into_iter().map(|budget| {
-            (budget, baseline_score(case, within_budget(alarms.clone(), budget), &aliases, onset))
+            (
+                budget,
+                baseline_score(case, within_budget(alarms.clone(), budget), &aliases, onset),
+            )
         });
         result.baselines.insert(baseline.name(), scores.collect());
     }
@@ -155,11 +164,20 @@ fn score(
     let shown: Vec<&Incident> = incidents.iter().filter(|incident| incident.shown).collect();
     if case.kind == Kind::Benign {
         let n = shown.len() as u64;
-        return Score { false_incidents: n, shown: n, ..Score::default() };
+        return Score {
+            false_incidents: n,
+            shown: n,
+            ..Score::default()
+        };
     }
     let hit = shown.iter().find(|incident| case.is_about(incident));
     let when = hit.and_then(|incident| {
-        incident.steps.iter().filter_map(|step| discovered.get(&step.alert)).min().copied()
+        incident
+            .steps
+            .iter()
+            .filter_map(|step| discovered.get(&step.alert))
+            .min()
+            .copied()
     });
     Score {
         found: hit.is_some(),
@@ -183,16 +201,22 @@ fn describe(result: &mut CaseResult, case: &Case, incidents: &[Incident]) {
     if let Some(hit) = shown.clone().find(|incident| case.is_about(incident)) {
         result.title = Some(hit.title.clone());
         let names = |id: &str| hit.techniques.iter().any(|technique| technique.id() == id);
-        result.techniques_named =
-            case.techniques.iter().filter(|id| names(id)).cloned().collect();
+        result.techniques_named = case
+            .techniques
+            .iter()
+            .filter(|id| names(id))
+            .cloned()
+            .collect();
     }
     result.false_titles = shown
         .filter(|incident| !case.names_entity(incident))
         .take(TITLES_MAX)
         .map(|incident| incident.title.clone())
         .collect();
-    result.rank_unlimited =
-        incidents.iter().find(|incident| case.is_about(incident)).map(|incident| incident.rank);
+    result.rank_unlimited = incidents
+        .iter()
+        .find(|incident| case.is_about(incident))
+        .map(|incident| incident.rank);
 }
 
 fn baseline_score(
@@ -203,7 +227,11 @@ fn baseline_score(
 ) -> Score {
     let shown = alarms.len() as u64;
     if case.kind == Kind::Benign {
-        return Score { false_incidents: shown, shown, ..Score::default() };
+        return Score {
+            false_incidents: shown,
+            shown,
+            ..Score::default()
+        };
     }
     let names_entity = |alarm: &Alarm| {
         let known = aliases.get(&alarm.device).into_iter().flatten();
@@ -231,7 +259,11 @@ fn observer_aliases(engine: &Engine) -> BTreeMap<IpAddr, Vec<Box<str>>> {
     let mut aliases = BTreeMap::new();
     for device in entities.indices() {
         let addr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        let party = thymus_detect::Party { addr, scope: Scope::NONE, device: Some(device) };
+        let party = thymus_detect::Party {
+            addr,
+            scope: Scope::NONE,
+            device: Some(device),
+        };
         let names = entities.aliases(party);
         for addr in names.iter().filter_map(|name| name.parse::<IpAddr>().ok()) {
             aliases.insert(addr, names.clone());

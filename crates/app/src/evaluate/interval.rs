@@ -17,9 +17,16 @@ pub fn poisson_95(count: u64) -> (f64, f64) {
 
 /// The exact 95 % interval of the share behind `hits` of `n`; (0, 1) when `n` is 0.
 pub fn share_95(hits: u64, n: u64) -> (f64, f64) {
-    let low =
-        if hits == 0 { 0.0 } else { bisect(0.0, 1.0, |p| share_at_most(hits - 1, n, p) > 1.0 - TAIL) };
-    let high = if hits >= n { 1.0 } else { bisect(0.0, 1.0, |p| share_at_most(hits, n, p) > TAIL) };
+    let low = if hits == 0 {
+        0.0
+    } else {
+        bisect(0.0, 1.0, |p| share_at_most(hits - 1, n, p) > 1.0 - TAIL)
+    };
+    let high = if hits >= n {
+        1.0
+    } else {
+        bisect(0.0, 1.0, |p| share_at_most(hits, n, p) > TAIL)
+    };
     (low, high)
 }
 
@@ -69,7 +76,10 @@ mod tests {
     use super::*;
 
     fn near(got: (f64, f64), want: (f64, f64)) {
-        assert!((got.0 - want.0).abs() < 1e-3 && (got.1 - want.1).abs() < 1e-3, "{got:?} {want:?}");
+        assert!(
+            (got.0 - want.0).abs() < 1e-3 && (got.1 - want.1).abs() < 1e-3,
+            "{got:?} {want:?}"
+        );
     }
 
     /// Values from the tables of the literature (Garwood; Clopper and Pearson).

@@ -76,7 +76,10 @@ pub(crate) fn read(path: &Path, data: Option<&Path>) -> Result<Vec<Case>> {
         Some(data) => PathBuf::from(data.to_string_lossy().replace("{name}", &name)),
         None => path.parent().map(PathBuf::from).unwrap_or_default(),
     };
-    file.cases.into_iter().map(|table| resolve(table, &base).with_context(what)).collect()
+    file.cases
+        .into_iter()
+        .map(|table| resolve(table, &base).with_context(what))
+        .collect()
 }
 
 fn resolve(table: Table, base: &Path) -> Result<Case> {
@@ -132,6 +135,9 @@ mod tests {
         let backwards = "[[case]]\nname = 'a'\nkind = 'benign'\ninput = ['x']\n\
                          window = ['2020-01-02T00:00:00Z', '2020-01-01T00:00:00Z']";
         assert!(refused(backwards).contains("window"));
-        assert!(refused("[[case]]\nname = 'a'\nkind = 'benign'\ninput = ['x']\ntypo = 1").contains("typo"));
+        assert!(
+            refused("[[case]]\nname = 'a'\nkind = 'benign'\ninput = ['x']\ntypo = 1")
+                .contains("typo")
+        );
     }
 }

@@ -21,7 +21,9 @@ impl Case {
 
     fn is_affected(&self, part: &Affected) -> bool {
         let aliases = part.aliases.iter().map(AsRef::as_ref);
-        aliases.chain([&*part.entity.key]).any(|name| self.lists(name))
+        aliases
+            .chain([&*part.entity.key])
+            .any(|name| self.lists(name))
     }
 
     /// Whether `name` is one of the entities.
@@ -31,7 +33,8 @@ impl Case {
 
     /// Whether the interval overlaps the window.
     pub(crate) fn overlaps(&self, first: Timestamp, last: Timestamp) -> bool {
-        self.window.is_none_or(|(from, to)| first <= to && last >= from)
+        self.window
+            .is_none_or(|(from, to)| first <= to && last >= from)
     }
 }
 

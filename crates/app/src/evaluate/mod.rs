@@ -75,10 +75,18 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Found> {
     }
     out.flush()?;
     if args.timings {
-        eprintln!("{} cases in {:.1} s", results.len(), began.elapsed().as_secs_f64());
+        eprintln!(
+            "{} cases in {:.1} s",
+            results.len(),
+            began.elapsed().as_secs_f64()
+        );
     }
     let is_complete = results.iter().all(|result| result.error.is_none());
-    Ok(if is_complete { Found::Nothing } else { Found::Something })
+    Ok(if is_complete {
+        Found::Nothing
+    } else {
+        Found::Something
+    })
 }
 
 /// Runs the cases, `jobs` at a time; the results are in the order of the cases.
@@ -106,5 +114,10 @@ fn run_all(cases: &[Case], settings: &Settings, jobs: usize, quiet: bool) -> Vec
         }
     });
     progress.done();
-    results.into_inner().unwrap_or_default().into_iter().flatten().collect()
+    results
+        .into_inner()
+        .unwrap_or_default()
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -60,26 +60,45 @@ struct CaseObject<'a> {
 /// The results as an object to serialise; `budget` is that of the headline.
 pub(crate) fn object(results: &[CaseResult], budget: u64) -> Object<'_> {
     let budgets = crate::evaluate::BUDGETS.into_iter().chain([budget]);
-    let names: Vec<&'static str> =
-        results.iter().flat_map(|result| result.baselines.keys().copied()).collect();
+    let names: Vec<&'static str> = results
+        .iter()
+        .flat_map(|result| result.baselines.keys().copied())
+        .collect();
     let at = |budget: u64| Totals::of(results, move |result| result.by_budget.get(&budget));
     let baselines = names.into_iter().map(|name| {
         let at = |budget: u64| {
-            Totals::of(results, move |result| result.baselines.get(name)?.get(&budget))
+            Totals::of(results, move |result| {
+                result.baselines.get(name)?.get(&budget)
+            })
         };
-        let by_budget = budgets.clone().map(|budget| (budget.to_string(), at(budget))).collect();
-        (name, BaselineObject { totals: at(budget), by_budget })
+        let by_budget = budgets
+            .clone()
+            .map(|budget| (budget.to_string(), at(budget)))
+            .collect();
+        (
+            name,
+            BaselineObject {
+                totals: at(budget),
+                by_budget,
+            },
+        )
     });
     Object {
         behaviour: Behaviour {
             budget_per_day: budget,
             totals: at(budget),
             baselines: baselines.collect(),
-            by_budget: budgets.clone().map(|budget| (budget.to_string(), at(budget))).collect(),
+            by_budget: budgets
+                .clone()
+                .map(|budget| (budget.to_string(), at(budget)))
+                .collect(),
             at_default_budget: Totals::of(results, |result| Some(&result.at_default)),
         },
         files: [],
-        cases: results.iter().map(|result| case_object(result, budget)).collect(),
+        cases: results
+            .iter()
+            .map(|result| case_object(result, budget))
+            .collect(),
     }
 }
 
@@ -102,11 +121,18 @@ fn case_object(result: &CaseResult, budget: u64) -> CaseObject<'_> {
         techniques_named: &result.techniques_named,
         by_budget: by_text(&result.by_budget),
         at_default_budget: &result.at_default,
-        baselines: result.baselines.iter().map(|(name, own)| (*name, by_text(own))).collect(),
+        baselines: result
+            .baselines
+            .iter()
+            .map(|(name, own)| (*name, by_text(own)))
+            .collect(),
         error: result.error.as_deref(),
     }
 }
 
 fn by_text(scores: &BTreeMap<u64, Score>) -> BTreeMap<String, &Score> {
-    scores.iter().map(|(budget, score)| (budget.to_string(), score)).collect()
+    scores
+        .iter()
+        .map(|(budget, score)| (budget.to_string(), score))
+        .collect()
 }

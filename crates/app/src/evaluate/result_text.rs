@@ -14,7 +14,12 @@ use crate::evaluate::totals::Totals;
 /// # Errors
 /// When `out` cannot be written to.
 pub(crate) fn print(results: &[CaseResult], budget: u64, out: &mut dyn Write) -> io::Result<()> {
-    let wide = results.iter().map(|result| result.name.chars().count()).max().unwrap_or(4).max(4);
+    let wide = results
+        .iter()
+        .map(|result| result.name.chars().count())
+        .max()
+        .unwrap_or(4)
+        .max(4);
     writeln!(
         out,
         "{:wide$}  {:6}  {:>5}  {:>4}  {:>9}  {:>5}  {:>11}  what was told",
@@ -41,10 +46,13 @@ pub(crate) fn print(results: &[CaseResult], budget: u64, out: &mut dyn Write) ->
     for (name, totals) in &own {
         totals_line(name, totals, out)?;
     }
-    let names = results.first().map(|result| result.baselines.keys().copied().collect::<Vec<_>>());
+    let names = results
+        .first()
+        .map(|result| result.baselines.keys().copied().collect::<Vec<_>>());
     for name in names.unwrap_or_default() {
-        let totals =
-            Totals::of(results, move |result| result.baselines.get(name)?.get(&budget));
+        let totals = Totals::of(results, move |result| {
+            result.baselines.get(name)?.get(&budget)
+        });
         let name = format!("{}, {budget} a day", name.replace('_', " "));
         totals_line(&name, &totals, out)?;
     }
@@ -57,12 +65,7 @@ pub(crate) fn print(results: &[CaseResult], budget: u64, out: &mut dyn Write) ->
     )
 }
 
-fn case_line(
-    result: &CaseResult,
-    budget: u64,
-    wide: usize,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn case_line(result: &CaseResult, budget: u64, wide: usize, out: &mut dyn Write) -> io::Result<()> {
     let score = result.by_budget.get(&budget).cloned().unwrap_or_default();
     let (kind, found) = match (result.kind, score.found) {
         (Kind::Benign, _) => ("benign", "-"),
@@ -83,7 +86,9 @@ fn case_line(
         "{:wide$}  {kind:6}  {found:>5}  {:>4}  {:>9}  {:>5}  {:>11.3}  {}",
         result.name,
         score.rank.map_or(String::new(), |rank| rank.to_string()),
-        score.seconds_to_detect.map_or(String::new(), |secs| Value::Seconds(secs).to_string()),
+        score
+            .seconds_to_detect
+            .map_or(String::new(), |secs| Value::Seconds(secs).to_string()),
         score.false_incidents,
         result.device_days,
         thymus_analyst::legible(&told)

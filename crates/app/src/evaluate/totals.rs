@@ -47,7 +47,9 @@ impl Totals {
         };
         let attack_cases = count(&|_| true);
         let found = count(&|score| score.found);
-        let false_incidents = scored(Kind::Benign).map(|score| score.false_incidents).sum();
+        let false_incidents = scored(Kind::Benign)
+            .map(|score| score.false_incidents)
+            .sum();
         let entity_days: f64 = results
             .iter()
             .filter(|result| result.kind == Kind::Benign)
@@ -55,7 +57,9 @@ impl Totals {
             .sum();
         let rate = |n: f64| (entity_days > 0.0).then(|| n / entity_days);
         let interval = poisson_95(false_incidents);
-        let delays = scored(Kind::Attack).filter_map(|score| score.seconds_to_detect).collect();
+        let delays = scored(Kind::Attack)
+            .filter_map(|score| score.seconds_to_detect)
+            .collect();
         Self {
             attack_cases,
             found,
@@ -82,7 +86,9 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     if values.len() % 2 == 1 {
         return Some(high);
     }
-    values.get(middle.checked_sub(1)?).map(|low| f64::midpoint(*low, high))
+    values
+        .get(middle.checked_sub(1)?)
+        .map(|low| f64::midpoint(*low, high))
 }
 
 #[cfg(test)]

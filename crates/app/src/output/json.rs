@@ -108,8 +108,16 @@ pub(crate) fn object<'a>(findings: &'a Findings<'a>) -> Object<'a> {
     let outcome = findings.outcome;
     let coverage = &outcome.coverage;
     Object {
-        incidents: findings.shown.iter().map(|i| incident_object(i, findings)).collect(),
-        below_the_line: findings.below.iter().map(|i| incident_object(i, findings)).collect(),
+        incidents: findings
+            .shown
+            .iter()
+            .map(|i| incident_object(i, findings))
+            .collect(),
+        below_the_line: findings
+            .below
+            .iter()
+            .map(|i| incident_object(i, findings))
+            .collect(),
         incidents_hidden: findings.hidden,
         budget_per_day: findings.per_day,
         coverage: CoverageObject {
@@ -124,7 +132,12 @@ pub(crate) fn object<'a>(findings: &'a Findings<'a>) -> Object<'a> {
             cold_entities: coverage.cold_entities,
             dropped: &coverage.dropped,
         },
-        local_networks: outcome.local.networks().iter().map(ToString::to_string).collect(),
+        local_networks: outcome
+            .local
+            .networks()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         local_networks_declared: outcome.local.is_declared(),
         inputs: outcome.ledger.totals(),
         ledger: outcome.ledger.entries.iter().collect(),
@@ -142,8 +155,16 @@ fn incident_object<'a>(incident: &'a Incident, findings: &'a Findings<'a>) -> In
         hypothesis: &incident.hypothesis,
         confidence: incident.confidence,
         p_value: incident.p_value,
-        entities: incident.affected.iter().map(|part| &*part.entity.key).collect(),
-        affected: incident.affected.iter().map(|part| affected_object(part, names)).collect(),
+        entities: incident
+            .affected
+            .iter()
+            .map(|part| &*part.entity.key)
+            .collect(),
+        affected: incident
+            .affected
+            .iter()
+            .map(|part| affected_object(part, names))
+            .collect(),
         techniques: &incident.techniques,
         first_seen: incident.first_seen,
         last_seen: incident.last_seen,
@@ -166,7 +187,10 @@ fn affected_object<'a>(part: &'a Affected, names: &Names) -> AffectedObject<'a> 
 fn alert_objects<'a>(incident: &'a Incident, findings: &'a Findings<'a>) -> Vec<AlertObject<'a>> {
     let report = &findings.outcome.report;
     let names = report.names();
-    let alerts = incident.steps.iter().filter_map(|step| report.alert(step.alert));
+    let alerts = incident
+        .steps
+        .iter()
+        .filter_map(|step| report.alert(step.alert));
     alerts
         .map(|alert| AlertObject {
             id: alert.id,
@@ -175,7 +199,10 @@ fn alert_objects<'a>(incident: &'a Incident, findings: &'a Findings<'a>) -> Vec<
             peers: alert
                 .peers
                 .iter()
-                .map(|peer| PeerObject { role: peer.role, entity: &peer.entity })
+                .map(|peer| PeerObject {
+                    role: peer.role,
+                    entity: &peer.entity,
+                })
                 .collect(),
             phase: alert.phase,
             techniques: &alert.techniques,

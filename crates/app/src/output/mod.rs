@@ -32,11 +32,20 @@ impl<'a> Findings<'a> {
     /// The incidents of `outcome` at `budget`.
     pub(crate) fn new(outcome: &'a Outcome, budget: IncidentBudget) -> Self {
         let per_day = budget.per_day(outcome.report.devices());
-        let (shown, rest): (Vec<_>, Vec<_>) =
-            outcome.report.at_budget(budget).into_iter().partition(|incident| incident.shown);
+        let (shown, rest): (Vec<_>, Vec<_>) = outcome
+            .report
+            .at_budget(budget)
+            .into_iter()
+            .partition(|incident| incident.shown);
         let hidden = rest.len().saturating_sub(Report::BELOW_THE_LINE);
         let below = rest.into_iter().take(Report::BELOW_THE_LINE).collect();
-        Self { outcome, shown, below, hidden, per_day }
+        Self {
+            outcome,
+            shown,
+            below,
+            hidden,
+            per_day,
+        }
     }
 }
 

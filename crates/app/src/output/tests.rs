@@ -15,7 +15,10 @@ use crate::console::Paper;
 use crate::pipeline::Outcome;
 
 fn event(index: u64) -> EventId {
-    EventId { input: InputId(0xfeed), index }
+    EventId {
+        input: InputId(0xfeed),
+        index,
+    }
 }
 
 fn fact(key: &'static str, value: Value) -> Fact {
@@ -62,17 +65,33 @@ fn outcome() -> Outcome {
     }];
     let mut lateral = alert("lateral", Phase::Lateral, "10.0.0.7", "anna-pc", 3_600, 6.5);
     lateral.peers = vec![
-        Peer { role: PeerRole::Target, entity: EntityId::device("10.0.0.9") },
-        Peer { role: PeerRole::Account, entity: EntityId::user("CORP\\ann") },
+        Peer {
+            role: PeerRole::Target,
+            entity: EntityId::device("10.0.0.9"),
+        },
+        Peer {
+            role: PeerRole::Account,
+            entity: EntityId::user("CORP\\ann"),
+        },
     ];
     lateral.techniques = vec![Technique::new("T1021.002")];
-    let upload = alert("upload", Phase::Exfiltration, "10.0.0.9", "<b>files</b>\u{1b}[31m", 9_000, 5.0);
+    let upload = alert(
+        "upload",
+        Phase::Exfiltration,
+        "10.0.0.9",
+        "<b>files</b>\u{1b}[31m",
+        9_000,
+        5.0,
+    );
     let weak = alert("rare", Phase::Unusual, "10.0.0.31", "printer", 20_000, 2.5);
     let mut analyst = Analyst::new(AnalystConfig::default());
     for alert in [beacon, lateral, upload, weak] {
         analyst.observe(alert);
     }
-    let report = analyst.finish(&Site { devices: 40, popular: BTreeSet::new() });
+    let report = analyst.finish(&Site {
+        devices: 40,
+        popular: BTreeSet::new(),
+    });
     let entry = |path: &str, status, problems| LedgerEntry {
         path: PathBuf::from(path),
         id: Some(InputId(0xfeed)),
@@ -117,7 +136,9 @@ fn outcome() -> Outcome {
 
 /// Compares with a golden file; `UPDATE_EXPECT=1` rewrites it.
 fn check(name: &str, got: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases/output").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("cases/output")
+        .join(name);
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, got).unwrap();
@@ -162,7 +183,9 @@ fn names_from_the_wire_cannot_steer_the_terminal() {
 fn the_page_fetches_nothing_and_escapes_names() {
     let outcome = outcome();
     let page = page(&Findings::new(&outcome, IncidentBudget::default()));
-    for forbidden in ["<script", "http://", "https://", "url(http", "@import", "<link", "<img", "<b>files"] {
+    for forbidden in [
+        "<script", "http://", "https://", "url(http", "@import", "<link", "<img", "<b>files",
+    ] {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
     assert!(page.contains("&lt;b&gt;files&lt;/b&gt;") && page.contains("anna-pc"));

@@ -31,7 +31,10 @@ pub(crate) fn print(
     paper: Paper,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut text = Text { paper, body: String::new() };
+    let mut text = Text {
+        paper,
+        body: String::new(),
+    };
     text.head(findings);
     for incident in &findings.shown {
         text.incident(incident, findings, detail);
@@ -65,12 +68,18 @@ impl Text {
             (0, records) => format!("{} log records", Value::Count(records)),
             (packets, 0) => format!("{} packets", Value::Count(packets)),
             (packets, records) => {
-                format!("{} packets and {} log records", Value::Count(packets), Value::Count(records))
+                format!(
+                    "{} packets and {} log records",
+                    Value::Count(packets),
+                    Value::Count(records)
+                )
             }
         };
         let devices = Value::Count(coverage.entities);
         let line = match findings.shown.len() {
-            0 => format!("Nothing to show: {what} of {devices} devices held nothing that stands out."),
+            0 => format!(
+                "Nothing to show: {what} of {devices} devices held nothing that stands out."
+            ),
             1 => format!("One incident in {what} of {devices} devices."),
             n => format!("{n} incidents in {what} of {devices} devices."),
         };
@@ -84,7 +93,12 @@ impl Text {
             Confidence::Medium => Tone::Warn,
             Confidence::Low => Tone::Strong,
         };
-        self.line(0, &format!("{}. {}", incident.rank, incident.title), Some(tone));
+        self.wrapped(
+            &format!("{}. ", incident.rank),
+            3,
+            &incident.title,
+            Some(tone),
+        );
         let until = Value::Time(incident.last_seen);
         let sure = format!(
             "confidence {}, p {} · {} to {until} · incident {}",
@@ -105,7 +119,10 @@ impl Text {
         }
         self.who(incident, findings);
         if !incident.techniques.is_empty() {
-            let techniques = incident.techniques.iter().map(|t| format!("{} {}", t.id(), t.name()));
+            let techniques = incident
+                .techniques
+                .iter()
+                .map(|t| format!("{} {}", t.id(), t.name()));
             let techniques = techniques.collect::<Vec<_>>().join("; ");
             self.labelled("ATT&CK", &techniques);
         }
@@ -123,7 +140,9 @@ impl Text {
 
     fn step(&mut self, step: &Step, findings: &Findings<'_>, detail: Detail) {
         let names = findings.outcome.report.names();
-        let Some(seen) = sentence(&step.statement, names) else { return };
+        let Some(seen) = sentence(&step.statement, names) else {
+            return;
+        };
         let at = Value::Time(step.at).to_string();
         let head = format!("{at}  {} {seen}", names.of(&step.entity));
         self.line(3, &head, None);
@@ -144,10 +163,19 @@ impl Text {
             );
             self.line(6, &line, Some(Tone::Faint));
         }
-        for fact in step.statement.facts.iter().filter(|fact| !fact.events.is_empty()) {
+        for fact in step
+            .statement
+            .facts
+            .iter()
+            .filter(|fact| !fact.events.is_empty())
+        {
             let shown: Vec<String> = fact.events.iter().take(4).map(EventId::to_string).collect();
             let more = fact.events_total.saturating_sub(shown.len() as u64);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             let line = format!(
                 "{}: {} (events {}{more})",
                 fact.key.replace('_', " "),
@@ -161,8 +189,13 @@ impl Text {
     fn who(&mut self, incident: &Incident, findings: &Findings<'_>) {
         let names = findings.outcome.report.names();
         let list = |suspected: bool| {
-            let of = incident.affected.iter().filter(|part| part.suspected == suspected);
-            of.map(|part| names.of(&part.entity)).collect::<Vec<_>>().join(", ")
+            let of = incident
+                .affected
+                .iter()
+                .filter(|part| part.suspected == suspected);
+            of.map(|part| names.of(&part.entity))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         for (label, who) in [("Suspected", list(true)), ("Affected", list(false))] {
             if !who.is_empty() {
@@ -220,7 +253,11 @@ impl Text {
             self.line(3, &line, None);
         }
         for (reason, n) in coverage.dropped.iter().filter(|(_, n)| **n > 0) {
-            let line = format!("not judged, {}: {}", reason.replace('_', " "), Value::Count(*n));
+            let line = format!(
+                "not judged, {}: {}",
+                reason.replace('_', " "),
+                Value::Count(*n)
+            );
             self.line(3, &line, Some(Tone::Warn));
         }
         if coverage.cold_entities > 0 {
@@ -232,10 +269,22 @@ impl Text {
             );
             self.line(3, &line, None);
         }
-        let found = if outcome.local.is_declared() { "declared" } else { "found" };
-        let networks: Vec<String> =
-            outcome.local.networks().iter().map(ToString::to_string).collect();
-        self.line(3, &format!("local networks ({found}): {}", networks.join(", ")), None);
+        let found = if outcome.local.is_declared() {
+            "declared"
+        } else {
+            "found"
+        };
+        let networks: Vec<String> = outcome
+            .local
+            .networks()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        self.line(
+            3,
+            &format!("local networks ({found}): {}", networks.join(", ")),
+            None,
+        );
         for id in &outcome.summary.disabled {
             let line = format!("detector {id} failed and was switched off; please report it");
             self.line(3, &line, Some(Tone::Alarm));
@@ -244,11 +293,14 @@ impl Text {
 
     fn ledger(&mut self, entries: &[LedgerEntry], detail: Detail) {
         const ENTRIES_MAX: usize = 20;
-        let is_odd = |entry: &&LedgerEntry| {
-            detail == Detail::Verbose || entry.status != InputStatus::Read
-        };
+        let is_odd =
+            |entry: &&LedgerEntry| detail == Detail::Verbose || entry.status != InputStatus::Read;
         let odd: Vec<&LedgerEntry> = entries.iter().filter(is_odd).collect();
-        let limit = if detail == Detail::Verbose { usize::MAX } else { ENTRIES_MAX };
+        let limit = if detail == Detail::Verbose {
+            usize::MAX
+        } else {
+            ENTRIES_MAX
+        };
         for entry in odd.iter().take(limit) {
             let status = match entry.status {
                 InputStatus::Waiting => "not reached",
@@ -272,7 +324,11 @@ impl Text {
         }
         let more = odd.len().saturating_sub(limit);
         if more > 0 {
-            self.line(3, &format!("and {more} more inputs; --verbose lists them"), None);
+            self.line(
+                3,
+                &format!("and {more} more inputs; --verbose lists them"),
+                None,
+            );
         }
     }
 
@@ -338,7 +394,10 @@ pub(crate) fn weakest_reference(
     findings: &Findings<'_>,
 ) -> Option<&'static str> {
     let report = &findings.outcome.report;
-    let mut by = incident.steps.iter().filter_map(|step| report.alert(step.alert));
+    let mut by = incident
+        .steps
+        .iter()
+        .filter_map(|step| report.alert(step.alert));
     by.any(|alert| alert.calibrated_by == "shipped").then_some(
         "there is too little history here to compare with, so rarity is judged by what ships with \
          Thymus; it gets sharper with days of traffic",
@@ -357,5 +416,9 @@ pub(crate) fn reference(calibrated_by: &str) -> &str {
 }
 
 fn share(part: u64, whole: u64) -> Value {
-    Value::Share(if whole == 0 { 1.0 } else { part as f64 / whole as f64 })
+    Value::Share(if whole == 0 {
+        1.0
+    } else {
+        part as f64 / whole as f64
+    })
 }

@@ -37,17 +37,19 @@ impl Baseline for FirstSeen {
         }
         let Some(conn) = &event.conn else { return };
         let pair = (conn.client.addr, conn.server.addr, conn.server.port);
-        if local.contains(pair.0) && (self.pairs.len() < PAIRS_MAX || self.pairs.contains_key(&pair))
+        if local.contains(pair.0)
+            && (self.pairs.len() < PAIRS_MAX || self.pairs.contains_key(&pair))
         {
             self.pairs.entry(pair).or_insert(event.ts);
         }
     }
 
     fn alarms(&self) -> Vec<Alarm> {
-        let Some((first, last)) = self.span else { return Vec::new() };
-        let tenth = std::time::Duration::from_secs_f64(
-            last.secs_since(first).max(0.0) * LEARNING_SHARE,
-        );
+        let Some((first, last)) = self.span else {
+            return Vec::new();
+        };
+        let tenth =
+            std::time::Duration::from_secs_f64(last.secs_since(first).max(0.0) * LEARNING_SHARE);
         let known_until = self.learned.unwrap_or_else(|| first.plus(tenth));
         let mut alarms: BTreeMap<(IpAddr, i64), Alarm> = BTreeMap::new();
         for ((device, _, _), ts) in self.pairs.iter().filter(|(_, ts)| **ts > known_until) {

@@ -35,7 +35,10 @@ pub(crate) trait Baseline {
 /// Keeps of the alarms the strongest `per_day` of each day, strongest first.
 pub(crate) fn within_budget(mut alarms: Vec<Alarm>, per_day: u64) -> Vec<Alarm> {
     alarms.sort_by(|a, b| {
-        b.score.total_cmp(&a.score).then(a.first.cmp(&b.first)).then(a.device.cmp(&b.device))
+        b.score
+            .total_cmp(&a.score)
+            .then(a.first.cmp(&b.first))
+            .then(a.device.cmp(&b.device))
     });
     let mut spent: BTreeMap<i64, u64> = BTreeMap::new();
     alarms.retain(|alarm| {

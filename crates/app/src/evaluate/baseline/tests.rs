@@ -18,7 +18,10 @@ fn flow(secs: i64, client: &str, server: &str, bytes: u64) -> Event {
             transport: Transport::Tcp,
             scope: thymus_schema::Scope::NONE,
         }),
-        body: EventBody::Flow(Box::new(FlowRecord { client_bytes: bytes, ..FlowRecord::default() })),
+        body: EventBody::Flow(Box::new(FlowRecord {
+            client_bytes: bytes,
+            ..FlowRecord::default()
+        })),
     }
 }
 
@@ -26,8 +29,16 @@ fn flow(secs: i64, client: &str, server: &str, bytes: u64) -> Event {
 fn the_box_plot_flags_the_hour_of_the_upload_and_no_other() {
     let (mut volume, local) = (Volume::default(), LocalNetworks::default());
     for hour in 0..20 {
-        let bytes = if hour == 15 { 1_000_000 } else { 1_000 + hour as u64 };
-        volume.observe(&flow(hour * 3_600, "10.0.0.7", "192.0.2.1", bytes), &local, false);
+        let bytes = if hour == 15 {
+            1_000_000
+        } else {
+            1_000 + hour as u64
+        };
+        volume.observe(
+            &flow(hour * 3_600, "10.0.0.7", "192.0.2.1", bytes),
+            &local,
+            false,
+        );
     }
     let alarms = volume.alarms();
     assert_eq!(alarms.len(), 1);
@@ -49,7 +60,11 @@ fn first_seen_learns_before_it_flags() {
 fn without_a_normal_period_the_first_tenth_is_learned() {
     let (mut seen, local) = (FirstSeen::default(), LocalNetworks::default());
     for at in [0, 50, 500, 1_000] {
-        seen.observe(&flow(at, "10.0.0.7", &format!("192.0.2.{}", at / 50), 1), &local, false);
+        seen.observe(
+            &flow(at, "10.0.0.7", &format!("192.0.2.{}", at / 50), 1),
+            &local,
+            false,
+        );
     }
     assert_eq!(seen.alarms()[0].score, 2.0);
 }
@@ -60,8 +75,12 @@ fn the_budget_keeps_the_strongest_of_each_day() {
     seen.observe(&flow(0, "10.0.0.1", "192.0.2.1", 1), &local, true);
     for (device, pairs) in [(1, 1), (2, 3), (3, 2)] {
         for pair in 0..pairs {
-            let event =
-                flow(100 + pair, &format!("10.0.0.{device}"), &format!("192.0.2.{}", 10 + pair), 1);
+            let event = flow(
+                100 + pair,
+                &format!("10.0.0.{device}"),
+                &format!("192.0.2.{}", 10 + pair),
+                1,
+            );
             seen.observe(&event, &local, false);
         }
     }

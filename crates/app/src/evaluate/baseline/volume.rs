@@ -33,7 +33,9 @@ impl Baseline for Volume {
     }
 
     fn observe(&mut self, event: &Event, local: &LocalNetworks, learning: bool) {
-        let (Some(conn), EventBody::Flow(flow)) = (&event.conn, &event.body) else { return };
+        let (Some(conn), EventBody::Flow(flow)) = (&event.conn, &event.body) else {
+            return;
+        };
         let bytes = flow.client_bytes + flow.server_bytes;
         let hour = event.ts.as_secs().div_euclid(HOUR);
         for addr in [conn.client.addr, conn.server.addr] {
@@ -57,18 +59,24 @@ impl Baseline for Volume {
         let mut alarms: BTreeMap<(IpAddr, i64), Alarm> = BTreeMap::new();
         for ((addr, at), hour) in self.hours.iter().filter(|(_, hour)| !hour.learned) {
             let hours = own.get(addr).map_or(&[][..], Vec::as_slice);
-            let fence = if hours.len() >= OWN_HOURS_MIN { Fence::of(hours) } else { site_fence };
+            let fence = if hours.len() >= OWN_HOURS_MIN {
+                Fence::of(hours)
+            } else {
+                site_fence
+            };
             let score = fence.beyond(hour.bytes);
             if score <= 0.0 {
                 continue;
             }
             let (first, last) = (at * HOUR, (at + 1) * HOUR);
-            let alarm = alarms.entry((*addr, first.div_euclid(86_400))).or_insert(Alarm {
-                device: *addr,
-                first: Timestamp::from_secs(first),
-                last: Timestamp::from_secs(last),
-                score,
-            });
+            let alarm = alarms
+                .entry((*addr, first.div_euclid(86_400)))
+                .or_insert(Alarm {
+                    device: *addr,
+                    first: Timestamp::from_secs(first),
+                    last: Timestamp::from_secs(last),
+                    score,
+                });
             alarm.last = Timestamp::from_secs(last);
             alarm.score = alarm.score.max(score);
         }
@@ -93,7 +101,10 @@ impl Fence {
             value(low) + (value(high) - value(low)) * (at - at.floor())
         };
         let upper_quartile = quartile(0.75);
-        Self { upper_quartile, range: upper_quartile - quartile(0.25) }
+        Self {
+            upper_quartile,
+            range: upper_quartile - quartile(0.25),
+        }
     }
 
     /// Interquartile ranges beyond the fence; 0 inside it.

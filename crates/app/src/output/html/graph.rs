@@ -29,7 +29,20 @@ enum Column {
 struct Node<'a> {
     entity: &'a EntityId,
     column: Column,
-    weight: f64,
+    /// How strongly it acts.
+    acts: f64,
+    /// How gravely it is acted on.
+    suffers: f64,
+}
+
+impl Node<'_> {
+    fn weight(&self) -> f64 {
+        if self.column == Column::Suspected {
+            self.acts
+        } else {
+            self.acts.max(self.suffers)
+        }
+    }
 }
 
 /// What one entity did to another, by its gravest phase.
@@ -43,8 +56,11 @@ struct Edge {
 /// Draws the incident's graph; nothing when nobody else is in it.
 pub(super) fn draw(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
     let report = &findings.outcome.report;
-    let alerts: Vec<&Alert> =
-        incident.steps.iter().filter_map(|step| report.alert(step.alert)).collect();
+    let alerts: Vec<&Alert> = incident
+        .steps
+        .iter()
+        .filter_map(|step| report.alert(step.alert))
+        .collect();
     let (nodes, edges) = collect(&alerts);
     if edges.is_empty() {
         return;
@@ -52,14 +68,24 @@ pub(super) fn draw(incident: &Incident, findings: &Findings<'_>, out: &mut Strin
     let mut places: BTreeMap<&EntityId, (f64, f64)> = BTreeMap::new();
     let columns = [Column::Outside, Column::Suspected, Column::Target].map(|column| {
         let mut own: Vec<&Node<'_>> = nodes.values().filter(|n| n.column == column).collect();
-        own.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.entity.cmp(b.entity)));
+        own.sort_by(|a, b| {
+            b.weight()
+                .total_cmp(&a.weight())
+                .then(a.entity.cmp(b.entity))
+        });
         own
     });
-    let rows = columns.iter().map(|own| own.len().min(COLUMN_MAX + 1)).max().unwrap_or(1);
+    let rows = columns
+        .iter()
+        .map(|own| own.len().min(COLUMN_MAX + 1))
+        .max()
+        .unwrap_or(1);
     let height = rows as f64 * (NODE.1 + GAP) + 34.0;
     for (index, own) in columns.iter().enumerate() {
         let x = [8.0, (WIDTH - NODE.0) / 2.0, WIDTH - NODE.0 - 8.0][index];
-        let shown = own.len().min(COLUMN_MAX + usize::from(own.len() == COLUMN_MAX + 1));
+        let shown = own
+            .len()
+            .min(COLUMN_MAX + usize::from(own.len() == COLUMN_MAX + 1));
         let top = 34.0 + (rows - own.len().min(rows)) as f64 * (NODE.1 + GAP) / 2.0;
         for (row, node) in own.iter().take(shown).enumerate() {
             places.insert(node.entity, (x, top + row as f64 * (NODE.1 + GAP)));
@@ -93,26 +119,43 @@ pub(super) fn draw(incident: &Incident, findings: &Findings<'_>, out: &mut Strin
     out.push_str("</svg>");
 }
 
-type Collected<'a> =
-    (BTreeMap<&'a EntityId, Node<'a>>, BTreeMap<(&'a EntityId, &'a EntityId), Edge>);
+type Collected<'a> = (
+    BTreeMap<&'a EntityId, Node<'a>>,
+    BTreeMap<(&'a EntityId, &'a EntityId), Edge>,
+);
 
 fn collect<'a>(alerts: &[&'a Alert]) -> Collected<'a> {
     let mut nodes: BTreeMap<&EntityId, Node<'_>> = BTreeMap::new();
     let mut edges: BTreeMap<(&EntityId, &EntityId), Edge> = BTreeMap::new();
-    let mut put = |entity: &'a EntityId, column: Column, weight: f64| {
-        let node = nodes.entry(entity).or_insert(Node { entity, column, weight });
+    let mut put = |entity: &'a EntityId, column: Column, acts: f64, suffers: f64| {
+        let node = nodes.entry(entity).or_insert(Node {
+            entity,
+            column,
+            acts,
+            suffers,
+        });
         // Who acts is suspected, whatever else was done to it.
         if column == Column::Suspected {
             node.column = column;
         }
-        node.weight = node.weight.max(weight);
+        node.acts = node.acts.max(acts);
+        node.suffers = node.suffers.max(suffers);
     };
     // What suffered the later phase stands higher; strength decides within a phase.
     for alert in alerts {
         let weight = alert.p_value.neg_log10();
         let is_outside = alert.entity.kind == EntityKind::External;
-        put(&alert.entity, if is_outside { Column::Outside } else { Column::Suspected }, weight);
-        for peer in alert.peers.iter().filter(|peer| peer.entity != alert.entity) {
+        let column = if is_outside {
+            Column::Outside
+        } else {
+            Column::Suspected
+        };
+        put(&alert.entity, column, weight, 0.0);
+        for peer in alert
+            .peers
+            .iter()
+            .filter(|peer| peer.entity != alert.entity)
+        {
             let (column, reversed) = match peer.role {
                 PeerRole::Controller if peer.entity.kind == EntityKind::External => {
                     (Column::Outside, alert.phase != Phase::Exfiltration)
@@ -121,12 +164,17 @@ fn collect<'a>(alerts: &[&'a Alert]) -> Collected<'a> {
                 PeerRole::Target => (Column::Target, false),
                 PeerRole::Relay | PeerRole::Account => continue,
             };
-            put(&peer.entity, column, weight + 100.0 * f64::from(alert.phase as u8));
-            let edge = edges
-                .entry((&alert.entity, &peer.entity))
-                .or_insert(Edge { phase: alert.phase, reversed });
+            let gravity = weight + 100.0 * f64::from(alert.phase as u8);
+            put(&peer.entity, column, 0.0, gravity);
+            let edge = edges.entry((&alert.entity, &peer.entity)).or_insert(Edge {
+                phase: alert.phase,
+                reversed,
+            });
             if alert.phase > edge.phase {
-                *edge = Edge { phase: alert.phase, reversed };
+                *edge = Edge {
+                    phase: alert.phase,
+                    reversed,
+                };
             }
         }
     }
@@ -145,7 +193,9 @@ fn edges_svg(
     let height_of = |to: &EntityId| places.get(to).map_or(0.0, |place| place.1);
     order.sort_by(|a, b| height_of(a.0.1).total_cmp(&height_of(b.0.1)));
     for ((from, to), edge) in order {
-        let (Some(a), Some(b)) = (places.get(*from), places.get(*to)) else { continue };
+        let (Some(a), Some(b)) = (places.get(*from), places.get(*to)) else {
+            continue;
+        };
         let (a, b) = if edge.reversed { (b, a) } else { (a, b) };
         let middle = NODE.1 / 2.0;
         let (start, end, bend) = if (a.0 - b.0).abs() < 1.0 {
@@ -154,10 +204,18 @@ fn edges_svg(
             ((x, a.1 + middle), (x, b.1 + middle), (x + 58.0, x + 58.0))
         } else if a.0 < b.0 {
             let (x, y) = (a.0 + NODE.0, b.0);
-            ((x, a.1 + middle), (y, b.1 + middle), (f64::midpoint(x, y), f64::midpoint(x, y)))
+            (
+                (x, a.1 + middle),
+                (y, b.1 + middle),
+                (f64::midpoint(x, y), f64::midpoint(x, y)),
+            )
         } else {
             let (x, y) = (a.0, b.0 + NODE.0);
-            ((x, a.1 + middle), (y, b.1 + middle), (f64::midpoint(x, y), f64::midpoint(x, y)))
+            (
+                (x, a.1 + middle),
+                (y, b.1 + middle),
+                (f64::midpoint(x, y), f64::midpoint(x, y)),
+            )
         };
         let class = phase_class(edge.phase);
         let number = class.trim_start_matches('p');
@@ -169,15 +227,7 @@ fn edges_svg(
             out,
             "<g class=\"{class}\"><path class=\"edge\" d=\"M{:.1} {:.1} C{:.1} {:.1} {:.1} {:.1} {:.1} \
              {:.1}\" marker-end=\"url(#m{}-{number})\"/></g>",
-            start.0,
-            start.1,
-            bend.0,
-            start.1,
-            bend.1,
-            end.1,
-            end.0,
-            end.1,
-            incident.id
+            start.0, start.1, bend.0, start.1, bend.1, end.1, end.0, end.1, incident.id
         );
         // A fan of edges of one kind needs its name once.
         if labelled.insert((from, edge.phase)) {
@@ -201,7 +251,9 @@ fn nodes_svg(
 ) {
     let names = findings.outcome.report.names();
     for (entity, (x, y)) in places {
-        let Some(node) = nodes.get(entity) else { continue };
+        let Some(node) = nodes.get(entity) else {
+            continue;
+        };
         let class = match node.column {
             Column::Outside => "node outside",
             Column::Suspected => "node suspect",
@@ -215,6 +267,7 @@ fn nodes_svg(
             }
             None => (called.as_str(), entity.kind.as_str()),
         };
+        let first_line = y + if second.is_empty() { 27.0 } else { 19.0 };
         let _ = write!(
             out,
             "<g><title>{}</title><rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{}\" \
@@ -224,7 +277,7 @@ fn nodes_svg(
             NODE.0,
             NODE.1,
             x + 12.0,
-            y + 19.0,
+            first_line,
             escaped(&shortened(line)),
             x + 12.0,
             y + 35.0,

@@ -67,7 +67,11 @@ pub(super) fn section(incident: &Incident, findings: &Findings<'_>, out: &mut St
 fn who(incident: &Incident, names: &Names, out: &mut String) {
     out.push_str("<div class=\"chips\">");
     for part in &incident.affected {
-        let word = if part.suspected { "suspected" } else { "affected" };
+        let word = if part.suspected {
+            "suspected"
+        } else {
+            "affected"
+        };
         let _ = write!(
             out,
             "<span class=\"chip\"><b>{}</b> {word}</span>",
@@ -104,7 +108,9 @@ fn phase_rows(incident: &Incident, names: &Names) -> Vec<timeline::Row> {
 }
 
 fn step_item(step: &Step, names: &Names, more: u64, out: &mut String) {
-    let Some(seen) = sentence(&step.statement, names) else { return };
+    let Some(seen) = sentence(&step.statement, names) else {
+        return;
+    };
     let _ = write!(
         out,
         "<li class=\"{}\"><span class=\"when\">{}</span> <span class=\"phase\">{}</span><p \
@@ -116,10 +122,18 @@ fn step_item(step: &Step, names: &Names, more: u64, out: &mut String) {
         escaped(&seen)
     );
     if let Some(normal) = sentence(&step.counterfactual, names) {
-        let _ = write!(out, "<p class=\"normal\"><b>Normal:</b> {}</p>", escaped(&normal));
+        let _ = write!(
+            out,
+            "<p class=\"normal\"><b>Normal:</b> {}</p>",
+            escaped(&normal)
+        );
     }
     if let Some(rest) = more_of_the_same(more) {
-        let _ = write!(out, "<p class=\"normal\">{}, listed under evidence</p>", escaped(&rest));
+        let _ = write!(
+            out,
+            "<p class=\"normal\">{}, listed under evidence</p>",
+            escaped(&rest)
+        );
     }
     out.push_str("</li>");
 }
@@ -161,15 +175,31 @@ fn evidence(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
     for step in &incident.steps {
         let alert = findings.outcome.report.alert(step.alert);
         let detector = alert.map_or(String::new(), |alert| {
-            format!("{}, p {} against {}", alert.detector, alert.p_value, reference(&alert.calibrated_by))
+            format!(
+                "{}, p {} against {}",
+                alert.detector,
+                alert.p_value,
+                reference(&alert.calibrated_by)
+            )
         });
         for (index, fact) in step.statement.facts.iter().enumerate() {
-            let events: Vec<String> =
-                fact.events.iter().take(EVENTS_SHOWN).map(EventId::to_string).collect();
+            let events: Vec<String> = fact
+                .events
+                .iter()
+                .take(EVENTS_SHOWN)
+                .map(EventId::to_string)
+                .collect();
             let more = fact.events_total.saturating_sub(events.len() as u64);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let (at, by) =
-                if index == 0 { (time(step.at), detector.clone()) } else { (String::new(), String::new()) };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let (at, by) = if index == 0 {
+                (time(step.at), detector.clone())
+            } else {
+                (String::new(), String::new())
+            };
             let _ = write!(
                 out,
                 "<tr><td class=\"nowrap\">{at}</td><td>{}</td><td>{}</td><td class=\"break\">{}</td>\

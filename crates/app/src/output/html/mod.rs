@@ -80,14 +80,18 @@ fn summary(findings: &Findings<'_>, title: &str, out: &mut String) {
         (0, 0) => "nothing".to_owned(),
         (0, all) => share(coverage.records_judged, all),
         (all, 0) => share(coverage.packets_judged, all),
-        (packets, records) => {
-            share(coverage.packets_judged + coverage.records_judged, packets + records)
-        }
+        (packets, records) => share(
+            coverage.packets_judged + coverage.records_judged,
+            packets + records,
+        ),
     };
     let read = if coverage.packets > 0 {
         (Value::Count(coverage.packets).to_string(), "packets read")
     } else {
-        (Value::Count(coverage.records).to_string(), "log records read")
+        (
+            Value::Count(coverage.records).to_string(),
+            "log records read",
+        )
     };
     let high = findings
         .shown
@@ -97,7 +101,10 @@ fn summary(findings: &Findings<'_>, title: &str, out: &mut String) {
     let tiles = [
         (findings.shown.len().to_string(), "incidents to look at"),
         (high.to_string(), "of high confidence"),
-        (Value::Count(coverage.entities).to_string(), "devices watched"),
+        (
+            Value::Count(coverage.entities).to_string(),
+            "devices watched",
+        ),
         read,
         (judged, "of it judged"),
     ];
@@ -188,7 +195,11 @@ fn below(findings: &Findings<'_>, out: &mut String) {
     }
     out.push_str("</tbody></table>");
     if findings.hidden > 0 {
-        let _ = write!(out, "<p class=\"note\">And {} weaker ones.</p>", findings.hidden);
+        let _ = write!(
+            out,
+            "<p class=\"note\">And {} weaker ones.</p>",
+            findings.hidden
+        );
     }
     out.push_str("</section>\n");
 }
@@ -197,18 +208,34 @@ fn coverage(findings: &Findings<'_>, out: &mut String) {
     let (coverage, outcome) = (&findings.outcome.coverage, findings.outcome);
     out.push_str("<section class=\"card\"><h2>Coverage</h2><table class=\"facts\"><tbody>");
     let mut row = |label: &str, text: String| {
-        let _ = write!(out, "<tr><th>{}</th><td>{}</td></tr>", escaped(label), escaped(&text));
+        let _ = write!(
+            out,
+            "<tr><th>{}</th><td>{}</td></tr>",
+            escaped(label),
+            escaped(&text)
+        );
     };
     let of = |part: u64, whole: u64| {
-        format!("{} of {} ({})", Value::Count(part), Value::Count(whole), share(part, whole))
+        format!(
+            "{} of {} ({})",
+            Value::Count(part),
+            Value::Count(whole),
+            share(part, whole)
+        )
     };
     if coverage.packets > 0 {
-        row("Packets judged", of(coverage.packets_judged, coverage.packets));
+        row(
+            "Packets judged",
+            of(coverage.packets_judged, coverage.packets),
+        );
         row("Traffic read", Value::Bytes(coverage.bytes).to_string());
         row("Flows", Value::Count(coverage.flows).to_string());
     }
     if coverage.records > 0 {
-        row("Log records judged", of(coverage.records_judged, coverage.records));
+        row(
+            "Log records judged",
+            of(coverage.records_judged, coverage.records),
+        );
     }
     row("Events judged", Value::Count(coverage.events).to_string());
     row(
@@ -219,9 +246,17 @@ fn coverage(findings: &Findings<'_>, out: &mut String) {
             Value::Count(coverage.entities)
         ),
     );
-    let networks: Vec<String> =
-        outcome.local.networks().iter().map(ToString::to_string).collect();
-    let how = if outcome.local.is_declared() { "declared" } else { "found" };
+    let networks: Vec<String> = outcome
+        .local
+        .networks()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let how = if outcome.local.is_declared() {
+        "declared"
+    } else {
+        "found"
+    };
     row(&format!("Local networks ({how})"), networks.join(", "));
     for (reason, n) in coverage.dropped.iter().filter(|(_, n)| **n > 0) {
         let label = format!("Not judged: {}", reason.replace('_', " "));
@@ -255,7 +290,10 @@ fn inputs(findings: &Findings<'_>, out: &mut String) {
             InputStatus::Refused => "refused",
         };
         let why = entry.problems.first().map(|problem| {
-            format!(": {} (byte {}; {})", problem.reason, problem.offset, problem.remedy)
+            format!(
+                ": {} (byte {}; {})",
+                problem.reason, problem.offset, problem.remedy
+            )
         });
         let _ = write!(
             out,
@@ -269,7 +307,11 @@ fn inputs(findings: &Findings<'_>, out: &mut String) {
     }
     out.push_str("</tbody></table>");
     if entries.len() > ROWS_MAX {
-        let _ = write!(out, "<p class=\"note\">And {} more.</p>", entries.len() - ROWS_MAX);
+        let _ = write!(
+            out,
+            "<p class=\"note\">And {} more.</p>",
+            entries.len() - ROWS_MAX
+        );
     }
     out.push_str("</details></section>\n");
 }
@@ -286,7 +328,12 @@ fn reading(out: &mut String) {
 }
 
 fn share(part: u64, whole: u64) -> String {
-    Value::Share(if whole == 0 { 1.0 } else { part as f64 / whole as f64 }).to_string()
+    Value::Share(if whole == 0 {
+        1.0
+    } else {
+        part as f64 / whole as f64
+    })
+    .to_string()
 }
 
 #[cfg(test)]
@@ -297,7 +344,10 @@ mod tests {
     fn hostile_names_stay_text() {
         let hostile = "</script><img src=x onerror=\"alert('1')\">\u{202e}&\u{1b}";
         let safe = escaped(hostile);
-        assert!(!safe.contains(['<', '>', '"', '\'', '\u{202e}', '\u{1b}']), "{safe}");
+        assert!(
+            !safe.contains(['<', '>', '"', '\'', '\u{202e}', '\u{1b}']),
+            "{safe}"
+        );
         assert!(safe.contains("&amp;"));
     }
 }

@@ -34,7 +34,9 @@ pub(super) fn draw(rows: &[Row], title: &str, out: &mut String) {
     let bars = || rows.iter().flat_map(|row| &row.bars);
     let first = bars().map(|bar| bar.from).min();
     let last = bars().map(|bar| bar.to).max();
-    let Some((first, last)) = first.zip(last) else { return };
+    let Some((first, last)) = first.zip(last) else {
+        return;
+    };
     let span = last.secs_since(first).max(1.0);
     let x = |ts: Timestamp| LEFT + (WIDTH - LEFT - RIGHT) * ts.secs_since(first) / span;
     let height = ROW * rows.len() as f64 + 30.0;
@@ -82,7 +84,10 @@ fn ticks(first: Timestamp, span: f64, bottom: f64, out: &mut String) {
         1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400,
         172_800, 604_800, 2_592_000,
     ];
-    let step = STEPS.into_iter().find(|step| span / *step as f64 <= 7.0).unwrap_or(31_536_000);
+    let step = STEPS
+        .into_iter()
+        .find(|step| span / *step as f64 <= 7.0)
+        .unwrap_or(31_536_000);
     let mut at = (first.as_secs().div_euclid(step) + 1) * step;
     if span < 2.0 {
         at = first.as_secs();
@@ -108,8 +113,15 @@ fn ticks(first: Timestamp, span: f64, bottom: f64, out: &mut String) {
 fn tick_label(ts: Timestamp, step: i64, day: &mut Option<i64>) -> String {
     let text = Value::Time(ts).to_string();
     let mut words = text.split(' ');
-    let (date, clock) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let clock = if step < 60 { clock.to_owned() } else { clock.chars().take(5).collect() };
+    let (date, clock) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let clock = if step < 60 {
+        clock.to_owned()
+    } else {
+        clock.chars().take(5).collect()
+    };
     let is_new_day = *day != Some(ts.day());
     *day = Some(ts.day());
     match (step >= 86_400, is_new_day) {
@@ -126,10 +138,25 @@ mod tests {
     #[test]
     fn a_single_moment_is_drawn_too() {
         let at = Timestamp::parse("2025-05-13T12:00:00Z").unwrap();
-        let bar = Bar { from: at, to: at, class: "p1", hint: "<x>".to_owned() };
+        let bar = Bar {
+            from: at,
+            to: at,
+            class: "p1",
+            hint: "<x>".to_owned(),
+        };
         let mut out = String::new();
-        draw(&[Row { label: "one".to_owned(), bars: vec![bar] }], "t", &mut out);
-        assert!(out.contains("class=\"bar p1\"") && out.contains("&lt;x&gt;"), "{out}");
+        draw(
+            &[Row {
+                label: "one".to_owned(),
+                bars: vec![bar],
+            }],
+            "t",
+            &mut out,
+        );
+        assert!(
+            out.contains("class=\"bar p1\"") && out.contains("&lt;x&gt;"),
+            "{out}"
+        );
         assert!(!out.contains("NaN"));
     }
 
@@ -139,6 +166,9 @@ mod tests {
         let first = Timestamp::parse("2025-05-13T11:43:10Z").unwrap();
         ticks(first, 5.0 * 3_600.0, 100.0, &mut out);
         assert_eq!(out.matches("<line").count(), 5);
-        assert!(out.contains("2025-05-13 12:00") && out.contains(">13:00<"), "{out}");
+        assert!(
+            out.contains("2025-05-13 12:00") && out.contains(">13:00<"),
+            "{out}"
+        );
     }
 }
