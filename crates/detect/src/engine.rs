@@ -68,6 +68,12 @@ pub struct Engine {
 
 /// The false discovery rate that is allowed among alerts that pass.
 const FALSE_DISCOVERY_RATE: f64 = 0.1;
+/// How many independent looks all detectors together amount to. Each of them looks at every
+/// device-hour, so Bonferroni over their number would be valid under any dependence; it is also far
+/// too strict, because most never speak on ordinary traffic and the shipped reference may not credit
+/// them for hours nobody measured. With 8 the promise still holds on quiet lab days that had no part
+/// in the calibration: docs/evaluation.md has the figures.
+const EFFECTIVE_TESTS: f64 = 8.0;
 const TICK_SECS: i64 = 60;
 /// Ticks made up for after a silence; a longer one is jumped over, its windows have closed anyway.
 const TICKS_MAX: i64 = 180;
@@ -197,9 +203,7 @@ impl Engine {
             if self.learning {
                 continue;
             }
-            // Every detector looked at this entity in this hour: Bonferroni, valid under any
-            // dependence between them.
-            let p_value = calibrated.p_value.bonferroni(self.units.len() as f64);
+            let p_value = calibrated.p_value.bonferroni(EFFECTIVE_TESTS);
             let discovered = self.is_discovery(finding.entity, p_value);
             self.alerts.grow(
                 spec,
@@ -231,9 +235,8 @@ impl Engine {
     }
 
     fn close_hour(&mut self) {
-        let tests = self.units.len() as f64;
         for p_value in self.hours.close(&self.entities, self.learning) {
-            self.fdr.pass(p_value.bonferroni(tests));
+            self.fdr.pass(p_value.bonferroni(EFFECTIVE_TESTS));
         }
     }
 
