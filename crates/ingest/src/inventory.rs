@@ -174,11 +174,7 @@ impl Inventory {
         }
         first_path.insert(input.id, path.to_path_buf());
         let found = sources.iter().enumerate().find_map(|(index, spec)| {
-            (spec.sniff)(&Head {
-                path,
-                bytes: &head,
-            })
-            .map(|format| (index, spec, format))
+            (spec.sniff)(&Head { path, bytes: &head }).map(|format| (index, spec, format))
         });
         let Some((index, spec, sniffed)) = found else {
             let (reason, remedy) = why_not(&input, &head);
