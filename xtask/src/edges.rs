@@ -59,7 +59,9 @@ pub(crate) fn check(complaints: &mut Vec<String>) -> Result<()> {
     for package in &packages {
         let name = package["name"].as_str().unwrap_or_default();
         let Some((_, allowed)) = EDGES.iter().find(|(from, _)| *from == name) else {
-            complaints.push(format!("crate {name} is not in xtask's table of crate edges"));
+            complaints.push(format!(
+                "crate {name} is not in xtask's table of crate edges"
+            ));
             continue;
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {

@@ -2,7 +2,11 @@
 //! its own; `ci` runs them in order and stops at the first that fails.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
 
 mod edges;
 mod pages;

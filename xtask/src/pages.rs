@@ -10,7 +10,10 @@ use crate::tidy::stems;
 
 /// Compares the copies with the sources, or rewrites them.
 pub(crate) fn run(write: bool) -> Result<()> {
-    let (sources, pages) = (root().join("crates/detect/src/detectors"), root().join("docs/detectors"));
+    let (sources, pages) = (
+        root().join("crates/detect/src/detectors"),
+        root().join("docs/detectors"),
+    );
     let mut stale = Vec::new();
     let mut index = String::from("# Detectors\n\n| detector | what it flags |\n|---|---|\n");
     let mut units = stems(&sources, "rs")?;
@@ -21,9 +24,21 @@ pub(crate) fn run(write: bool) -> Result<()> {
             continue;
         }
         let page = head(&source);
-        let title = page.lines().next().unwrap_or_default().trim_start_matches("# ");
-        index.push_str(&format!("| [{title}]({unit}.md) | {} |\n", first_sentence(&page)));
-        keep(&pages.join(unit).with_extension("md"), &page, write, &mut stale)?;
+        let title = page
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("# ");
+        index.push_str(&format!(
+            "| [{title}]({unit}.md) | {} |\n",
+            first_sentence(&page)
+        ));
+        keep(
+            &pages.join(unit).with_extension("md"),
+            &page,
+            write,
+            &mut stale,
+        )?;
     }
     keep(&pages.join("README.md"), &index, write, &mut stale)?;
     for page in stems(&pages, "md").unwrap_or_default() {
@@ -40,14 +55,24 @@ pub(crate) fn run(write: bool) -> Result<()> {
 /// The module documentation as Markdown.
 fn head(source: &str) -> String {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+    lines
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .collect()
 }
 
 fn first_sentence(page: &str) -> String {
-    let lines = page.lines().skip_while(|line| *line != "## What it flags").skip(1);
+    let lines = page
+        .lines()
+        .skip_while(|line| *line != "## What it flags")
+        .skip(1);
     let text: Vec<&str> = lines.take_while(|line| !line.starts_with('#')).collect();
     let text = text.join(" ");
-    let sentence = text.split(". ").next().unwrap_or_default().trim().trim_end_matches('.');
+    let sentence = text
+        .split(". ")
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .trim_end_matches('.');
     format!("{sentence}.").replace('|', "\\|")
 }
 
@@ -56,7 +81,10 @@ fn keep(path: &std::path::Path, text: &str, write: bool, stale: &mut Vec<String>
         return Ok(());
     }
     if !write {
-        stale.push(format!("{} is stale", path.strip_prefix(root()).unwrap_or(path).display()));
+        stale.push(format!(
+            "{} is stale",
+            path.strip_prefix(root()).unwrap_or(path).display()
+        ));
         return Ok(());
     }
     if let Some(folder) = path.parent() {

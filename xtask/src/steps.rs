@@ -32,7 +32,15 @@ pub(crate) fn fmt() -> Result<()> {
 }
 
 pub(crate) fn clippy() -> Result<()> {
-    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ])
 }
 
 pub(crate) fn test() -> Result<()> {
@@ -53,34 +61,56 @@ pub(crate) fn deny() -> Result<()> {
         .is_ok_and(|output| output.status.success());
     if !is_installed {
         println!("installing cargo-deny {DENY_VERSION}");
-        cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", DENY_VERSION])?;
+        cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "cargo-deny",
+            "--version",
+            DENY_VERSION,
+        ])?;
     }
-    cargo(&["deny", "--workspace", "--offline", "check", "licenses", "bans", "sources"])
+    cargo(&[
+        "deny",
+        "--workspace",
+        "--offline",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ])
 }
 
 pub(crate) fn fuzz_build() -> Result<()> {
     let mut command = cargo_command(&["build", "--quiet", "--bins", "--locked"]);
     // Shares the workspace's target folder, so dependencies are not kept twice.
-    run(command.current_dir(root().join("fuzz")).env("CARGO_TARGET_DIR", fuzz_target()))
+    run(command
+        .current_dir(root().join("fuzz"))
+        .env("CARGO_TARGET_DIR", fuzz_target()))
 }
 
 /// Runs every fuzz target for `secs` seconds with the build of [`fuzz_build`].
 pub(crate) fn fuzz(secs: &str) -> Result<()> {
-    let secs: u64 = secs.parse().context("fuzz wants a number of seconds per target")?;
+    let secs: u64 = secs
+        .parse()
+        .context("fuzz wants a number of seconds per target")?;
     fuzz_build()?;
     for target in crate::tidy::stems(&root().join("fuzz/fuzz_targets"), "rs")? {
         println!("== fuzz {target}");
         let corpus = root().join("fuzz/corpus").join(&target);
         std::fs::create_dir_all(&corpus)?;
         let mut command = Command::new(fuzz_target().join("debug").join(&target));
-        command.arg(format!("-max_total_time={secs}")).args(["-timeout=10", "-rss_limit_mb=512"]);
+        command
+            .arg(format!("-max_total_time={secs}"))
+            .args(["-timeout=10", "-rss_limit_mb=512"]);
         run(command.arg(corpus))?;
     }
     Ok(())
 }
 
 fn fuzz_target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("fuzz")
 }
 
@@ -101,7 +131,9 @@ fn cargo_command(arguments: &[&str]) -> Command {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("start {command:?}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("start {command:?}"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }

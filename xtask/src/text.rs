@@ -19,7 +19,10 @@ const WORDS: &[(&str, &str)] = &[
     ("FIXME", "fix it or say in the issue why not"),
     ("TODO", "do it or say in the issue why not"),
     ("dbg!(", "debugging output"),
-    ("#[ignore", "a test that never runs; assert the wrong behaviour instead and say why it is wrong"),
+    (
+        "#[ignore",
+        "a test that never runs; assert the wrong behaviour instead and say why it is wrong",
+    ),
 ];
 
 /// Checks every tracked file.
@@ -29,7 +32,9 @@ pub(crate) fn check(files: &[PathBuf], complaints: &mut Vec<String>) -> Result<(
         if path.starts_with("xtask") || !root().join(path).is_file() {
             continue;
         }
-        let Ok(text) = fs::read_to_string(root().join(path)) else { continue };
+        let Ok(text) = fs::read_to_string(root().join(path)) else {
+            continue;
+        };
         if path.extension().is_some_and(|extension| extension == "rs") {
             source(path, &text, complaints);
         }
@@ -55,9 +60,15 @@ fn source(path: &Path, text: &str, complaints: &mut Vec<String>) {
         code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
     });
     if has_unsafe {
-        complaints.push(format!("{name}: unsafe code outside the list that tidy knows"));
+        complaints.push(format!(
+            "{name}: unsafe code outside the list that tidy knows"
+        ));
     }
-    if !text.lines().take(10).any(|line| line.contains("tidy: table")) {
+    if !text
+        .lines()
+        .take(10)
+        .any(|line| line.contains("tidy: table"))
+    {
         size(&name, text, complaints);
     }
 }
@@ -67,10 +78,18 @@ fn size(name: &str, text: &str, complaints: &mut Vec<String>) {
     if is_test {
         return;
     }
-    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
-    let allowed = RATCHET.iter().find(|(file, _)| *file == name).map(|(_, lines)| *lines);
+    let lines = text
+        .lines()
+        .take_while(|line| line.trim() != "#[cfg(test)]")
+        .count();
+    let allowed = RATCHET
+        .iter()
+        .find(|(file, _)| *file == name)
+        .map(|(_, lines)| *lines);
     if lines > LINES_MAX {
-        complaints.push(format!("{name}: {lines} lines without tests, at most {LINES_MAX}"));
+        complaints.push(format!(
+            "{name}: {lines} lines without tests, at most {LINES_MAX}"
+        ));
     } else if lines > allowed.unwrap_or(RATCHET_FROM) {
         complaints.push(format!(
             "{name}: {lines} lines without tests, more than {}: split it, or give the reason in the ratchet",
@@ -85,11 +104,17 @@ fn machine_paths(path: &Path, text: &str, complaints: &mut Vec<String>) {
         let hit = text.lines().position(|line| {
             line.match_indices(prefix).any(|(at, _)| {
                 let before = line.get(..at).unwrap_or_default().chars().next_back();
-                before.is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '.' | '-' | '_' | '/' | '}' | '*'))
+                before.is_none_or(|c| {
+                    !c.is_alphanumeric() && !matches!(c, '.' | '-' | '_' | '/' | '}' | '*')
+                })
             })
         });
         if let Some(line) = hit {
-            complaints.push(format!("{}:{}: names a machine's path {prefix}", path.display(), line + 1));
+            complaints.push(format!(
+                "{}:{}: names a machine's path {prefix}",
+                path.display(),
+                line + 1
+            ));
         }
     }
 }

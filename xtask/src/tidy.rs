@@ -16,8 +16,14 @@ pub(crate) fn run() -> Result<()> {
     edges::check(&mut complaints)?;
     text::check(&tracked()?, &mut complaints)?;
     for (folder, list) in [
-        ("crates/detect/src/detectors", "crates/detect/src/detectors/mod.rs"),
-        ("crates/ingest/src/analyzers", "crates/ingest/src/analyzers/mod.rs"),
+        (
+            "crates/detect/src/detectors",
+            "crates/detect/src/detectors/mod.rs",
+        ),
+        (
+            "crates/ingest/src/analyzers",
+            "crates/ingest/src/analyzers/mod.rs",
+        ),
     ] {
         registry(folder, list, &mut complaints)?;
     }
@@ -41,7 +47,11 @@ fn tracked() -> Result<Vec<PathBuf>> {
         .output()
         .context("list tracked files with git")?;
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
+    Ok(names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .collect())
 }
 
 /// File names without extension in a folder, sorted.
@@ -66,7 +76,10 @@ fn registry(folder: &str, list: &str, complaints: &mut Vec<String>) -> Result<()
     let text = fs::read_to_string(root().join(list)).with_context(|| format!("read {list}"))?;
     let mods: Vec<String> = text
         .lines()
-        .filter_map(|line| line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')))
+        .filter_map(|line| {
+            line.strip_prefix("mod ")
+                .and_then(|rest| rest.strip_suffix(';'))
+        })
         .map(str::to_owned)
         .collect();
     if !mods.is_sorted() {
@@ -105,14 +118,22 @@ fn fuzz_targets(complaints: &mut Vec<String>) -> Result<()> {
 }
 
 fn quoted_after<'a>(line: &'a str, marker: &str) -> Option<&'a str> {
-    line.split_once(marker)?.1.strip_prefix('"')?.split('"').next()
+    line.split_once(marker)?
+        .1
+        .strip_prefix('"')?
+        .split('"')
+        .next()
 }
 
 /// Every path and every type name in backticks in ARCHITECTURE.md exists.
 fn architecture(complaints: &mut Vec<String>) -> Result<()> {
-    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).context("read ARCHITECTURE.md")?;
+    let page =
+        fs::read_to_string(root().join("ARCHITECTURE.md")).context("read ARCHITECTURE.md")?;
     let mut sources = String::new();
-    for path in tracked()?.iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
+    for path in tracked()?
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+    {
         sources.push_str(&fs::read_to_string(root().join(path)).unwrap_or_default());
     }
     for name in page.split('`').skip(1).step_by(2) {
@@ -121,10 +142,14 @@ fn architecture(complaints: &mut Vec<String>) -> Result<()> {
             && name.chars().all(char::is_alphanumeric)
             && name.chars().any(char::is_lowercase);
         if is_path && !root().join(name).exists() {
-            complaints.push(format!("ARCHITECTURE.md names {name}, which does not exist"));
+            complaints.push(format!(
+                "ARCHITECTURE.md names {name}, which does not exist"
+            ));
         }
         if is_type && !sources.contains(name) {
-            complaints.push(format!("ARCHITECTURE.md names {name}, which no source file has"));
+            complaints.push(format!(
+                "ARCHITECTURE.md names {name}, which no source file has"
+            ));
         }
     }
     Ok(())

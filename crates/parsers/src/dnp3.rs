@@ -129,7 +129,11 @@ pub const fn is_write(function: u8) -> bool {
 pub fn fuzz(bytes: &[u8]) {
     if let Some(frame) = parse(bytes) {
         debug_assert!((10..=292).contains(&frame.length));
-        debug_assert!(frame.function.is_none_or(|code| !function_name(code).is_empty()));
+        debug_assert!(
+            frame
+                .function
+                .is_none_or(|code| !function_name(code).is_empty())
+        );
     }
 }
 
@@ -139,10 +143,18 @@ mod tests {
 
     #[test]
     fn a_request_and_a_response_are_read() {
-        let ask = [5, 0x64, 11, 0xc4, 3, 0, 4, 0, 0, 0, 0xc1, 0xc2, 5, 12, 1, 0x28, 0, 0];
+        let ask = [
+            5, 0x64, 11, 0xc4, 3, 0, 4, 0, 0, 0, 0xc1, 0xc2, 5, 12, 1, 0x28, 0, 0,
+        ];
         let frame = parse(&ask).unwrap();
-        assert_eq!((frame.destination, frame.source, frame.from_master), (3, 4, true));
-        assert_eq!((frame.function, frame.object, frame.length), (Some(5), 0x0c01, 18));
+        assert_eq!(
+            (frame.destination, frame.source, frame.from_master),
+            (3, 4, true)
+        );
+        assert_eq!(
+            (frame.function, frame.object, frame.length),
+            (Some(5), 0x0c01, 18)
+        );
         assert!(is_write(5) && !is_write(1));
         let link = parse(&[5, 0x64, 5, 0x49, 3, 0, 4, 0, 0, 0]).unwrap();
         assert_eq!((link.function, link.length), (None, 10));

@@ -36,7 +36,9 @@ pub fn command(line: &[u8]) -> Command {
 }
 
 fn starts(argument: &[u8], word: &[u8]) -> bool {
-    argument.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+    argument
+        .get(..word.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// Whether a first line can only be an FTP client's.
@@ -48,7 +50,9 @@ pub fn looks_like_command(line: &[u8]) -> bool {
 /// Whether a first line is an FTP server's greeting that says so.
 pub fn looks_like_greeting(line: &[u8]) -> bool {
     (line.starts_with(b"220 ") || line.starts_with(b"220-"))
-        && line.windows(3).any(|word| word.eq_ignore_ascii_case(b"ftp"))
+        && line
+            .windows(3)
+            .any(|word| word.eq_ignore_ascii_case(b"ftp"))
 }
 
 /// Entry of the mutation test and the fuzzer.
@@ -69,7 +73,10 @@ mod tests {
         assert_eq!(command(b"user bob"), Command::User("bob".into()));
         assert_eq!(command(b"PASS secret"), Command::Password);
         assert_eq!(command(b"AUTH TLS"), Command::AuthTls);
-        assert_eq!(command(b"STOR a b.zip"), Command::File("stor".into(), "a b.zip".into()));
+        assert_eq!(
+            command(b"STOR a b.zip"),
+            Command::File("stor".into(), "a b.zip".into())
+        );
         assert_eq!(command(b""), Command::Other);
     }
 

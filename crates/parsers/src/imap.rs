@@ -41,7 +41,10 @@ fn account(argument: &[u8]) -> Box<str> {
         return Box::default();
     }
     if let Some(quoted) = argument.strip_prefix(b"\"") {
-        let end = quoted.iter().position(|&byte| byte == b'"').unwrap_or(quoted.len());
+        let end = quoted
+            .iter()
+            .position(|&byte| byte == b'"')
+            .unwrap_or(quoted.len());
         return text(quoted.get(..end).unwrap_or(quoted), USER_BYTES_MAX);
     }
     text(split_word(argument).0, USER_BYTES_MAX)
@@ -58,7 +61,9 @@ pub fn completion(line: &[u8], tag: &[u8]) -> Option<bool> {
 
 /// Whether a first line is an IMAP server's greeting.
 pub fn looks_like_greeting(line: &[u8]) -> bool {
-    [&b"* OK"[..], b"* PREAUTH", b"* BYE"].iter().any(|start| has_word(line, start))
+    [&b"* OK"[..], b"* PREAUTH", b"* BYE"]
+        .iter()
+        .any(|start| has_word(line, start))
 }
 
 /// Whether a first line can only be an IMAP client's.
@@ -83,8 +88,14 @@ mod tests {
 
     #[test]
     fn an_account_is_read_bare_quoted_and_left_out_as_a_literal() {
-        assert_eq!(command(b"a1 LOGIN bob secret"), (&b"a1"[..], Command::Login("bob".into())));
-        assert_eq!(command(b"a1 login \"bob b\" \"x\"").1, Command::Login("bob b".into()));
+        assert_eq!(
+            command(b"a1 LOGIN bob secret"),
+            (&b"a1"[..], Command::Login("bob".into()))
+        );
+        assert_eq!(
+            command(b"a1 login \"bob b\" \"x\"").1,
+            Command::Login("bob b".into())
+        );
         assert_eq!(command(b"a1 LOGIN {3}").1, Command::Login("".into()));
     }
 

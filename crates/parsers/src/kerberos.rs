@@ -88,10 +88,18 @@ pub struct Failure {
 pub fn parse(bytes: &[u8]) -> Option<Message> {
     let tag = bytes.first()?;
     match tag {
-        0x6a => parse_as_req(bytes).ok().map(|(_, read)| request(&read, false)),
-        0x6c => parse_tgs_req(bytes).ok().map(|(_, read)| request(&read, true)),
-        0x6b => parse_as_rep(bytes).ok().map(|(_, read)| reply(&read, false)),
-        0x6d => parse_tgs_rep(bytes).ok().map(|(_, read)| reply(&read, true)),
+        0x6a => parse_as_req(bytes)
+            .ok()
+            .map(|(_, read)| request(&read, false)),
+        0x6c => parse_tgs_req(bytes)
+            .ok()
+            .map(|(_, read)| request(&read, true)),
+        0x6b => parse_as_rep(bytes)
+            .ok()
+            .map(|(_, read)| reply(&read, false)),
+        0x6d => parse_tgs_rep(bytes)
+            .ok()
+            .map(|(_, read)| reply(&read, true)),
         0x6e => {
             let (_, read) = ApReq::from_der(bytes).ok()?;
             Some(Message::Ap(Ticket {
@@ -100,7 +108,9 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
                 etype: read.ticket.enc_part.etype.0,
             }))
         }
-        0x7e => KrbError::from_der(bytes).ok().map(|(_, read)| failure(&read)),
+        0x7e => KrbError::from_der(bytes)
+            .ok()
+            .map(|(_, read)| failure(&read)),
         0x6f | 0x74 | 0x75 | 0x76 => Some(Message::Other),
         _ => None,
     }
@@ -113,7 +123,10 @@ pub fn looks_like_message(bytes: &[u8]) -> bool {
     let sequence = crate::der::element(bytes).and_then(|outer| crate::der::element(outer.content));
     tagged
         && sequence.is_some_and(|inner| {
-            inner.tag == 0x30 && VERSIONS.iter().any(|version| inner.content.starts_with(version))
+            inner.tag == 0x30
+                && VERSIONS
+                    .iter()
+                    .any(|version| inner.content.starts_with(version))
         })
 }
 
@@ -121,12 +134,17 @@ pub fn looks_like_message(bytes: &[u8]) -> bool {
 /// 7.2.2); `None` when the prefix is not whole.
 pub fn stream_length(bytes: &[u8]) -> Option<usize> {
     let prefix = bytes.first_chunk::<4>()?;
-    usize::try_from(u32::from_be_bytes(*prefix)).ok()?.checked_add(4)
+    usize::try_from(u32::from_be_bytes(*prefix))
+        .ok()?
+        .checked_add(4)
 }
 
 fn request(read: &KdcReq<'_>, tgs: bool) -> Message {
     let preauth = read.padata.iter().any(|data| {
-        matches!(data.padata_type.0, PA_ENC_TIMESTAMP | PA_PK_AS_REQ | PA_ENCRYPTED_CHALLENGE)
+        matches!(
+            data.padata_type.0,
+            PA_ENC_TIMESTAMP | PA_PK_AS_REQ | PA_ENCRYPTED_CHALLENGE
+        )
     });
     let body = &read.req_body;
     Message::Request(Request {
@@ -134,7 +152,12 @@ fn request(read: &KdcReq<'_>, tgs: bool) -> Message {
         client: body.cname.as_ref().map(principal).unwrap_or_default(),
         realm: realm(&body.realm),
         service: body.sname.as_ref().map(principal).unwrap_or_default(),
-        etypes: body.etype.iter().take(ETYPES_MAX).map(|etype| etype.0).collect(),
+        etypes: body
+            .etype
+            .iter()
+            .take(ETYPES_MAX)
+            .map(|etype| etype.0)
+            .collect(),
         preauth,
     })
 }
@@ -209,7 +232,9 @@ mod tests {
     fn a_request_names_client_service_and_encryption_types() {
         let bytes = seed("as-req");
         assert!(looks_like_message(&bytes));
-        let Some(Message::Request(request)) = parse(&bytes) else { panic!() };
+        let Some(Message::Request(request)) = parse(&bytes) else {
+            panic!()
+        };
         assert_eq!((&*request.client, &*request.realm), ("bob", "EXAMPLE.ORG"));
         assert_eq!(&*request.service, "krbtgt/EXAMPLE.ORG");
         assert_eq!(request.etypes, [18, 23]);
@@ -218,7 +243,9 @@ mod tests {
 
     #[test]
     fn an_error_tells_its_code() {
-        let Some(Message::Error(error)) = parse(&seed("krb-error")) else { panic!() };
+        let Some(Message::Error(error)) = parse(&seed("krb-error")) else {
+            panic!()
+        };
         assert_eq!((error.code, &*error.realm), (25, "EXAMPLE.ORG"));
     }
 

@@ -79,9 +79,13 @@ pub fn message_length(bytes: &[u8]) -> Option<(usize, bool)> {
         return (bytes.len() >= start.saturating_add(length))
             .then_some((start.saturating_add(length), false));
     }
-    let Some((start, length)) = der::header(bytes) else { return Some((0, false)) };
+    let Some((start, length)) = der::header(bytes) else {
+        return Some((0, false));
+    };
     let content = bytes.get(start..)?;
-    let Some(id) = der::element(content) else { return Some((0, false)) };
+    let Some(id) = der::element(content) else {
+        return Some((0, false));
+    };
     if id.tag != 2 || id.content.len() > 4 {
         return Some((0, false));
     }
@@ -98,16 +102,28 @@ pub fn parse(bytes: &[u8]) -> Option<Message<'_>> {
     let outer = der::element(bytes).filter(|outer| outer.tag == 0x30)?;
     let id = der::element(outer.content).filter(|id| id.tag == 2 && id.content.len() <= 4)?;
     let op = der::element(id.rest)?;
-    Some(Message { id: der::unsigned(id.content), op: operation(op)? })
+    Some(Message {
+        id: der::unsigned(id.content),
+        op: operation(op)?,
+    })
 }
 
 fn operation(op: Element<'_>) -> Option<Op<'_>> {
-    let request = |verb, name| Op::Request(Request { verb, name, ..Request::default() });
+    let request = |verb, name| {
+        Op::Request(Request {
+            verb,
+            name,
+            ..Request::default()
+        })
+    };
     match op.tag {
         0x60 => bind(op.content),
         0x61 => {
             let (code, rest) = result(op.content)?;
-            Some(Op::BindResult(code, der::find(rest, 0x87).unwrap_or_default()))
+            Some(Op::BindResult(
+                code,
+                der::find(rest, 0x87).unwrap_or_default(),
+            ))
         }
         0x63 => Some(Op::Request(search(op.content)?)),
         0x64 => Some(Op::Entry),
@@ -141,12 +157,19 @@ fn bind(content: &[u8]) -> Option<Op<'_>> {
         0xa3 => {
             let mechanism = der::element(choice.content)?;
             let method = text(mechanism.content, 32).to_ascii_lowercase();
-            (method.into(), der::find(mechanism.rest, 4).unwrap_or_default())
+            (
+                method.into(),
+                der::find(mechanism.rest, 4).unwrap_or_default(),
+            )
         }
         0x89..=0x8b => ("ntlm".into(), choice.content),
         _ => return None,
     };
-    Some(Op::Bind(Bind { name: text(name.content, NAME_BYTES_MAX), method, credentials }))
+    Some(Op::Bind(Bind {
+        name: text(name.content, NAME_BYTES_MAX),
+        method,
+        credentials,
+    }))
 }
 
 /// The code of a result and what follows its three fixed fields.
@@ -154,7 +177,10 @@ fn result(content: &[u8]) -> Option<(u32, &[u8])> {
     let code = der::element(content).filter(|code| code.tag == 10)?;
     let matched = der::element(code.rest)?;
     let rest = der::element(matched.rest).map_or(&[][..], |message| message.rest);
-    Some((u32::try_from(der::unsigned(code.content)).unwrap_or(u32::MAX), rest))
+    Some((
+        u32::try_from(der::unsigned(code.content)).unwrap_or(u32::MAX),
+        rest,
+    ))
 }
 
 fn search(content: &[u8]) -> Option<Request> {
@@ -182,16 +208,25 @@ fn changes(content: &[u8], verb: &'static str, nested: bool) -> Option<Request> 
     while let Some(change) = der::element(rest) {
         rest = change.rest;
         // A change wraps its attribute once more than an addition does.
-        let attribute =
-            if nested { der::find(change.content, 0x30) } else { Some(change.content) };
-        if let (Some(name), true) =
-            (attribute.and_then(octets), attributes.len() < ATTRIBUTES_MAX)
-        {
+        let attribute = if nested {
+            der::find(change.content, 0x30)
+        } else {
+            Some(change.content)
+        };
+        if let (Some(name), true) = (
+            attribute.and_then(octets),
+            attributes.len() < ATTRIBUTES_MAX,
+        ) {
             attributes.push(name);
         }
     }
     let name = text(entry.content, NAME_BYTES_MAX);
-    Some(Request { verb, name, attributes, ..Request::default() })
+    Some(Request {
+        verb,
+        name,
+        attributes,
+        ..Request::default()
+    })
 }
 
 fn names(mut list: &[u8]) -> Vec<Box<str>> {
@@ -243,10 +278,14 @@ fn write_filter(filter: Element<'_>, depth: usize, out: &mut String) {
 }
 
 fn comparison(content: &[u8], sign: &str, out: &mut String) {
-    let Some(name) = der::element(content) else { return };
+    let Some(name) = der::element(content) else {
+        return;
+    };
     out.push_str(&text(name.content, 128));
     out.push_str(sign);
-    out.push_str(&value(der::element(name.rest).map_or(&[][..], |value| value.content)));
+    out.push_str(&value(
+        der::element(name.rest).map_or(&[][..], |value| value.content),
+    ));
 }
 
 fn value(bytes: &[u8]) -> Box<str> {
@@ -257,7 +296,9 @@ fn value(bytes: &[u8]) -> Box<str> {
 }
 
 fn substrings(content: &[u8], out: &mut String) {
-    let Some(name) = der::element(content) else { return };
+    let Some(name) = der::element(content) else {
+        return;
+    };
     out.push_str(&text(name.content, 128));
     out.push('=');
     let mut rest = der::find(name.rest, 0x30).unwrap_or_default();
@@ -288,7 +329,11 @@ fn extensible(content: &[u8], out: &mut String) {
 /// Entry of the mutation test and the fuzzer.
 pub fn fuzz(bytes: &[u8]) {
     let length = message_length(bytes);
-    if let Some(Message { op: Op::Request(request), .. }) = parse(bytes) {
+    if let Some(Message {
+        op: Op::Request(request),
+        ..
+    }) = parse(bytes)
+    {
         debug_assert!(request.attributes.len() <= ATTRIBUTES_MAX);
     }
     debug_assert!(!looks_like_message(bytes) || length != Some((0, true)));
@@ -303,7 +348,13 @@ mod tests {
         let bytes = b"\x30\x3c\x02\x01\x02\x63\x37\x04\x04dc=x\x0a\x01\x02\x0a\x01\x00\x02\x01\x00\
             \x02\x01\x00\x01\x01\x00\xa0\x16\xa3\x09\x04\x02cn\x04\x03bob\x87\x02sn\xa4\x05\x04\x01\
             a\x30\x00\x30\x05\x04\x03uid";
-        let Some(Message { id: 2, op: Op::Request(request) }) = parse(bytes) else { panic!() };
+        let Some(Message {
+            id: 2,
+            op: Op::Request(request),
+        }) = parse(bytes)
+        else {
+            panic!()
+        };
         assert_eq!((request.verb, &*request.name), ("search", "dc=x"));
         assert_eq!(&*request.filter, "(&(cn=bob)(sn=*)(a=))");
         assert_eq!(request.attributes, [Box::from("uid")]);
@@ -312,14 +363,24 @@ mod tests {
     #[test]
     fn a_simple_bind_names_its_account_and_not_its_password() {
         let bytes = b"\x30\x11\x02\x01\x01\x60\x0c\x02\x01\x03\x04\x04cn=b\x80\x01p";
-        let Some(Message { op: Op::Bind(bind), .. }) = parse(bytes) else { panic!() };
-        assert_eq!((&*bind.name, &*bind.method, bind.credentials), ("cn=b", "simple", &b""[..]));
+        let Some(Message {
+            op: Op::Bind(bind), ..
+        }) = parse(bytes)
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (&*bind.name, &*bind.method, bind.credentials),
+            ("cn=b", "simple", &b""[..])
+        );
         assert_eq!(message_length(bytes), Some((19, false)));
     }
 
     #[test]
     fn other_bytes_are_no_message() {
         assert_eq!(message_length(b"\x16\x03\x01"), Some((0, false)));
-        assert!(!looks_like_message(b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00\xaa\xbb"));
+        assert!(!looks_like_message(
+            b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00\xaa\xbb"
+        ));
     }
 }

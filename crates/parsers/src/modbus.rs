@@ -41,12 +41,28 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
     if function == 0 {
         return None;
     }
-    let exception = if code & 0x80 == 0 { None } else { Some(reader.u8()?) };
+    let exception = if code & 0x80 == 0 {
+        None
+    } else {
+        Some(reader.u8()?)
+    };
     let address = reader.u16().unwrap_or_default();
     let second = reader.u16().unwrap_or_default();
-    let quantity = if matches!(function, 5 | 6 | 22) { 1 } else { second };
+    let quantity = if matches!(function, 5 | 6 | 22) {
+        1
+    } else {
+        second
+    };
     let length = length.saturating_add(6);
-    Some(Message { transaction, unit, function, exception, address, quantity, length })
+    Some(Message {
+        transaction,
+        unit,
+        function,
+        exception,
+        address,
+        quantity,
+        length,
+    })
 }
 
 /// The specification's name of a function, snake case.

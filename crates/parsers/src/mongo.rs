@@ -24,7 +24,11 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
     let answers = reader.u32_le()?;
     let code = reader.u32_le()?;
     let sane = (21..=48 * 1024 * 1024).contains(&length) && matches!(code, 1 | 2004 | 2012 | 2013);
-    sane.then_some(Header { length, code, reply: answers != 0 })
+    sane.then_some(Header {
+        length,
+        code,
+        reply: answers != 0,
+    })
 }
 
 /// What a document says of a log-in.
@@ -143,7 +147,10 @@ mod tests {
         body.extend(b"\x02mechanism\0\x0c\0\0\0SCRAM-SHA-1\0");
         body.extend(b"\x05payload\0\x0b\0\0\0\0n,,n=bob,r=");
         body.push(0);
-        let mut bytes = u32::try_from(16 + body.len()).unwrap().to_le_bytes().to_vec();
+        let mut bytes = u32::try_from(16 + body.len())
+            .unwrap()
+            .to_le_bytes()
+            .to_vec();
         bytes.extend(b"\x01\0\0\0\0\0\0\0\xdd\x07\0\0");
         bytes.extend(body);
         let read = document(&bytes, &header(&bytes).unwrap()).unwrap();

@@ -21,18 +21,27 @@ pub struct Header {
 
 /// Reads the fixed header. `Ok(None)` when more is needed, `Err` when it is none.
 pub fn header(bytes: &[u8]) -> Result<Option<Header>, NotMqtt> {
-    let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((first, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
     if first >> 4 == 0 {
         return Err(NotMqtt);
     }
     let mut remaining = 0_usize;
     for at in 0..4_u8 {
-        let Some(byte) = rest.get(usize::from(at)) else { return Ok(None) };
+        let Some(byte) = rest.get(usize::from(at)) else {
+            return Ok(None);
+        };
         remaining |= usize::from(byte & 0x7f) << (at.saturating_mul(7));
         if byte & 0x80 == 0 {
             let header_len = usize::from(at).saturating_add(2);
             let (kind, flags) = (first >> 4, first & 15);
-            return Ok(Some(Header { kind, flags, header_len, remaining }));
+            return Ok(Some(Header {
+                kind,
+                flags,
+                header_len,
+                remaining,
+            }));
         }
     }
     Err(NotMqtt)
@@ -75,7 +84,11 @@ pub fn connect(body: &[u8]) -> Option<Connect> {
     }
     let named = flags & 0x80 != 0;
     let user = named.then(|| reader.sub16()).flatten();
-    Some(Connect { level, client, user: user.map(|user| text(user.rest(), TEXT_BYTES_MAX)) })
+    Some(Connect {
+        level,
+        client,
+        user: user.map(|user| text(user.rest(), TEXT_BYTES_MAX)),
+    })
 }
 
 fn properties(reader: &mut Reader<'_>) -> Option<()> {
@@ -92,7 +105,9 @@ fn properties(reader: &mut Reader<'_>) -> Option<()> {
 
 /// The topic of a publish.
 pub fn publish_topic(body: &[u8]) -> Option<Box<str>> {
-    Reader::new(body).sub16().map(|topic| text(topic.rest(), TEXT_BYTES_MAX))
+    Reader::new(body)
+        .sub16()
+        .map(|topic| text(topic.rest(), TEXT_BYTES_MAX))
 }
 
 /// The first topic of a subscribe and how many there are.
@@ -118,7 +133,9 @@ pub fn connack_code(body: &[u8]) -> Option<u8> {
 
 /// Entry of the mutation test and the fuzzer.
 pub fn fuzz(bytes: &[u8]) {
-    let Ok(Some(header)) = header(bytes) else { return };
+    let Ok(Some(header)) = header(bytes) else {
+        return;
+    };
     let body = bytes.get(header.header_len..).unwrap_or_default();
     let connect = connect(body);
     debug_assert!(connect.is_none_or(|connect| connect.client.len() <= 3 * TEXT_BYTES_MAX));
@@ -136,13 +153,19 @@ mod tests {
         let body = b"\0\x04MQTT\x04\xc2\0\x3c\0\x02id\0\x03bob\0\x01p";
         let read = connect(body).unwrap();
         assert_eq!((&*read.client, read.user), ("id", Some("bob".into())));
-        assert_eq!(header(b"\x10\x14"), Ok(Some(Header {
-            kind: 1,
-            flags: 0,
-            header_len: 2,
-            remaining: 20
-        })));
-        assert_eq!(subscribe_topics(b"\0\x01\0\x01#\0\0\x01a\0", 4), Some(("#".into(), 2)));
+        assert_eq!(
+            header(b"\x10\x14"),
+            Ok(Some(Header {
+                kind: 1,
+                flags: 0,
+                header_len: 2,
+                remaining: 20
+            }))
+        );
+        assert_eq!(
+            subscribe_topics(b"\0\x01\0\x01#\0\0\x01a\0", 4),
+            Some(("#".into(), 2))
+        );
         assert_eq!(header(b"\x30\xff\xff\xff\xff"), Err(NotMqtt));
     }
 }

@@ -19,13 +19,20 @@ pub enum ClientHello {
 /// Payload length and sequence of the packet at the front.
 pub fn packet(bytes: &[u8]) -> Option<(usize, u8)> {
     let [a, b, c, sequence] = bytes.first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes([*a, *b, *c, 0])).ok()?, *sequence))
+    Some((
+        usize::try_from(u32::from_le_bytes([*a, *b, *c, 0])).ok()?,
+        *sequence,
+    ))
 }
 
 /// Whether a server's first packet is a greeting of protocol 10.
 pub fn looks_like_greeting(bytes: &[u8]) -> bool {
-    let Some((length, 0)) = packet(bytes) else { return false };
-    let Some(payload) = bytes.get(4..) else { return false };
+    let Some((length, 0)) = packet(bytes) else {
+        return false;
+    };
+    let Some(payload) = bytes.get(4..) else {
+        return false;
+    };
     let digit = payload.get(1).is_some_and(u8::is_ascii_digit);
     (32..512).contains(&length) && payload.first() == Some(&10) && digit
 }

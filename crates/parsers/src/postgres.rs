@@ -24,7 +24,9 @@ pub fn startup(bytes: &[u8]) -> Option<(Startup, usize)> {
             let mut parameters = Reader::new(reader.take(length.checked_sub(8)?)?);
             let (mut user, mut database) = (Box::default(), Box::default());
             while let Some(name) = take_until(&mut parameters, 0) {
-                let Some(value) = take_until(&mut parameters, 0) else { break };
+                let Some(value) = take_until(&mut parameters, 0) else {
+                    break;
+                };
                 match name {
                     b"user" => user = text(value, 128),
                     b"database" => database = text(value, 128),
@@ -43,7 +45,10 @@ pub fn looks_like_startup(bytes: &[u8]) -> bool {
     let length = reader.u32();
     let code = reader.u32();
     length.is_some_and(|length| (8..=10_000).contains(&length))
-        && matches!(code, Some(80_877_103 | 80_877_104 | 0x0003_0000..=0x0003_0009))
+        && matches!(
+            code,
+            Some(80_877_103 | 80_877_104 | 0x0003_0000..=0x0003_0009)
+        )
 }
 
 /// Type, length and, for authentication messages, the code of a server's message.
@@ -71,7 +76,10 @@ mod tests {
         let bytes = b"\0\0\0\x1e\0\x03\0\0user\0bob\0database\0db\0\0";
         let expected = (Startup::Login("bob".into(), "db".into()), 30);
         assert_eq!(startup(bytes), Some(expected));
-        assert_eq!(startup(b"\0\0\0\x08\x04\xd2\x16\x2f"), Some((Startup::Encryption, 8)));
+        assert_eq!(
+            startup(b"\0\0\0\x08\x04\xd2\x16\x2f"),
+            Some((Startup::Encryption, 8))
+        );
         assert_eq!(startup(&bytes[..20]), None);
     }
 }

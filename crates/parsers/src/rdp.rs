@@ -96,7 +96,8 @@ pub fn client_name(bytes: &[u8]) -> Option<Box<str>> {
     const CORE: [u8; 2] = [0x01, 0xc0];
     // The block stands behind encodings of varying length: its type and a sane size find it.
     let at = bytes.windows(4).position(|window| {
-        window.starts_with(&CORE) && matches!(window, [_, _, low, high]
+        window.starts_with(&CORE)
+            && matches!(window, [_, _, low, high]
             if (128..=512).contains(&u16::from_le_bytes([*low, *high])))
     })?;
     let name = reader_at(bytes, at.saturating_add(24)).take_up_to(32);
@@ -108,7 +109,10 @@ pub fn client_name(bytes: &[u8]) -> Option<Box<str>> {
 pub fn fuzz(bytes: &[u8]) {
     let request = connection_request(bytes);
     let confirm = connection_confirm(bytes);
-    debug_assert!(request.is_none() || confirm.is_none(), "a message is one or the other");
+    debug_assert!(
+        request.is_none() || confirm.is_none(),
+        "a message is one or the other"
+    );
     debug_assert!(client_name(bytes).is_none_or(|name| name.len() <= 64));
     debug_assert!(message_length(bytes).is_none_or(|length| length >= 7));
 }

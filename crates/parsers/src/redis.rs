@@ -20,20 +20,33 @@ pub enum Command {
 
 /// Reads the command at the front.
 pub fn command(bytes: &[u8]) -> Command {
-    let Some(rest) = bytes.strip_prefix(b"*") else { return inline(bytes) };
-    let Some((count, mut rest)) = number(rest) else { return more_or_not(rest) };
+    let Some(rest) = bytes.strip_prefix(b"*") else {
+        return inline(bytes);
+    };
+    let Some((count, mut rest)) = number(rest) else {
+        return more_or_not(rest);
+    };
     if !(1..=1_000_000).contains(&count) {
         return Command::Not;
     }
     let mut words = Vec::new();
     for _ in 0..count.min(WORDS_MAX) {
         let Some(after) = rest.strip_prefix(b"$") else {
-            return if rest.is_empty() { Command::More } else { Command::Not };
+            return if rest.is_empty() {
+                Command::More
+            } else {
+                Command::Not
+            };
         };
-        let Some((length, after)) = number(after) else { return more_or_not(after) };
+        let Some((length, after)) = number(after) else {
+            return more_or_not(after);
+        };
         let Some(word) = after.get(..length) else {
             // A long word that is not the first decides nothing: what came before is enough.
-            let used = bytes.len().saturating_sub(after.len()).saturating_add(length);
+            let used = bytes
+                .len()
+                .saturating_sub(after.len())
+                .saturating_add(length);
             let whole = used.saturating_add(2);
             return if length > 4096 && !words.is_empty() {
                 Command::Words(words, whole)
@@ -42,7 +55,9 @@ pub fn command(bytes: &[u8]) -> Command {
             };
         };
         words.push(word.get(..WORD_BYTES_MAX).unwrap_or(word).to_vec());
-        let Some(next) = after.get(length.saturating_add(2)..) else { return Command::More };
+        let Some(next) = after.get(length.saturating_add(2)..) else {
+            return Command::More;
+        };
         rest = next;
     }
     Command::Words(words, bytes.len().saturating_sub(rest.len()))
@@ -50,7 +65,11 @@ pub fn command(bytes: &[u8]) -> Command {
 
 fn inline(bytes: &[u8]) -> Command {
     let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
-        return if bytes.len() < 1024 { Command::More } else { Command::Not };
+        return if bytes.len() < 1024 {
+            Command::More
+        } else {
+            Command::Not
+        };
     };
     let mut words = Vec::new();
     let mut line = bytes.get(..end).unwrap_or_default();
@@ -74,7 +93,11 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 fn more_or_not(bytes: &[u8]) -> Command {
-    if bytes.len() < 12 && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\r') {
+    if bytes.len() < 12
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b'\r')
+    {
         return Command::More;
     }
     Command::Not
@@ -97,7 +120,10 @@ mod tests {
         let words = vec![b"AUTH".to_vec(), b"x".to_vec()];
         assert_eq!(command(bytes), Command::Words(words, bytes.len()));
         assert_eq!(command(&bytes[..12]), Command::More);
-        assert_eq!(command(b"PING\r\n"), Command::Words(vec![b"PING".to_vec()], 6));
+        assert_eq!(
+            command(b"PING\r\n"),
+            Command::Words(vec![b"PING".to_vec()], 6)
+        );
         assert_eq!(command(b"*x\r\n"), Command::Not);
     }
 }

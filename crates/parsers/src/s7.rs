@@ -50,7 +50,10 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
         return Some(Message { length, job: None });
     }
     reader.skip(header.checked_sub(1)?)?;
-    Some(Message { length, job: job(reader) })
+    Some(Message {
+        length,
+        job: job(reader),
+    })
 }
 
 fn job(mut reader: Reader<'_>) -> Option<Job> {
@@ -62,19 +65,41 @@ fn job(mut reader: Reader<'_>) -> Option<Job> {
     let reference = reader.u16()?;
     let parameters = reader.u16()?;
     reader.skip(2)?;
-    let error = if matches!(kind, 2 | 3) { reader.u16()? } else { 0 };
+    let error = if matches!(kind, 2 | 3) {
+        reader.u16()?
+    } else {
+        0
+    };
     if kind == 7 {
         // User data: the group and subfunction stand behind a fixed head of five bytes.
         reader.skip(5)?;
         let function = reader.u8()?;
-        return Some(Job { kind, reference, function, items: 0, error });
+        return Some(Job {
+            kind,
+            reference,
+            function,
+            items: 0,
+            error,
+        });
     }
     if parameters == 0 {
-        return Some(Job { kind, reference, function: 0, items: 0, error });
+        return Some(Job {
+            kind,
+            reference,
+            function: 0,
+            items: 0,
+            error,
+        });
     }
     let function = reader.u8()?;
     let items = reader.u8().unwrap_or_default();
-    Some(Job { kind, reference, function, items, error })
+    Some(Job {
+        kind,
+        reference,
+        function,
+        items,
+        error,
+    })
 }
 
 /// The name of a function, snake case.
@@ -119,7 +144,10 @@ mod tests {
             3, 0, 0, 36, 2, 0xf0, 0x80, 0x32, 1, 0, 0, 0, 5, 0, 14, 0, 5, 5, 1, 0x12, 10, 16, 2, 0,
         ];
         let job = parse(&bytes).unwrap().job.unwrap();
-        assert_eq!((job.kind, job.reference, job.function, job.items), (1, 5, 5, 1));
+        assert_eq!(
+            (job.kind, job.reference, job.function, job.items),
+            (1, 5, 5, 1)
+        );
         assert!(is_write(job.function));
         assert_eq!(parse(b"GET / HTTP"), None);
     }

@@ -13,7 +13,10 @@ pub fn user(mechanism: &[u8], answer: &[u8]) -> Option<Box<str>> {
     if mechanism.eq_ignore_ascii_case(b"PLAIN") {
         let mut parts = plain.split(|&byte| byte == 0);
         let behalf = parts.next()?;
-        let user = parts.next().filter(|user| !user.is_empty()).unwrap_or(behalf);
+        let user = parts
+            .next()
+            .filter(|user| !user.is_empty())
+            .unwrap_or(behalf);
         return Some(text(user, USER_BYTES_MAX));
     }
     if mechanism.eq_ignore_ascii_case(b"LOGIN") {
@@ -24,10 +27,14 @@ pub fn user(mechanism: &[u8], answer: &[u8]) -> Option<Box<str>> {
         return Some(text(user, USER_BYTES_MAX));
     }
     // XOAUTH2 has "user=name", OAUTHBEARER and SCRAM have "a=name" or "n=name" between marks.
-    plain.split(|&byte| byte == 1 || byte == b',').find_map(|part| {
-        let name = [&b"user="[..], b"a=", b"n="].iter().find_map(|key| part.strip_prefix(*key))?;
-        Some(text(name, USER_BYTES_MAX))
-    })
+    plain
+        .split(|&byte| byte == 1 || byte == b',')
+        .find_map(|part| {
+            let name = [&b"user="[..], b"a=", b"n="]
+                .iter()
+                .find_map(|key| part.strip_prefix(*key))?;
+            Some(text(name, USER_BYTES_MAX))
+        })
 }
 
 /// The NTLM message in an answer or challenge, when there is one.

@@ -46,7 +46,9 @@ pub fn command(line: &[u8]) -> Command<'_> {
     if is(b"BDAT") {
         let (size, rest) = split_word(argument);
         let size = str::from_utf8(size).ok().and_then(|size| size.parse().ok());
-        return size.map_or(Command::Other, |size| Command::Chunk(size, has_word(rest, b"LAST")));
+        return size.map_or(Command::Other, |size| {
+            Command::Chunk(size, has_word(rest, b"LAST"))
+        });
     }
     if is(b"STARTTLS") {
         return Command::StartTls;
@@ -60,12 +62,16 @@ pub fn command(line: &[u8]) -> Command<'_> {
 
 /// The address in `FROM:<a@b> SIZE=3`.
 fn path(argument: &[u8]) -> Box<str> {
-    let after = argument.iter().position(|&byte| byte == b':').and_then(|colon| {
-        argument.get(colon.saturating_add(1)..)
-    });
+    let after = argument
+        .iter()
+        .position(|&byte| byte == b':')
+        .and_then(|colon| argument.get(colon.saturating_add(1)..));
     let (word, _) = split_word(after.unwrap_or_default());
     let inside = word.strip_prefix(b"<").unwrap_or(word);
-    let end = inside.iter().position(|&byte| byte == b'>').unwrap_or(inside.len());
+    let end = inside
+        .iter()
+        .position(|&byte| byte == b'>')
+        .unwrap_or(inside.len());
     text(inside.get(..end).unwrap_or(inside), TEXT_BYTES_MAX)
 }
 
@@ -78,13 +84,17 @@ pub fn header<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// Whether a first line can only be a mail client's.
 pub fn looks_like_command(line: &[u8]) -> bool {
-    [&b"EHLO"[..], b"HELO", b"LHLO"].iter().any(|word| has_word(line, word))
+    [&b"EHLO"[..], b"HELO", b"LHLO"]
+        .iter()
+        .any(|word| has_word(line, word))
 }
 
 /// Whether a first line is a mail server's greeting that says so.
 pub fn looks_like_greeting(line: &[u8]) -> bool {
     (line.starts_with(b"220 ") || line.starts_with(b"220-"))
-        && line.windows(4).any(|word| word.eq_ignore_ascii_case(b"smtp"))
+        && line
+            .windows(4)
+            .any(|word| word.eq_ignore_ascii_case(b"smtp"))
 }
 
 /// Entry of the mutation test and the fuzzer.
@@ -104,11 +114,17 @@ mod tests {
 
     #[test]
     fn the_envelope_is_read() {
-        assert_eq!(command(b"MAIL FROM:<a@b.c> SIZE=3"), Command::From("a@b.c".into()));
+        assert_eq!(
+            command(b"MAIL FROM:<a@b.c> SIZE=3"),
+            Command::From("a@b.c".into())
+        );
         assert_eq!(command(b"rcpt to: d@e.f"), Command::To("d@e.f".into()));
         assert_eq!(command(b"BDAT 86 LAST"), Command::Chunk(86, true));
         assert_eq!(command(b"BDAT -1"), Command::Other);
-        assert_eq!(command(b"AUTH PLAIN AGI="), Command::Auth(b"PLAIN", b"AGI="));
+        assert_eq!(
+            command(b"AUTH PLAIN AGI="),
+            Command::Auth(b"PLAIN", b"AGI=")
+        );
     }
 
     #[test]

@@ -47,7 +47,10 @@ pub fn request4(bytes: &[u8]) -> Option<(Request, usize)> {
         Ipv4Addr::from(address).to_string().into()
     };
     let target = format!("{host}:{port}").into();
-    Some((Request { verb, target, user }, bytes.len().saturating_sub(reader.len())))
+    Some((
+        Request { verb, target, user },
+        bytes.len().saturating_sub(reader.len()),
+    ))
 }
 
 /// A SOCKS 5 request, or an answer of the same shape, with its first value (command or reply code)
@@ -99,7 +102,12 @@ pub fn fuzz(bytes: &[u8]) {
         message5(bytes).map(|(_, _, length)| length),
         user_auth(bytes).map(|(_, length)| length),
     ];
-    debug_assert!(lengths.iter().flatten().all(|length| *length <= bytes.len()));
+    debug_assert!(
+        lengths
+            .iter()
+            .flatten()
+            .all(|length| *length <= bytes.len())
+    );
 }
 
 #[cfg(test)]
@@ -109,7 +117,10 @@ mod tests {
     #[test]
     fn targets_are_read_by_address_and_by_name() {
         let (request, length) = request4(b"\x04\x01\x00\x50\x00\x00\x00\x01bob\0a.org\0x").unwrap();
-        assert_eq!((&*request.target, &*request.user, length), ("a.org:80", "bob", 18));
+        assert_eq!(
+            (&*request.target, &*request.user, length),
+            ("a.org:80", "bob", 18)
+        );
         let (command, target, _) = message5(b"\x05\x01\x00\x03\x05a.org\x01\xbb").unwrap();
         assert_eq!((command, &*target), (1, "a.org:443"));
         assert_eq!(message5(b"\x05\x01\x00\x03\x05a.or"), None);

@@ -90,7 +90,11 @@ fn kerberos(bytes: &[u8]) -> Option<Token<'_>> {
 /// Entry of the mutation test and the fuzzer.
 pub fn fuzz(bytes: &[u8]) {
     if let Token::Ntlm(message) = unwrap(bytes) {
-        debug_assert_eq!(ntlm::locate(message), Some(message), "a token begins with its signature");
+        debug_assert_eq!(
+            ntlm::locate(message),
+            Some(message),
+            "a token begins with its signature"
+        );
     }
 }
 

@@ -57,25 +57,36 @@ pub fn parse(line: &[u8]) -> Option<Line> {
         let failed = error.is_some_and(|error| !error.is_null())
             || value.get("result") == Some(&Value::Bool(false));
         let answers = value.get("result").is_some() || error.is_some();
-        return Some(if answers { Line::Answer { id, failed } } else { Line::Other });
+        return Some(if answers {
+            Line::Answer { id, failed }
+        } else {
+            Line::Other
+        });
     };
     if !is_mining_method(method) {
         return Some(Line::Other);
     }
     let params = value.get("params");
-    let field = |name: &str| params.and_then(|params| params.get(name)).and_then(Value::as_str);
+    let field = |name: &str| {
+        params
+            .and_then(|params| params.get(name))
+            .and_then(Value::as_str)
+    };
     // Plain words like "login" are mining only with a miner's parameters.
     if matches!(method, "login" | "submit" | "job" | "getjob")
-        && !["login", "agent", "nonce", "blob", "job_id"].iter().any(|name| {
-            params.is_some_and(|params| params.get(name).is_some())
-        })
+        && !["login", "agent", "nonce", "blob", "job_id"]
+            .iter()
+            .any(|name| params.is_some_and(|params| params.get(name).is_some()))
     {
         return Some(Line::Other);
     }
     let first = params
         .and_then(Value::as_array)
         .and_then(|list| list.iter().find_map(Value::as_str));
-    let subject = first.or_else(|| field("login")).or_else(|| field("id")).unwrap_or_default();
+    let subject = first
+        .or_else(|| field("login"))
+        .or_else(|| field("id"))
+        .unwrap_or_default();
     Some(Line::Call {
         method: text(method.as_bytes(), 64),
         subject: text(subject.as_bytes(), 256),
@@ -104,11 +115,22 @@ mod tests {
             r#"{"id":1,"jsonrpc":"2.0","method":"login","params":{"login":"w.1","agent":"m/1"}}"#,
             r#"{"id":1,"method":"eth_submitLogin","params":["w.1"],"worker":"a"}"#,
         ] {
-            let Some(Line::Call { subject, .. }) = parse(line.as_bytes()) else { panic!("{line}") };
+            let Some(Line::Call { subject, .. }) = parse(line.as_bytes()) else {
+                panic!("{line}")
+            };
             assert_eq!(&*subject, "w.1");
         }
-        assert_eq!(parse(br#"{"method":"login","params":{"user":"a"}}"#), Some(Line::Other));
+        assert_eq!(
+            parse(br#"{"method":"login","params":{"user":"a"}}"#),
+            Some(Line::Other)
+        );
         let refused = br#"{"id":2,"result":null,"error":[24,"no",null]}"#;
-        assert_eq!(parse(refused), Some(Line::Answer { id: 2, failed: true }));
+        assert_eq!(
+            parse(refused),
+            Some(Line::Answer {
+                id: 2,
+                failed: true
+            })
+        );
     }
 }

@@ -52,7 +52,12 @@ pub fn login7(payload: &[u8]) -> Option<Login<'_>> {
     let offset = usize::from(tail.u16_le().unwrap_or_default());
     let count = usize::from(tail.u16_le().unwrap_or_default());
     let sspi = reader_at(payload, offset).take_up_to(count);
-    Some(Login { host, user, app, sspi })
+    Some(Login {
+        host,
+        user,
+        app,
+        sspi,
+    })
 }
 
 /// How a log-in ended, in the tokens of an answer; `None` when they do not say.

@@ -55,7 +55,10 @@ pub enum Prompt {
 
 /// The prompt at the end of the text, if there is one.
 pub fn prompt(text: &[u8]) -> Option<Prompt> {
-    let line = text.rsplit(|&byte| byte == b'\n' || byte == b'\r').next()?.trim_ascii();
+    let line = text
+        .rsplit(|&byte| byte == b'\n' || byte == b'\r')
+        .next()?
+        .trim_ascii();
     let line = line.to_ascii_lowercase();
     let ends = |word: &[u8]| line.ends_with(word);
     if ends(b"password:") || ends(b"passwd:") || ends(b"passcode:") {
@@ -82,7 +85,9 @@ pub fn says_refused(text: &[u8]) -> bool {
         b"bad password",
     ];
     let text = text.to_ascii_lowercase();
-    WORDS.iter().any(|word| text.windows(word.len()).any(|window| window == *word))
+    WORDS
+        .iter()
+        .any(|word| text.windows(word.len()).any(|window| window == *word))
 }
 
 /// Whether the stream begins with a negotiation of options.

@@ -30,7 +30,11 @@ pub const fn security_name(kind: u8) -> &'static str {
 /// Entry of the mutation test and the fuzzer.
 pub fn fuzz(bytes: &[u8]) {
     debug_assert!(version(bytes).is_none() || bytes.len() >= 12);
-    debug_assert!(bytes.first().is_none_or(|kind| !security_name(*kind).is_empty()));
+    debug_assert!(
+        bytes
+            .first()
+            .is_none_or(|kind| !security_name(*kind).is_empty())
+    );
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //! Deterministic: the same lists give the same bytes.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_types, reason = "the safetensors crate takes its metadata as a HashMap")]
+#![allow(
+    clippy::disallowed_types,
+    reason = "the safetensors crate takes its metadata as a HashMap"
+)]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use thymus_analyst::IncidentBudget;
 use thymus_detect::{Engine, HourlyMaximum};
-use thymus_schema::{Alert, AlertId, Event, Incident, LocalNetworks, Scope, Timestamp};
+use thymus_schema::{Alert, AlertId, Event, Incident, LocalNetworks, PValue, Scope, Timestamp};
 
 use crate::evaluate::BUDGETS;
 use crate::evaluate::activity::Activity;
@@ -42,6 +42,14 @@ pub(crate) struct Score {
     pub(crate) shown: u64,
 }
 
+/// An incident that may be below the line.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Best {
+    pub(crate) rank: u32,
+    pub(crate) p_value: PValue,
+    pub(crate) title: String,
+}
+
 /// The result of a case.
 #[derive(Clone, Debug)]
 pub(crate) struct CaseResult {
@@ -60,8 +68,8 @@ pub(crate) struct CaseResult {
     pub(crate) title: Option<String>,
     /// Titles of the false incidents at the headline budget, at most ten.
     pub(crate) false_titles: Vec<String>,
-    /// Rank of the first incident that matches whether shown or not, for finding what is missing.
-    pub(crate) rank_unlimited: Option<u32>,
+    /// The first incident that matches whether shown or not, for finding what is missing.
+    pub(crate) best: Option<Best>,
     /// Techniques that the true incident names and the manifest lists.
     pub(crate) techniques_named: Vec<String>,
     pub(crate) maxima: Vec<HourlyMaximum>,
@@ -82,7 +90,7 @@ pub(crate) fn run(case: &Case, settings: &Settings) -> CaseResult {
         baselines: BTreeMap::new(),
         title: None,
         false_titles: Vec::new(),
-        rank_unlimited: None,
+        best: None,
         techniques_named: Vec::new(),
         maxima: Vec::new(),
         error: None,
@@ -213,10 +221,12 @@ fn describe(result: &mut CaseResult, case: &Case, incidents: &[Incident]) {
         .take(TITLES_MAX)
         .map(|incident| incident.title.clone())
         .collect();
-    result.rank_unlimited = incidents
-        .iter()
-        .find(|incident| case.is_about(incident))
-        .map(|incident| incident.rank);
+    let best = incidents.iter().find(|incident| case.is_about(incident));
+    result.best = best.map(|incident| Best {
+        rank: incident.rank,
+        p_value: incident.p_value,
+        title: incident.title.clone(),
+    });
 }
 
 fn baseline_score(

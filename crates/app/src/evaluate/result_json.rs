@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::evaluate::case::{CaseResult, Score};
+use crate::evaluate::case::{Best, CaseResult, Score};
 use crate::evaluate::manifest::Kind;
 use crate::evaluate::totals::Totals;
 
@@ -40,7 +40,7 @@ struct CaseObject<'a> {
     kind: Kind,
     found: bool,
     rank: Option<u32>,
-    rank_unlimited: Option<u32>,
+    best: Option<&'a Best>,
     seconds_to_detect: Option<f64>,
     shown: u64,
     false_incidents: u64,
@@ -109,7 +109,7 @@ fn case_object(result: &CaseResult, budget: u64) -> CaseObject<'_> {
         kind: result.kind,
         found: score.is_some_and(|score| score.found),
         rank: score.and_then(|score| score.rank),
-        rank_unlimited: result.rank_unlimited,
+        best: result.best.as_ref(),
         seconds_to_detect: score.and_then(|score| score.seconds_to_detect),
         shown: score.map_or(0, |score| score.shown),
         false_incidents: score.map_or(0, |score| score.false_incidents),

@@ -76,8 +76,13 @@ fn case_line(result: &CaseResult, budget: u64, wide: usize, out: &mut dyn Write)
         (Some(error), _, _) => format!("could not be run: {error}"),
         (_, Some(title), _) => title.clone(),
         (_, None, Some(title)) => format!("false: {title}"),
-        (_, None, None) => match result.rank_unlimited {
-            Some(rank) => format!("not shown, would be rank {rank}"),
+        (_, None, None) => match &result.best {
+            Some(best) => {
+                format!(
+                    "not shown (p {}, place {}): {}",
+                    best.p_value, best.rank, best.title
+                )
+            }
             None => String::new(),
         },
     };

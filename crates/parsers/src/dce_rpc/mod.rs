@@ -100,11 +100,19 @@ struct Ints<'a> {
 
 impl Ints<'_> {
     fn u16(&mut self) -> Option<u16> {
-        if self.little { self.reader.u16_le() } else { self.reader.u16() }
+        if self.little {
+            self.reader.u16_le()
+        } else {
+            self.reader.u16()
+        }
     }
 
     fn u32(&mut self) -> Option<u32> {
-        if self.little { self.reader.u32_le() } else { self.reader.u32() }
+        if self.little {
+            self.reader.u32_le()
+        } else {
+            self.reader.u32()
+        }
     }
 
     fn uuid(&mut self) -> Option<Uuid> {
@@ -123,17 +131,27 @@ impl Ints<'_> {
 /// Reads the fragment whose header was read; `None` when it is cut where it matters.
 pub fn pdu(fragment: &[u8], header: &Header) -> Option<Pdu> {
     let reader = reader_at(fragment, HEADER_LEN);
-    let mut body = Ints { reader, little: header.little };
+    let mut body = Ints {
+        reader,
+        little: header.little,
+    };
     match header.kind {
         0 => {
             body.reader.skip(4)?;
             let context = body.u16()?;
-            Some(Pdu::Request { context, opnum: body.u16()? })
+            Some(Pdu::Request {
+                context,
+                opnum: body.u16()?,
+            })
         }
-        2 => Some(Pdu::Response { code: return_code(fragment, header) }),
+        2 => Some(Pdu::Response {
+            code: return_code(fragment, header),
+        }),
         3 => {
             body.reader.skip(8)?;
-            Some(Pdu::Fault { status: body.u32()? })
+            Some(Pdu::Fault {
+                status: body.u32()?,
+            })
         }
         11 | 14 => bind(body),
         12 | 15 => bind_ack(fragment, body),
@@ -148,9 +166,15 @@ fn bind(mut body: Ints<'_>) -> Option<Pdu> {
     body.reader.skip(3)?;
     let mut contexts = Vec::new();
     for _ in 0..count.min(CONTEXTS_MAX) {
-        let Some((id, uuid, transfers)) = context(&mut body) else { break };
+        let Some((id, uuid, transfers)) = context(&mut body) else {
+            break;
+        };
         contexts.push((id, uuid));
-        if body.reader.skip(usize::from(transfers).saturating_mul(20)).is_none() {
+        if body
+            .reader
+            .skip(usize::from(transfers).saturating_mul(20))
+            .is_none()
+        {
             break;
         }
     }
@@ -201,7 +225,11 @@ fn return_code(fragment: &[u8], header: &Header) -> Option<u32> {
     };
     let results = results.get(HEADER_LEN.saturating_add(8)..)?;
     let code = results.last_chunk::<4>()?;
-    Some(if header.little { u32::from_le_bytes(*code) } else { u32::from_be_bytes(*code) })
+    Some(if header.little {
+        u32::from_le_bytes(*code)
+    } else {
+        u32::from_be_bytes(*code)
+    })
 }
 
 /// The authentication trailer of a fragment.
@@ -222,21 +250,36 @@ pub fn auth<'a>(fragment: &'a [u8], header: &Header) -> Option<Auth<'a>> {
     if length == 0 {
         return None;
     }
-    let start = usize::from(header.length).checked_sub(length)?.checked_sub(8)?;
+    let start = usize::from(header.length)
+        .checked_sub(length)?
+        .checked_sub(8)?;
     let mut trailer = reader_at(fragment, start);
     let provider = trailer.u8()?;
     let level = trailer.u8()?;
     let padding = usize::from(trailer.u8()?);
     trailer.skip(5)?;
     let value = trailer.take(length)?;
-    Some(Auth { provider, level, value, results_end: start.saturating_sub(padding) })
+    Some(Auth {
+        provider,
+        level,
+        value,
+        results_end: start.saturating_sub(padding),
+    })
 }
 
 /// The text form of a UUID.
 pub fn uuid_text(uuid: &Uuid) -> Box<str> {
     let hex = crate::text::hex(uuid);
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-").into()
+    [
+        part(0, 8),
+        part(8, 12),
+        part(12, 16),
+        part(16, 20),
+        part(20, 32),
+    ]
+    .join("-")
+    .into()
 }
 
 /// Entry of the mutation test and the fuzzer.
@@ -286,12 +329,17 @@ mod tests {
 
     #[test]
     fn a_bind_names_the_interface() {
-        let Some(Pdu::Bind(contexts)) = read(&bind_svcctl()) else { panic!() };
+        let Some(Pdu::Bind(contexts)) = read(&bind_svcctl()) else {
+            panic!()
+        };
         assert_eq!(contexts.len(), 1);
         assert_eq!(contexts[0].0, 4);
         assert_eq!(&*uuid_text(&contexts[0].1), SVCCTL);
         let known = interface(&contexts[0].1).unwrap();
-        assert_eq!((known.name, known.operation(12)), ("svcctl", Some("CreateServiceW")));
+        assert_eq!(
+            (known.name, known.operation(12)),
+            ("svcctl", Some("CreateServiceW"))
+        );
     }
 
     #[test]

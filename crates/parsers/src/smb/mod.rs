@@ -66,16 +66,20 @@ pub fn looks_like_frame(bytes: &[u8]) -> Option<bool> {
 
 /// Where the next frame begins after bytes were lost: the offset of a frame header in `bytes`.
 pub fn resync(bytes: &[u8]) -> Option<usize> {
-    let marker = bytes.windows(8).position(|window| {
-        matches!(window, [0, _, _, _, 0xfc..=0xff, b'S', b'M', b'B'])
-    })?;
+    let marker = bytes
+        .windows(8)
+        .position(|window| matches!(window, [0, _, _, _, 0xfc..=0xff, b'S', b'M', b'B']))?;
     Some(marker)
 }
 
 /// Entry of the mutation test and the fuzzer.
 pub fn fuzz(bytes: &[u8]) {
     let framed = frame(bytes).is_some() && looks_like_frame(bytes) == Some(true);
-    let message = if framed { bytes.get(FRAME_HEADER_LEN..).unwrap_or_default() } else { bytes };
+    let message = if framed {
+        bytes.get(FRAME_HEADER_LEN..).unwrap_or_default()
+    } else {
+        bytes
+    };
     match flavor(message) {
         Some(Flavor::V1) => v1::fuzz(message),
         Some(Flavor::V2) => v2::fuzz(message),

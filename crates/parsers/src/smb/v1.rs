@@ -66,7 +66,11 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
     let nt_status = flags2 & 0x4000 != 0 || status == 0;
     Some(Header {
         command,
-        status: if nt_status { status } else { 0xe000_0000 | (status & 0x0fff_ffff) },
+        status: if nt_status {
+            status
+        } else {
+            0xe000_0000 | (status & 0x0fff_ffff)
+        },
         response: flags & 0x80 != 0,
         unicode: flags2 & 0x8000 != 0,
         extended: flags2 & 0x0800 != 0,
@@ -109,7 +113,13 @@ pub fn block(message: &[u8], command: u8, offset: usize) -> Option<Block<'_>> {
     } else {
         None
     };
-    Some(Block { command, words, data, data_offset, next })
+    Some(Block {
+        command,
+        words,
+        data,
+        data_offset,
+        next,
+    })
 }
 
 const fn is_andx(command: u8) -> bool {
@@ -177,7 +187,10 @@ impl Texts<'_> {
     fn next(&mut self) -> Box<str> {
         if !self.unicode {
             let rest = reader_at(self.message, self.at).rest();
-            let length = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+            let length = rest
+                .iter()
+                .position(|&byte| byte == 0)
+                .unwrap_or(rest.len());
             self.at = self.at.saturating_add(length).saturating_add(1);
             return c_text(rest, PATH_UNITS_MAX);
         }
@@ -198,7 +211,11 @@ impl Texts<'_> {
 /// Reads one block of a request.
 pub fn request<'a>(message: &'a [u8], header: &Header, block: &Block<'a>) -> Option<Request<'a>> {
     let mut words = Reader::new(block.words);
-    let mut texts = Texts { message, at: block.data_offset, unicode: header.unicode };
+    let mut texts = Texts {
+        message,
+        at: block.data_offset,
+        unicode: header.unicode,
+    };
     match block.command {
         command::SESSION_SETUP_ANDX => session_setup(block, words, texts),
         command::TREE_CONNECT_ANDX => {
@@ -253,14 +270,24 @@ fn session_setup<'a>(
     words.skip(14)?;
     let first = usize::from(words.u16_le()?);
     if block.words.len() == 24 {
-        return Some(Request::SessionSetup(Reader::new(block.data).take_up_to(first)));
+        return Some(Request::SessionSetup(
+            Reader::new(block.data).take_up_to(first),
+        ));
     }
-    let second = if block.words.len() >= 26 { usize::from(words.u16_le()?) } else { 0 };
+    let second = if block.words.len() >= 26 {
+        usize::from(words.u16_le()?)
+    } else {
+        0
+    };
     texts.skip(first.saturating_add(second));
     let user = texts.next();
     let domain = texts.next();
     let anonymous = user.is_empty() && first <= 1 && second == 0;
-    Some(Request::PlainSetup { user, domain, anonymous })
+    Some(Request::PlainSetup {
+        user,
+        domain,
+        anonymous,
+    })
 }
 
 /// Counts and offsets that transactions share: parameters, then data (MS-CIFS 2.2.4.33.1).
@@ -298,11 +325,7 @@ fn transaction<'a>(message: &'a [u8], words: Reader<'_>) -> Option<Request<'a>> 
     }
 }
 
-fn transaction2<'a>(
-    message: &'a [u8],
-    header: &Header,
-    words: Reader<'_>,
-) -> Option<Request<'a>> {
+fn transaction2<'a>(message: &'a [u8], header: &Header, words: Reader<'_>) -> Option<Request<'a>> {
     const FIND_FIRST: u16 = 1;
     const SET_FILE_INFO: u16 = 8;
     let parts = parts(message, words)?;
@@ -310,7 +333,14 @@ fn transaction2<'a>(
     match parts.setup[0] {
         Some(FIND_FIRST) => {
             let at = parts.parameters_at.saturating_add(12);
-            Some(Request::List(Texts { message, at, unicode: header.unicode }.next()))
+            Some(Request::List(
+                Texts {
+                    message,
+                    at,
+                    unicode: header.unicode,
+                }
+                .next(),
+            ))
         }
         Some(SET_FILE_INFO) => {
             let file = parameters.u16_le()?;
@@ -362,7 +392,10 @@ pub fn response<'a>(message: &'a [u8], block: &Block<'a>) -> Option<Response<'a>
             words.skip(4)?;
             let guest = words.u16_le()? & 1 != 0;
             let length = words.u16_le().unwrap_or_default();
-            Some(Response::SessionSetup(Reader::new(block.data).take_up_to(length.into()), guest))
+            Some(Response::SessionSetup(
+                Reader::new(block.data).take_up_to(length.into()),
+                guest,
+            ))
         }
         command::TREE_CONNECT_ANDX => Some(Response::TreeConnect(block.data.starts_with(b"IPC"))),
         command::NT_CREATE_ANDX => {
@@ -385,7 +418,10 @@ pub fn response<'a>(message: &'a [u8], block: &Block<'a>) -> Option<Response<'a>
             let high = words.u16_le().unwrap_or_default();
             let length = (u32::from(high) << 16) | u32::from(low);
             let count = usize::try_from(length).ok()?;
-            Some(Response::Read(length, reader_at(message, offset.into()).take_up_to(count)))
+            Some(Response::Read(
+                length,
+                reader_at(message, offset.into()).take_up_to(count),
+            ))
         }
         command::WRITE_ANDX => {
             words.skip(4)?;
@@ -398,7 +434,9 @@ pub fn response<'a>(message: &'a [u8], block: &Block<'a>) -> Option<Response<'a>
             words.skip(12)?;
             let count = usize::from(words.u16_le()?);
             let offset = usize::from(words.u16_le()?);
-            Some(Response::Transceive(reader_at(message, offset).take_up_to(count)))
+            Some(Response::Transceive(
+                reader_at(message, offset).take_up_to(count),
+            ))
         }
         _ => Some(Response::Other),
     }
@@ -415,11 +453,15 @@ pub fn bytes_wanted(header: &Header, pipe: bool) -> usize {
 
 /// Runs every reader over a message.
 pub fn fuzz(message: &[u8]) {
-    let Some(header) = header(message) else { return };
+    let Some(header) = header(message) else {
+        return;
+    };
     let mut at = Some((header.command, HEADER_LEN));
     let mut blocks = 0_usize;
     while let Some((command, offset)) = at {
-        let Some(block) = block(message, command, offset) else { return };
+        let Some(block) = block(message, command, offset) else {
+            return;
+        };
         let asked = request(message, &header, &block);
         let answered = response(message, &block);
         debug_assert!(asked.is_some() || answered.is_some() || !block.words.is_empty());
@@ -453,7 +495,10 @@ mod tests {
     #[test]
     fn a_rename_names_both_paths() {
         let bytes = message(command::RENAME, &[6, 0], b"\x04\\a.txt\0\x04\\b.txt\0");
-        assert_eq!(read(&bytes), Request::Rename("\\a.txt".into(), "\\b.txt".into()));
+        assert_eq!(
+            read(&bytes),
+            Request::Rename("\\a.txt".into(), "\\b.txt".into())
+        );
     }
 
     #[test]
@@ -462,15 +507,26 @@ mod tests {
         words.extend([0; 10]);
         words.extend([3, 0, 2, 0]);
         words.extend([0; 8]);
-        let bytes = message(command::SESSION_SETUP_ANDX, &words, b"LLLNNbob\0WORK\0Unix\0");
-        let expected =
-            Request::PlainSetup { user: "bob".into(), domain: "WORK".into(), anonymous: false };
+        let bytes = message(
+            command::SESSION_SETUP_ANDX,
+            &words,
+            b"LLLNNbob\0WORK\0Unix\0",
+        );
+        let expected = Request::PlainSetup {
+            user: "bob".into(),
+            domain: "WORK".into(),
+            anonymous: false,
+        };
         assert_eq!(read(&bytes), expected);
     }
 
     #[test]
     fn a_chain_that_points_back_ends() {
-        let bytes = message(command::TREE_CONNECT_ANDX, &[0x75, 0, 32, 0, 0, 0, 1, 0], b"\0\\\\s\\c\0");
+        let bytes = message(
+            command::TREE_CONNECT_ANDX,
+            &[0x75, 0, 32, 0, 0, 0, 1, 0],
+            b"\0\\\\s\\c\0",
+        );
         let block = block(&bytes, command::TREE_CONNECT_ANDX, HEADER_LEN).unwrap();
         assert_eq!(block.next, None);
         assert_eq!(read(&bytes), Request::TreeConnect("\\\\s\\c".into()));

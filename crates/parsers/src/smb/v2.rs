@@ -128,13 +128,19 @@ pub fn request(message: &[u8], command: u16) -> Option<Request<'_>> {
         }
         command::TREE_CONNECT => {
             body.skip(4)?;
-            Some(Request::TreeConnect(utf16le(buffer(message, &mut body)?, PATH_UNITS_MAX)))
+            Some(Request::TreeConnect(utf16le(
+                buffer(message, &mut body)?,
+                PATH_UNITS_MAX,
+            )))
         }
         command::CREATE => {
             body.skip(40)?;
             let options = body.u32_le()?;
             let path = utf16le(buffer(message, &mut body)?, PATH_UNITS_MAX);
-            Some(Request::Create(CreateRequest { path, delete_on_close: options & 0x1000 != 0 }))
+            Some(Request::Create(CreateRequest {
+                path,
+                delete_on_close: options & 0x1000 != 0,
+            }))
         }
         command::CLOSE => {
             body.skip(8)?;
@@ -150,7 +156,11 @@ pub fn request(message: &[u8], command: u16) -> Option<Request<'_>> {
             let length = body.u32_le()?;
             body.skip(8)?;
             let file = file_id(&mut body)?;
-            Some(Request::Write(file, length, slice(message, offset.into(), length)))
+            Some(Request::Write(
+                file,
+                length,
+                slice(message, offset.into(), length),
+            ))
         }
         command::IOCTL => ioctl_request(message, body),
         command::QUERY_DIRECTORY => {
@@ -209,7 +219,10 @@ fn set_info<'a>(message: &'a [u8], mut body: Reader<'a>) -> Option<Request<'a>> 
         (FILE, 10 | 65) => {
             info.skip(16)?;
             let length = usize::try_from(info.u32_le()?).ok()?;
-            Some(Request::Rename(file, utf16le(info.take_up_to(length), PATH_UNITS_MAX)))
+            Some(Request::Rename(
+                file,
+                utf16le(info.take_up_to(length), PATH_UNITS_MAX),
+            ))
         }
         // FileDispositionInformation and its extended form.
         (FILE, 13 | 64) => Some(Request::Dispose(file, info.u8()? & 1 != 0)),
@@ -263,7 +276,10 @@ pub fn response(message: &[u8], command: u16) -> Option<Response<'_>> {
         }
         command::SESSION_SETUP => {
             let flags = body.u16_le()?;
-            Some(Response::SessionSetup(buffer(message, &mut body)?, flags & 3 != 0))
+            Some(Response::SessionSetup(
+                buffer(message, &mut body)?,
+                flags & 3 != 0,
+            ))
         }
         command::TREE_CONNECT => Some(Response::TreeConnect(body.u8()?)),
         command::CREATE => {
@@ -274,13 +290,20 @@ pub fn response(message: &[u8], command: u16) -> Option<Response<'_>> {
             body.skip(4)?;
             let file = file_id(&mut body)?;
             let created = matches!(action, 0 | 2 | 3);
-            Some(Response::Create(CreateResponse { file, created, folder: attributes & 0x10 != 0 }))
+            Some(Response::Create(CreateResponse {
+                file,
+                created,
+                folder: attributes & 0x10 != 0,
+            }))
         }
         command::READ => {
             let offset = body.u8()?;
             body.skip(1)?;
             let length = body.u32_le()?;
-            Some(Response::Read(length, slice(message, offset.into(), length)))
+            Some(Response::Read(
+                length,
+                slice(message, offset.into(), length),
+            ))
         }
         command::WRITE => {
             body.skip(2)?;
@@ -318,7 +341,9 @@ pub fn bytes_wanted(header: &Header, pipe: bool) -> usize {
 
 /// Runs every reader over a message.
 pub fn fuzz(message: &[u8]) {
-    let Some(header) = header(message) else { return };
+    let Some(header) = header(message) else {
+        return;
+    };
     for command in 0..=18 {
         let asked = request(message, command);
         let answered = response(message, command);
@@ -347,7 +372,10 @@ mod tests {
     fn the_header_tells_who_what_and_which() {
         let header = header(&message(command::READ, true, &[])).unwrap();
         assert_eq!((header.command, header.response), (command::READ, true));
-        assert_eq!((header.message_id, header.tree_id, header.session_id), (7, 5, 9));
+        assert_eq!(
+            (header.message_id, header.tree_id, header.session_id),
+            (7, 5, 9)
+        );
     }
 
     #[test]

@@ -30,7 +30,11 @@ pub(super) const FILE_OF_COMPOUND: u64 = u64::MAX;
 pub(super) enum Asked {
     SessionSetup,
     TreeConnect(Box<str>),
-    Create { tree: u32, path: Box<str>, delete: bool },
+    Create {
+        tree: u32,
+        path: Box<str>,
+        delete: bool,
+    },
     Close(u64),
     Read(u64),
     Write(u64),
@@ -110,7 +114,9 @@ impl Conversation {
 
     /// Whether the answer to this request comes from a pipe; asynchronous answers name no tree.
     pub(super) fn waits_for_pipe(&self, exchange: u64) -> bool {
-        self.waiting.get(&exchange).is_some_and(|waiting| self.is_pipe(waiting.tree))
+        self.waiting
+            .get(&exchange)
+            .is_some_and(|waiting| self.is_pipe(waiting.tree))
     }
 
     /// The dialect was agreed.
@@ -155,11 +161,17 @@ impl Conversation {
     }
 
     fn user(&self, session: u64) -> Box<str> {
-        self.sessions.get(&session).map(|session| session.user.clone()).unwrap_or_default()
+        self.sessions
+            .get(&session)
+            .map(|session| session.user.clone())
+            .unwrap_or_default()
     }
 
     fn share(&self, tree: u32) -> Box<str> {
-        self.trees.get(&tree).map(|tree| tree.share.clone()).unwrap_or_default()
+        self.trees
+            .get(&tree)
+            .map(|tree| tree.share.clone())
+            .unwrap_or_default()
     }
 
     /// A request that waits for its answer.
@@ -170,7 +182,11 @@ impl Conversation {
             self.unanswered(oldest, cx);
             self.quirk("requests_max", cx);
         }
-        let waiting = Waiting { asked, session: place.session, tree: place.tree };
+        let waiting = Waiting {
+            asked,
+            session: place.session,
+            tree: place.tree,
+        };
         self.waiting.insert(place.exchange, waiting);
     }
 
@@ -190,7 +206,11 @@ impl Conversation {
 
     /// Which file a request in flight is about.
     fn resolve(&self, file: u64) -> u64 {
-        if file == FILE_OF_COMPOUND { self.compound_file.unwrap_or(file) } else { file }
+        if file == FILE_OF_COMPOUND {
+            self.compound_file.unwrap_or(file)
+        } else {
+            file
+        }
     }
 
     /// An answer came.
@@ -204,9 +224,15 @@ impl Conversation {
         if status == PENDING {
             return;
         }
-        let Some(waiting) = self.waiting.remove(&place.exchange) else { return };
+        let Some(waiting) = self.waiting.remove(&place.exchange) else {
+            return;
+        };
         let ok = status == 0;
-        let Waiting { asked, session, tree } = waiting;
+        let Waiting {
+            asked,
+            session,
+            tree,
+        } = waiting;
         match asked {
             Asked::SessionSetup => self.session_answer(session, place.session, status, answer, cx),
             Asked::TreeConnect(share) => {
@@ -215,10 +241,20 @@ impl Conversation {
                         self.trees.pop_first();
                     }
                     let pipe = *pipe || share.to_ascii_uppercase().ends_with("IPC$");
-                    self.trees.insert(place.tree, Tree { share: share.clone(), pipe });
+                    self.trees.insert(
+                        place.tree,
+                        Tree {
+                            share: share.clone(),
+                            pipe,
+                        },
+                    );
                 }
                 let user = self.user(session);
-                let operation = SmbOperation { share, user, ..SmbOperation::default() };
+                let operation = SmbOperation {
+                    share,
+                    user,
+                    ..SmbOperation::default()
+                };
                 self.emit(SmbAction::TreeConnect, status, operation, cx);
             }
             Asked::Create { tree, path, delete } => {
@@ -265,7 +301,13 @@ impl Conversation {
         };
         let share = self.share(tree);
         let user = self.user(session);
-        let operation = SmbOperation { share, path, new_path, user, ..SmbOperation::default() };
+        let operation = SmbOperation {
+            share,
+            path,
+            new_path,
+            user,
+            ..SmbOperation::default()
+        };
         self.emit(action, status, operation, cx);
     }
 
@@ -283,7 +325,11 @@ impl Conversation {
             session.security.read(blob);
         }
         if status != MORE {
-            let outcome = if status == 0 { Outcome::Success } else { Outcome::Failure };
+            let outcome = if status == 0 {
+                Outcome::Success
+            } else {
+                Outcome::Failure
+            };
             let user = session.security.finish(Service::Smb, outcome, cx);
             if let (0, Some(user)) = (status, user) {
                 session.user = user;
@@ -327,7 +373,12 @@ impl Conversation {
         } else {
             self.compound_file = None;
         }
-        let operation = SmbOperation { share, path, user, ..SmbOperation::default() };
+        let operation = SmbOperation {
+            share,
+            path,
+            user,
+            ..SmbOperation::default()
+        };
         self.emit(action, status, operation, cx);
     }
 
@@ -338,7 +389,9 @@ impl Conversation {
         answer: &Answer<'_>,
         cx: &mut AnalyzerCx<'_>,
     ) {
-        let &Answer::Bytes(count, bytes) = answer else { return };
+        let &Answer::Bytes(count, bytes) = answer else {
+            return;
+        };
         let open = if self.files.len() < FILES_MAX {
             self.files.entry(file).or_default()
         } else if let Some(open) = self.files.get_mut(&file) {
@@ -358,14 +411,19 @@ impl Conversation {
 
     fn list(&mut self, file: u64, status: u32, cx: &mut AnalyzerCx<'_>) {
         // A folder is listed in many answers; one event says so.
-        let first = self.files.get_mut(&file).is_none_or(|open| !std::mem::replace(&mut open.listed, true));
+        let first = self
+            .files
+            .get_mut(&file)
+            .is_none_or(|open| !std::mem::replace(&mut open.listed, true));
         if first {
             self.emit(SmbAction::List, status, self.about(file), cx);
         }
     }
 
     fn about(&self, file: u64) -> SmbOperation {
-        let Some(open) = self.files.get(&file) else { return SmbOperation::default() };
+        let Some(open) = self.files.get(&file) else {
+            return SmbOperation::default();
+        };
         SmbOperation {
             share: open.share.clone(),
             path: open.path.clone(),
@@ -376,7 +434,9 @@ impl Conversation {
 
     fn close_file(&mut self, file: u64, cx: &mut AnalyzerCx<'_>) {
         let operation = self.about(file);
-        let Some(open) = self.files.remove(&file) else { return };
+        let Some(open) = self.files.remove(&file) else {
+            return;
+        };
         if let Some(mut rpc) = open.rpc {
             rpc.close(cx);
         } else {
@@ -396,19 +456,37 @@ impl Conversation {
         cx: &mut AnalyzerCx<'_>,
     ) {
         if bytes > 0 {
-            self.emit(action, 0, SmbOperation { bytes, ..operation.clone() }, cx);
+            self.emit(
+                action,
+                0,
+                SmbOperation {
+                    bytes,
+                    ..operation.clone()
+                },
+                cx,
+            );
         }
     }
 
     fn unanswered(&mut self, waiting: Waiting, cx: &mut AnalyzerCx<'_>) {
-        let Waiting { asked, session, tree } = waiting;
+        let Waiting {
+            asked,
+            session,
+            tree,
+        } = waiting;
         match asked {
             Asked::SessionSetup => {
-                self.session(session).security.finish(Service::Smb, Outcome::Unknown, cx);
+                self.session(session)
+                    .security
+                    .finish(Service::Smb, Outcome::Unknown, cx);
             }
             Asked::TreeConnect(share) => {
                 let user = self.user(session);
-                let operation = SmbOperation { share, user, ..SmbOperation::default() };
+                let operation = SmbOperation {
+                    share,
+                    user,
+                    ..SmbOperation::default()
+                };
                 self.emit(SmbAction::TreeConnect, NO_ANSWER, operation, cx);
             }
             Asked::Create { tree, path, delete } => {
@@ -416,7 +494,10 @@ impl Conversation {
                 self.create_answer(place, path, delete, (NO_ANSWER, &Answer::None), cx);
             }
             Asked::Rename(file, new_path) => {
-                let operation = SmbOperation { new_path, ..self.about(file) };
+                let operation = SmbOperation {
+                    new_path,
+                    ..self.about(file)
+                };
                 self.emit(SmbAction::Rename, NO_ANSWER, operation, cx);
             }
             Asked::Dispose(file, true) => {
@@ -449,7 +530,12 @@ impl Conversation {
         cx: &mut AnalyzerCx<'_>,
     ) {
         let dialect = self.dialect;
-        let operation = SmbOperation { action, dialect, status, ..operation };
+        let operation = SmbOperation {
+            action,
+            dialect,
+            status,
+            ..operation
+        };
         cx.emit(EventBody::Smb(Box::new(operation)));
     }
 }

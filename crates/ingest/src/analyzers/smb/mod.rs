@@ -24,10 +24,19 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
+    let bytes = if opening.client.is_empty() {
+        opening.server
+    } else {
+        opening.client
+    };
     match smb::looks_like_frame(bytes) {
         Some(true) => Probe::Yes,
-        None if bytes.first().is_some_and(|kind| matches!(kind, 0 | 0x81..=0x83)) => Probe::More,
+        None if bytes
+            .first()
+            .is_some_and(|kind| matches!(kind, 0 | 0x81..=0x83)) =>
+        {
+            Probe::More
+        }
         _ => Probe::No,
     }
 }
@@ -54,7 +63,10 @@ struct Framing {
 
 impl Analyzer for SmbAnalyzer {
     fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        let Self { lanes, conversation } = self;
+        let Self {
+            lanes,
+            conversation,
+        } = self;
         let Lane { buffer, framing } = &mut lanes[usize::from(side == Side::Server)];
         if !buffer.feed(bytes, |front| framing.front(front, conversation, cx)) {
             framing.lost = true;
@@ -137,13 +149,20 @@ impl Framing {
     }
 
     fn v1(&mut self, bytes: &[u8], talk: &mut Conversation, cx: &mut AnalyzerCx<'_>) -> Step {
-        let Some(header) = smb::v1::header(bytes) else { return self.whole_frame() };
+        let Some(header) = smb::v1::header(bytes) else {
+            return self.whole_frame();
+        };
         let pipe = talk.is_pipe(header.tree.into());
         let wanted = smb::v1::bytes_wanted(&header, pipe).min(self.frame_left);
         if bytes.len() < wanted {
             return Step::Need(wanted);
         }
-        v1::message(&bytes[..self.frame_left.min(bytes.len())], &header, talk, cx);
+        v1::message(
+            &bytes[..self.frame_left.min(bytes.len())],
+            &header,
+            talk,
+            cx,
+        );
         self.whole_frame()
     }
 
@@ -152,7 +171,9 @@ impl Framing {
         if bytes.len() < fixed {
             return Step::Need(fixed);
         }
-        let Some(header) = smb::v2::header(bytes) else { return self.whole_frame() };
+        let Some(header) = smb::v2::header(bytes) else {
+            return self.whole_frame();
+        };
         let next = header.next as usize;
         let chained = next >= smb::v2::HEADER_LEN && next < self.frame_left;
         let length = if chained { next } else { self.frame_left };

@@ -73,7 +73,13 @@ fn start() -> Talk {
     let mut talk = Talk::tcp(&SPEC, 445);
     assert_eq!(talk.probe(&tree_connect("\\\\s\\docs"), b""), Probe::Yes);
     talk.client(&tree_connect("\\\\s\\docs"));
-    talk.server(&framed(&message(COMMAND_TREE, true, 1, 0, &[16, 0, 1, 0, 0, 0, 0, 0])));
+    talk.server(&framed(&message(
+        COMMAND_TREE,
+        true,
+        1,
+        0,
+        &[16, 0, 1, 0, 0, 0, 0, 0],
+    )));
     talk.client(&create(2, "a.txt"));
     talk.server(&created(2, 77, 2));
     talk
@@ -90,7 +96,10 @@ fn operations(talk: &Talk) -> Vec<&SmbOperation> {
 }
 
 fn actions(talk: &Talk) -> Vec<SmbAction> {
-    operations(talk).iter().map(|operation| operation.action).collect()
+    operations(talk)
+        .iter()
+        .map(|operation| operation.action)
+        .collect()
 }
 
 #[test]
@@ -107,7 +116,13 @@ fn bytes_are_summed_until_the_file_is_closed() {
     }
     assert_eq!(actions(&talk), [SmbAction::TreeConnect, SmbAction::Create]);
     talk.client(&about_file(COMMAND_CLOSE, 20, 8, 77));
-    talk.server(&framed(&message(COMMAND_CLOSE, true, 20, 0, &[60, 0, 0, 0])));
+    talk.server(&framed(&message(
+        COMMAND_CLOSE,
+        true,
+        20,
+        0,
+        &[60, 0, 0, 0],
+    )));
     let read = operations(&talk)[2];
     assert_eq!((read.action, read.bytes), (SmbAction::Read, 300_000));
     assert_eq!((&*read.share, &*read.path), ("\\\\s\\docs", "a.txt"));
@@ -125,7 +140,13 @@ fn a_hole_inside_bulk_data_does_no_harm() {
     talk.client(&write[..1000]);
     talk.gap(Side::Client, 40_000);
     talk.client(&write[41_000..]);
-    talk.server(&framed(&message(COMMAND_WRITE, true, 10, 0, &[17, 0, 0, 0, 0x50, 0xc3, 0, 0])));
+    talk.server(&framed(&message(
+        COMMAND_WRITE,
+        true,
+        10,
+        0,
+        &[17, 0, 0, 0, 0x50, 0xc3, 0, 0],
+    )));
     talk.close();
     let write = operations(&talk)[2];
     assert_eq!((write.action, write.bytes), (SmbAction::Write, 50_000));
@@ -139,7 +160,10 @@ fn reading_goes_on_at_the_next_frame_after_a_hole() {
     talk.client(&create(30, "b.txt"));
     talk.server(&created(30, 78, 1));
     let last = operations(&talk)[2];
-    assert_eq!((last.action, &*last.path, &*last.share), (SmbAction::Open, "b.txt", "\\\\s\\docs"));
+    assert_eq!(
+        (last.action, &*last.path, &*last.share),
+        (SmbAction::Open, "b.txt", "\\\\s\\docs")
+    );
 }
 
 #[test]
@@ -160,7 +184,13 @@ fn a_file_is_renamed_then_deleted_when_it_is_closed() {
         talk.server(&framed(&message(COMMAND_SET_INFO, true, id, 0, &[2, 0])));
     }
     talk.client(&about_file(COMMAND_CLOSE, 20, 8, 77));
-    talk.server(&framed(&message(COMMAND_CLOSE, true, 20, 0, &[60, 0, 0, 0])));
+    talk.server(&framed(&message(
+        COMMAND_CLOSE,
+        true,
+        20,
+        0,
+        &[60, 0, 0, 0],
+    )));
     assert_eq!(actions(&talk)[2..], [SmbAction::Rename, SmbAction::Delete]);
     assert_eq!(&*operations(&talk)[2].new_path, "a.locked");
 }
@@ -180,6 +210,11 @@ fn an_encrypted_session_is_noted_once() {
     let sealed = framed(&[&b"\xfdSMB"[..], &[0; 80]].concat());
     talk.client(&sealed);
     talk.client(&sealed);
-    let [EventBody::Operation(noted)] = &talk.events[..] else { panic!("{:?}", talk.events) };
-    assert_eq!((&*noted.verb, noted.outcome), ("encrypted", Outcome::Unknown));
+    let [EventBody::Operation(noted)] = &talk.events[..] else {
+        panic!("{:?}", talk.events)
+    };
+    assert_eq!(
+        (&*noted.verb, noted.outcome),
+        ("encrypted", Outcome::Unknown)
+    );
 }

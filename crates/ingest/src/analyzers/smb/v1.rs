@@ -17,7 +17,9 @@ pub(super) fn message(
 ) {
     let mut next = Some((header.command, v1::HEADER_LEN));
     for _ in 0..BLOCKS_MAX {
-        let Some((command, offset)) = next else { return };
+        let Some((command, offset)) = next else {
+            return;
+        };
         let Some(block) = v1::block(bytes, command, offset) else {
             return talk.quirk("cut_block", cx);
         };
@@ -51,13 +53,24 @@ fn request(
             talk.client_blob(place.session, blob);
             Asked::SessionSetup
         }
-        Request::PlainSetup { user, domain, anonymous } => {
+        Request::PlainSetup {
+            user,
+            domain,
+            anonymous,
+        } => {
             talk.plain_log_in(user, domain, anonymous);
-            let place = Place { session: 0, ..place };
+            let place = Place {
+                session: 0,
+                ..place
+            };
             return talk.asked(place, Asked::SessionSetup, cx);
         }
         Request::TreeConnect(share) => Asked::TreeConnect(share),
-        Request::Create(path, delete) => Asked::Create { tree: place.tree, path, delete },
+        Request::Create(path, delete) => Asked::Create {
+            tree: place.tree,
+            path,
+            delete,
+        },
         Request::Close(file) => Asked::Close(file.into()),
         Request::Read(file) => Asked::Read(file.into()),
         Request::Write(file, _, data) => {
@@ -98,7 +111,10 @@ fn response(
     let answer = match response {
         Response::SessionSetup(blob, _) => Answer::SessionSetup(blob),
         Response::TreeConnect(pipe) => Answer::TreeConnect { pipe },
-        Response::Create(file, created) => Answer::Create { file: file.into(), created },
+        Response::Create(file, created) => Answer::Create {
+            file: file.into(),
+            created,
+        },
         Response::Read(count, data) => Answer::Bytes(count, data),
         Response::Write(count) => Answer::Bytes(count, &[]),
         Response::Transceive(data) => Answer::Bytes(0, data),

@@ -80,7 +80,10 @@ fn response(
         Response::Negotiate(dialect) => return talk.negotiated(dialect, header.status, cx),
         Response::SessionSetup(blob, _) => Answer::SessionSetup(blob),
         Response::TreeConnect(kind) => Answer::TreeConnect { pipe: kind == 2 },
-        Response::Create(create) => Answer::Create { file: create.file, created: create.created },
+        Response::Create(create) => Answer::Create {
+            file: create.file,
+            created: create.created,
+        },
         Response::Read(count, data) => Answer::Bytes(count, data),
         Response::Write(count) => Answer::Bytes(count, &[]),
         Response::Transceive(data) => Answer::Bytes(0, data),
