@@ -226,6 +226,7 @@ impl Engine {
         if self.hours.is_discovered(entity) {
             return true;
         }
+        self.fdr.begin(self.now.day());
         if p_value < self.fdr.level() {
             return false;
         }
@@ -235,7 +236,11 @@ impl Engine {
     }
 
     fn close_hour(&mut self) {
-        for p_value in self.hours.close(&self.entities, self.learning) {
+        let passed = self.hours.close(&self.entities, self.learning);
+        if self.learning {
+            return;
+        }
+        for p_value in passed {
             self.fdr.pass(p_value.bonferroni(EFFECTIVE_TESTS));
         }
     }
@@ -269,7 +274,7 @@ impl Engine {
 
     /// Totals for the report.
     pub fn summary(&self) -> EngineSummary {
-        let day = std::time::Duration::from_secs(86_400);
+        let day = std::time::Duration::from_hours(24);
         let is_cold = |idx: &crate::DeviceIdx| self.entities.first_seen(*idx).plus(day) > self.now;
         EngineSummary {
             events: self.events,

@@ -1,17 +1,25 @@
 //! Online control of the false discovery rate over a stream of p-values.
 //!
 //! ADDIS (Tian and Ramdas, *ADDIS: an adaptive discarding algorithm for online FDR control with
-//! conservative nulls*, 2019), with λ = 0.25, τ = 0.5 and γⱼ ∝ j^−1.6. Our nulls are very
-//! conservative (most device-hours have p = 1 after the Bonferroni step), which is the case ADDIS
-//! was made for: p-values above τ cost nothing. Tests come in a fixed order, so the levels are the
-//! same on every run.
+//! conservative nulls*, 2019), with λ = 0.1, τ = 0.5 and all wealth spendable at once. Our nulls are
+//! very conservative (most device-hours have p = 1 after paying for all detectors), which is the
+//! case ADDIS was made for: p-values above τ cost nothing. Tests come in a fixed order, so the
+//! levels are the same on every run.
+//!
+//! Each event-time day is a family of its own: a procedure without end would, after a quiet year,
+//! have no level left for the one attack. The spending sequence is half steep (a short capture must
+//! be able to show something) and half slow (so must a long day).
 
 use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter};
 
-const LAMBDA: f64 = 0.25;
+const LAMBDA: f64 = 0.1;
 const TAU: f64 = 0.5;
 /// Σ j^−1.6 over all j ≥ 1, that is ζ(1.6).
-const GAMMA_TOTAL: f64 = 2.285_765_665_680_8;
+const STEEP_TOTAL: f64 = 2.285_765_665_680_8;
+/// The slow half is worth spending over about this many tests.
+const SLOW_TESTS: f64 = 48.0;
+/// An upper bound of Σ (1 + j/48)^−1.6 over all j ≥ 0: the first term and the integral, 1 + 48/0.6.
+const SLOW_TOTAL: f64 = 81.0;
 /// Discoveries whose wealth is still followed; older ones have been spent.
 const DISCOVERIES_MAX: usize = 256;
 
@@ -23,6 +31,8 @@ pub(crate) struct OnlineFdr {
     spent: u64,
     /// Value of `spent` at each discovery.
     discoveries: Vec<u64>,
+    /// The day whose family of tests this is.
+    day: i64,
 }
 
 impl OnlineFdr {
@@ -32,16 +42,26 @@ impl OnlineFdr {
             q,
             spent: 0,
             discoveries: Vec::new(),
+            day: i64::MIN,
+        }
+    }
+
+    /// Begins a new family when `day` is another day.
+    pub(crate) fn begin(&mut self, day: i64) {
+        if day != self.day {
+            *self = Self {
+                day,
+                ..Self::new(self.q)
+            };
         }
     }
 
     /// The level at which the next test is a discovery.
     pub(crate) fn level(&self) -> PValue {
-        let initial = self.q / 2.0;
-        let mut wealth = initial * gamma(self.spent);
-        for (nth, at) in self.discoveries.iter().enumerate() {
-            let reward = if nth == 0 { self.q - initial } else { self.q };
-            wealth += reward * gamma(self.spent.saturating_sub(*at));
+        let mut wealth = self.q * gamma(self.spent);
+        // The first discovery pays back what the start had in advance.
+        for at in self.discoveries.iter().skip(1) {
+            wealth += self.q * gamma(self.spent.saturating_sub(*at));
         }
         PValue::from_probability((TAU - LAMBDA) * wealth)
     }
@@ -63,25 +83,31 @@ impl OnlineFdr {
     }
 
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
-        out.u64(self.spent).u64(self.discoveries.len() as u64);
+        out.i64(self.day)
+            .u64(self.spent)
+            .u64(self.discoveries.len() as u64);
         for at in &self.discoveries {
             out.u64(*at);
         }
     }
 
     pub(crate) fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        let day = from.i64()?;
         let spent = from.u64()?;
         let count = from.count(8)?;
         let discoveries: Result<Vec<u64>, _> = (0..count).map(|_| from.u64()).collect();
         let mut discoveries = discoveries?;
         discoveries.truncate(DISCOVERIES_MAX);
-        (self.spent, self.discoveries) = (spent, discoveries);
+        (self.day, self.spent, self.discoveries) = (day, spent, discoveries);
         Ok(())
     }
 }
 
+/// The spending sequence; sums to at most one.
 fn gamma(since: u64) -> f64 {
-    ((since + 1) as f64).powf(-1.6) / GAMMA_TOTAL
+    let steep = ((since + 1) as f64).powf(-1.6) / STEEP_TOTAL;
+    let slow = (1.0 + since as f64 / SLOW_TESTS).powf(-1.6) / SLOW_TOTAL;
+    0.5 * (steep + slow)
 }
 
 #[cfg(test)]
@@ -143,6 +169,27 @@ mod tests {
             fdr.pass(PValue::ONE);
         }
         assert_eq!(fdr.level(), before);
+    }
+
+    #[test]
+    fn a_new_day_begins_with_full_wealth() {
+        let mut fdr = OnlineFdr::new(0.1);
+        fdr.begin(1);
+        let fresh = fdr.level();
+        for _ in 0..100 {
+            fdr.pass(PValue::from_probability(0.3));
+        }
+        assert!(fdr.level() > fresh, "levels tighten as tests are spent");
+        fdr.begin(1);
+        assert!(fdr.level() > fresh, "the same day goes on");
+        fdr.begin(2);
+        assert_eq!(fdr.level(), fresh);
+    }
+
+    #[test]
+    fn the_spending_sequence_sums_to_at_most_one() {
+        let sum: f64 = (0..2_000_000).map(gamma).sum();
+        assert!(sum <= 1.0 && sum > 0.9, "{sum}");
     }
 
     #[test]
