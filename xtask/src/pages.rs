@@ -29,10 +29,8 @@ pub(crate) fn run(write: bool) -> Result<()> {
             .next()
             .unwrap_or_default()
             .trim_start_matches("# ");
-        index.push_str(&format!(
-            "| [{title}]({unit}.md) | {} |\n",
-            first_sentence(&page)
-        ));
+        let first = first_sentence(&page);
+        index.extend(["| [", title, "](", unit, ".md) | ", &first, " |\n"]);
         keep(
             &pages.join(unit).with_extension("md"),
             &page,
@@ -56,7 +54,7 @@ pub(crate) fn run(write: bool) -> Result<()> {
 fn head(source: &str) -> String {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     lines
-        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"])
         .collect()
 }
 

@@ -5,11 +5,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+/// A step's name and what it runs.
+type Step = (&'static str, fn() -> Result<()>);
+
 const DENY_VERSION: &str = "0.20.2";
 
 /// All of CI.
 pub(crate) fn ci() -> Result<()> {
-    let steps: [(&str, fn() -> Result<()>); 8] = [
+    let steps: [Step; 8] = [
         ("fmt", fmt),
         ("tidy", crate::tidy::run),
         ("pages", || crate::pages::run(false)),

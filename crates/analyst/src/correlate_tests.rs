@@ -46,7 +46,7 @@ fn alert(
         phase,
         techniques: vec![],
         first_seen,
-        last_seen: first_seen.plus(std::time::Duration::from_secs(3_600)),
+        last_seen: first_seen.plus(std::time::Duration::from_hours(1)),
         score: 5.0,
         p_value: PValue::from_neg_log10(5.0),
         calibrated_by: Cow::Borrowed("site"),
@@ -454,7 +454,7 @@ fn the_budget_shows_the_strongest_of_a_day_and_keeps_the_rest_in_order() {
     let alerts: Vec<Alert> = (0..6)
         .map(|i| {
             let mut one = alert(0, "beacon", Control, &format!("device:10.0.0.{i}"), &[]);
-            one.p_value = PValue::from_neg_log10(4.0 + i as f64);
+            one.p_value = PValue::from_neg_log10(4.0 + f64::from(i));
             one.discovered = i != 5;
             one
         })

@@ -2,7 +2,6 @@
 //! template whose fact is missing yields no sentence.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use thymus_schema::{Alert, EntityId, Fact, Incident, Statement, Step, Value};
 
@@ -21,7 +20,9 @@ impl Names {
         for alert in alerts {
             let mut text = legible(&alert.entity.key);
             if let Some(name) = host_name(&alert.entity, &alert.aliases) {
-                let _ = write!(text, " ({})", legible(name));
+                text.push_str(" (");
+                text.push_str(&legible(name));
+                text.push(')');
             }
             let known = called.entry(alert.entity.clone()).or_default();
             if text.len() > known.len() {

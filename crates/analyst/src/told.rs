@@ -20,7 +20,7 @@ pub struct Told<'a> {
 }
 
 /// The steps to tell, in order of time; `strength` says how strong the alert behind a step is.
-pub fn told<'a>(incident: &'a Incident, strength: impl Fn(AlertId) -> f64) -> Vec<Told<'a>> {
+pub fn told(incident: &Incident, strength: impl Fn(AlertId) -> f64) -> Vec<Told<'_>> {
     let mut kinds: BTreeMap<(&EntityId, &str), Vec<usize>> = BTreeMap::new();
     for (index, step) in incident.steps.iter().enumerate() {
         kinds

@@ -124,7 +124,7 @@ fn detector_page(id: &str) -> Option<String> {
     if !spec.techniques.is_empty() {
         page.push_str("\n## ATT&CK\n\n");
         for technique in spec.techniques {
-            page.push_str(&format!("- {} {}\n", technique.id(), technique.name()));
+            page.extend(["- ", technique.id(), " ", technique.name(), "\n"]);
         }
     }
     Some(page)
@@ -147,7 +147,7 @@ fn technique_page(id: &str) -> Option<String> {
     }
     page.push_str("Detectors that look for it:\n\n");
     for spec in detectors {
-        page.push_str(&format!("- {}: {}\n", spec.id, spec.title));
+        page.extend(["- ", spec.id, ": ", spec.title, "\n"]);
     }
     Some(page)
 }

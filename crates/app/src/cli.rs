@@ -77,6 +77,10 @@ pub struct RunArgs {
 
 /// Options that change what is written.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
 pub struct OutputArgs {
     /// Print one JSON object instead of text
     #[arg(long)]

@@ -1,5 +1,12 @@
 //! The program as a person meets it: exit codes, messages, files.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;

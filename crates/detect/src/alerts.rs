@@ -14,7 +14,7 @@ use crate::entities::{Entities, Party};
 /// Alerts held open at once; the one that has been silent longest makes room.
 const OPEN_MAX: usize = 50_000;
 /// How long after its last finding an alert can still grow.
-const QUIET: Duration = Duration::from_secs(86_400);
+const QUIET: Duration = Duration::from_hours(24);
 /// The largest p-value, per entity and hour over all detectors, that is kept as an alert at all:
 /// enough to fill the list below the line, not so much that everything ordinary is carried along.
 const KEPT: f64 = 0.5;

@@ -39,16 +39,14 @@ impl Party {
 
     /// A number that stands for the entity, stable within a run: for keys of bounded tables.
     pub fn key(&self) -> u64 {
-        match self.device {
-            Some(DeviceIdx(idx)) => u64::from(idx),
-            None => {
-                let bits = match external_unit(self.addr) {
-                    IpAddr::V4(v4) => u64::from(u32::from(v4)),
-                    IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64 ^ 0x5bd1_e995,
-                };
-                bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
-            }
+        if let Some(DeviceIdx(idx)) = self.device {
+            return u64::from(idx);
         }
+        let bits = match external_unit(self.addr) {
+            IpAddr::V4(v4) => u64::from(u32::from(v4)),
+            IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64 ^ 0x5bd1_e995,
+        };
+        bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
     }
 }
 

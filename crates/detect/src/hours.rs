@@ -49,7 +49,8 @@ struct Withheld {
 #[derive(Debug)]
 pub(crate) struct Hours {
     calibrations: Vec<Conformal>,
-    hour: i64,
+    /// Number of the present hour since 1970.
+    present: i64,
     /// Entities active in the present hour, in order of first activity.
     order: Vec<Party>,
     active: FxHashMap<u64, Hour>,
@@ -66,7 +67,7 @@ impl Hours {
                 .iter()
                 .map(|s| Conformal::new(Shipped::of(s.id)))
                 .collect(),
-            hour: i64::MIN,
+            present: i64::MIN,
             order: Vec::new(),
             active: FxHashMap::default(),
             withheld: VecDeque::new(),
@@ -77,11 +78,11 @@ impl Hours {
     }
 
     pub(crate) fn begin(&mut self, at: Timestamp) {
-        self.hour = at.as_secs().div_euclid(HOUR_SECS);
+        self.present = at.as_secs().div_euclid(HOUR_SECS);
     }
 
     pub(crate) fn is_over(&self, at: Timestamp) -> bool {
-        at.as_secs().div_euclid(HOUR_SECS) != self.hour
+        at.as_secs().div_euclid(HOUR_SECS) != self.present
     }
 
     /// Notes that the entity did something this hour. Outsiders count only once they are scored:
@@ -186,7 +187,7 @@ impl Hours {
             }
             if hour.discovered && score > 0.0 && !learning {
                 if self.withheld.len() < WITHHELD_MAX {
-                    let until = self.hour + WITHHELD_HOURS;
+                    let until = self.present + WITHHELD_HOURS;
                     self.withheld.push_back(Withheld {
                         until,
                         detector,
@@ -203,7 +204,7 @@ impl Hours {
 
     fn release(&mut self) {
         while let Some(next) = self.withheld.front().copied() {
-            if next.until > self.hour {
+            if next.until > self.present {
                 return;
             }
             self.withheld.pop_front();

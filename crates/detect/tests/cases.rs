@@ -76,7 +76,9 @@ fn state_that_is_saved_restored_and_saved_again_is_the_same() {
         for case in folders(&cases().join(spec.id)) {
             let (events, local, _) = read(&case);
             let mut solo = Solo::new(spec, local.clone());
-            events.iter().for_each(|event| solo.observe(event));
+            for event in &events {
+                solo.observe(event);
+            }
             let saved = saved(spec, &mut solo);
             let mut again = Solo::new(spec, local);
             let mut reader = SnapshotReader::open("unit", &saved, spec.snapshot_version).unwrap();

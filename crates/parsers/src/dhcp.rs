@@ -61,8 +61,7 @@ pub fn parse_v4(bytes: &[u8], budget: &ParseBudget) -> Option<Parsed<Dhcp>> {
         return None;
     }
     dhcp.value.requested = in_use;
-    loop {
-        let Some(code) = reader.u8() else { break };
+    while let Some(code) = reader.u8() {
         match code {
             0 => continue,
             255 => break,

@@ -11,6 +11,15 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation
 )]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        reason = "tests build their own input"
+    )
+)]
 
 pub mod arp;
 pub mod base64;

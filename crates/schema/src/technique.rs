@@ -162,8 +162,8 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_unique() {
-        assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
         const BEACON: Technique = Technique::new("T1071.001");
+        assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(BEACON.to_string(), "T1071.001");
         assert_eq!(Technique::from_id("T9999"), None);
     }

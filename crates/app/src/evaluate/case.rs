@@ -146,7 +146,12 @@ fn fill(result: &mut CaseResult, case: &Case, settings: &Settings) -> Result<()>
         let scores = budgets(settings).into_iter().map(|budget| {
             (
                 budget,
-                baseline_score(case, within_budget(alarms.clone(), budget), &aliases, onset),
+                baseline_score(
+                    case,
+                    &within_budget(alarms.clone(), budget),
+                    &aliases,
+                    onset,
+                ),
             )
         });
         result.baselines.insert(baseline.name(), scores.collect());
@@ -231,7 +236,7 @@ fn describe(result: &mut CaseResult, case: &Case, incidents: &[Incident]) {
 
 fn baseline_score(
     case: &Case,
-    alarms: Vec<Alarm>,
+    alarms: &[Alarm],
     aliases: &BTreeMap<IpAddr, Vec<Box<str>>>,
     onset: Option<Timestamp>,
 ) -> Score {

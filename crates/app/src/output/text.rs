@@ -1,6 +1,5 @@
 //! The report in plain words for a terminal.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use thymus_analyst::{Told, legible, more_of_the_same, sentence, told};
@@ -384,7 +383,8 @@ impl Text {
                 return;
             }
         };
-        let _ = writeln!(self.body, "\u{1b}[{code}m{line}\u{1b}[0m");
+        self.body
+            .extend(["\u{1b}[", code, "m", line, "\u{1b}[0m\n"]);
     }
 }
 

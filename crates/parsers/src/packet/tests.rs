@@ -39,8 +39,11 @@ fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Follows all layers down to a UDP payload; gives it with the tags met on the way.
-fn descend(link_type: u32, bytes: &[u8]) -> Option<(Vec<u8>, Vec<(u8, u32)>)> {
+/// A UDP payload and the tags met on the way down to it.
+type Descended = (Vec<u8>, Vec<(u8, u32)>);
+
+/// Follows all layers down to a UDP payload.
+fn descend(link_type: u32, bytes: &[u8]) -> Option<Descended> {
     let mut frame = decode_frame(link_type, bytes)?;
     loop {
         let Next::Ip(packet) = frame.next else {
