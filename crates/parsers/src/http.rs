@@ -7,6 +7,8 @@ use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
 use crate::{ParseBudget, text};
 
+/// Longest security token kept, in bytes: a Kerberos ticket with many groups.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Most header lines read of a message.
 const HEADERS_MAX: usize = 128;
 
@@ -33,6 +35,8 @@ pub struct Credentials {
     pub user: Box<str>,
     /// The realm of digest authentication.
     pub realm: Box<str>,
+    /// The message of NTLM or Negotiate authentication (RFC 4559), decoded.
+    pub token: Vec<u8>,
 }
 
 /// A request's head.
@@ -67,6 +71,8 @@ pub struct Response {
     pub content_type: Box<str>,
     /// File name of the content disposition.
     pub file_name: Box<str>,
+    /// The server's message of NTLM or Negotiate authentication, decoded.
+    pub challenge: Vec<u8>,
     /// How the body ends, if the request's method allows one.
     pub body: Body,
 }
@@ -141,10 +147,18 @@ pub fn response(bytes: &[u8], budget: &ParseBudget) -> Option<(Response, usize)>
                 .split(|byte| *byte == b';')
                 .next()
                 .unwrap_or_default();
-            out.content_type = text(plain.trim_ascii(), 255).to_ascii_lowercase().into();
+            out.content_type = text(plain.trim_ascii(), budget.text_bytes_max)
+                .to_ascii_lowercase()
+                .into();
         } else if header.name.eq_ignore_ascii_case("content-disposition") {
-            out.file_name =
-                parameter(header.value, b"filename").map_or(Box::default(), |name| text(name, 255));
+            out.file_name = parameter(header.value, b"filename")
+                .map_or(Box::default(), |name| text(name, budget.text_bytes_max));
+        } else if header.name.eq_ignore_ascii_case("www-authenticate")
+            || header.name.eq_ignore_ascii_case("proxy-authenticate")
+        {
+            if let Some(offer) = credentials(header.value).filter(|_| out.challenge.is_empty()) {
+                out.challenge = offer.token;
+            }
         } else {
             framing.note(header);
         }
@@ -319,6 +333,9 @@ fn credentials(value: &[u8]) -> Option<Credentials> {
         "digest" => {
             out.user = text(parameter(rest, b"username").unwrap_or_default(), 128);
             out.realm = text(parameter(rest, b"realm").unwrap_or_default(), 128);
+        }
+        "ntlm" | "negotiate" => {
+            out.token = crate::base64::decode(rest, TOKEN_BYTES_MAX).unwrap_or_default();
         }
         _ => {}
     }

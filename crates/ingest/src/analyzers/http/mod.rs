@@ -98,6 +98,7 @@ struct HttpAnalyzer {
 struct Exchange {
     event: Box<HttpTransaction>,
     credentials: Option<http::Credentials>,
+    challenge: Vec<u8>,
     is_form: bool,
     request_front: Vec<u8>,
     response_front: Vec<u8>,
@@ -192,6 +193,7 @@ impl HttpAnalyzer {
             form_user: http::form_user(query.as_bytes()),
             is_connect: &*request.method == "CONNECT",
             credentials: request.credentials,
+            challenge: Vec::new(),
             request_front: Vec::new(),
             response_front: Vec::new(),
             event: Box::new(HttpTransaction {
@@ -229,6 +231,7 @@ impl HttpAnalyzer {
         };
         open.event.status = response.status;
         open.event.content_type = response.content_type;
+        open.challenge = response.challenge;
         open.event.file_name = if response.file_name.is_empty() {
             last_segment(&open.event.uri).into()
         } else {
@@ -268,6 +271,8 @@ impl HttpAnalyzer {
             exchange.form_user = http::form_user(&exchange.request_front);
         }
         let login = self.logins.of(&exchange, cx);
+        self.logins.read(&exchange);
+        let status = exchange.event.status;
         if let Some(credentials) = exchange.credentials {
             exchange.event.user = credentials.user;
         }
@@ -275,6 +280,7 @@ impl HttpAnalyzer {
         if let Some(login) = login {
             cx.emit(EventBody::Login(Box::new(login)));
         }
+        self.logins.negotiated(status, &exchange.challenge, cx);
     }
 
     fn flush(&mut self, cx: &mut AnalyzerCx<'_>) {
@@ -364,6 +370,7 @@ mod tests {
 
     #[test]
     fn a_refused_basic_login_and_a_form_are_logins() {
+        use thymus_schema::Outcome::{Failure, Unknown};
         let mut talk = Talk::tcp(&SPEC, 80);
         talk.client(b"GET / HTTP/1.1\r\nAuthorization: Basic YWxpY2U6c2VjcmV0\r\n\r\n");
         talk.server(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n");
@@ -381,11 +388,71 @@ mod tests {
             })
             .map(|login| (&*login.method, &*login.user, login.outcome))
             .collect();
-        use thymus_schema::Outcome::{Failure, Unknown};
         assert_eq!(
             logins,
             [("basic", "alice", Failure), ("form", "bob", Unknown)]
         );
+    }
+
+    #[test]
+    fn a_negotiated_login_is_told_with_its_outcome() {
+        // A message of type 3: LM and NT answers of 0 and 24 bytes, CORP, bob, PC in UTF-16.
+        let names = b"C\0O\0R\0P\0b\0o\0b\0P\0C\0";
+        let mut answer = b"NTLMSSP\0\x03\0\0\0".to_vec();
+        for (length, at) in [
+            (0_u16, 64_u32),
+            (24, 82),
+            (8, 64),
+            (6, 72),
+            (4, 78),
+            (0, 106),
+        ] {
+            answer.extend([length.to_le_bytes(), length.to_le_bytes()].concat());
+            answer.extend(at.to_le_bytes());
+        }
+        answer.extend([1, 2, 8, 0]);
+        answer.extend(names);
+        answer.extend([7; 24]);
+        let mut talk = Talk::tcp(&SPEC, 5985);
+        let post = |token: &[u8]| {
+            let head = b"POST /wsman HTTP/1.1\r\nAuthorization: Negotiate ";
+            [&head[..], &encoded(token), b"\r\nContent-Length: 0\r\n\r\n"].concat()
+        };
+        talk.client(&post(b"NTLMSSP\0\x01\0\0\0"));
+        talk.server(b"HTTP/1.1 401 \r\nWWW-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n");
+        talk.client(&post(&answer));
+        talk.server(b"HTTP/1.1 401 \r\nContent-Length: 0\r\n\r\n");
+        talk.client(&post(&answer));
+        talk.server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        talk.client(b"GET / HTTP/1.1\r\nAuthorization: Bearer TlRMTVNTUAAD\r\n\r\n");
+        talk.close();
+        let told = |body: &EventBody| match body {
+            EventBody::Login(login) => Some((login.service, login.user.clone(), login.outcome)),
+            EventBody::Ntlm(auth) => Some((auth.carrier, auth.user.clone(), auth.outcome)),
+            _ => None,
+        };
+        let bob = |outcome| (Some(Service::Winrm), Box::from("bob"), outcome);
+        use thymus_schema::Outcome::{Failure, Success};
+        assert_eq!(
+            talk.events.iter().filter_map(told).collect::<Vec<_>>(),
+            [bob(Failure), bob(Failure), bob(Success), bob(Success)]
+        );
+    }
+
+    /// Base64 without padding, for messages of these tests.
+    fn encoded(bytes: &[u8]) -> Vec<u8> {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let digits = |group: &[u8]| {
+            let bits = group
+                .iter()
+                .fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte))
+                << (8 * (3 - group.len()));
+            (0..=group.len())
+                .map(|at| ALPHABET[bits >> (18 - 6 * at) & 63])
+                .collect::<Vec<u8>>()
+        };
+        bytes.chunks(3).flat_map(digits).collect()
     }
 
     #[test]
