@@ -1,12 +1,16 @@
 //! One file per protocol, one line per protocol in [`ANALYZERS`], in alphabetical order.
 
+mod bittorrent;
+mod calls;
 mod dce_rpc;
 mod dhcp;
 mod dnp3;
 mod dns;
 mod ftp;
 mod http;
+mod http2;
 mod imap;
+mod irc;
 mod kerberos;
 mod ldap;
 mod llmnr;
@@ -17,20 +21,29 @@ mod mqtt;
 mod mssql;
 mod mysql;
 mod nbns;
+mod ntp;
 mod pop3;
 mod postgres;
 mod quic;
 mod rdp;
 mod redis;
+mod rtp;
 mod s7;
+mod sip;
 mod smb;
 mod smtp;
+mod snmp;
 mod socks;
+mod ssdp;
 mod ssh;
 mod stratum;
+mod stun;
+mod syslog;
 mod telnet;
+mod tftp;
 mod tls;
 mod vnc;
+mod wireguard;
 #[cfg(test)]
 mod testing;
 
@@ -38,13 +51,16 @@ use crate::analyzer::AnalyzerSpec;
 
 /// All protocols that are read.
 pub const ANALYZERS: &[AnalyzerSpec] = &[
+    bittorrent::SPEC,
     dce_rpc::SPEC,
     dhcp::SPEC,
     dnp3::SPEC,
     dns::SPEC,
     ftp::SPEC,
     http::SPEC,
+    http2::SPEC,
     imap::SPEC,
+    irc::SPEC,
     kerberos::SPEC,
     ldap::SPEC,
     llmnr::SPEC,
@@ -55,18 +71,27 @@ pub const ANALYZERS: &[AnalyzerSpec] = &[
     mssql::SPEC,
     mysql::SPEC,
     nbns::SPEC,
+    ntp::SPEC,
     pop3::SPEC,
     postgres::SPEC,
     quic::SPEC,
     rdp::SPEC,
     redis::SPEC,
+    rtp::SPEC,
     s7::SPEC,
+    sip::SPEC,
     smb::SPEC,
     smtp::SPEC,
+    snmp::SPEC,
     socks::SPEC,
+    ssdp::SPEC,
     ssh::SPEC,
     stratum::SPEC,
+    stun::SPEC,
+    syslog::SPEC,
     telnet::SPEC,
+    tftp::SPEC,
     tls::SPEC,
     vnc::SPEC,
+    wireguard::SPEC,
 ];
