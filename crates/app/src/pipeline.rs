@@ -111,20 +111,7 @@ pub fn run(
         ..EngineConfig::default()
     });
     prepare(&mut engine);
-    if !plan.learn.is_empty() {
-        let options = ReplayOptions {
-            local: Some(local.clone()),
-            ..ReplayOptions::default()
-        };
-        let past = Replay::open(&plan.learn, options).context("in the normal period to learn")?;
-        engine.set_learning(true);
-        feed(past, &indicators, &mut engine, |_, batch, _| {
-            batch
-                .iter()
-                .try_for_each(|event| onlooker.learned(event, &local))
-        })?;
-        engine.set_learning(false);
-    }
+    learn(plan, &indicators, &local, &mut engine, onlooker)?;
     let mut analyst = Analyst::new(AnalystConfig {
         titles: titles(),
         ..AnalystConfig::default()
@@ -160,6 +147,32 @@ pub fn run(
         summary,
         maxima: engine.take_maxima(),
     })
+}
+
+/// Feeds the normal period, if there is one: it teaches and alerts nobody.
+fn learn(
+    plan: &RunPlan,
+    indicators: &Indicators,
+    local: &LocalNetworks,
+    engine: &mut Engine,
+    onlooker: &mut dyn Onlooker,
+) -> Result<()> {
+    if plan.learn.is_empty() {
+        return Ok(());
+    }
+    let options = ReplayOptions {
+        local: Some(local.clone()),
+        ..ReplayOptions::default()
+    };
+    let past = Replay::open(&plan.learn, options).context("in the normal period to learn")?;
+    engine.set_learning(true);
+    feed(past, indicators, engine, |_, batch, _| {
+        batch
+            .iter()
+            .try_for_each(|event| onlooker.learned(event, local))
+    })?;
+    engine.set_learning(false);
+    Ok(())
 }
 
 fn hand_over(

@@ -3,7 +3,7 @@
 //! gives the same picture.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use thymus_schema::{Alert, EntityId, EntityKind, Incident, PeerRole, Phase};
 
@@ -14,6 +14,8 @@ use crate::output::Findings;
 const WIDTH: f64 = 980.0;
 const NODE: (f64, f64) = (236.0, 44.0);
 const GAP: f64 = 26.0;
+/// Room for the headings of the columns.
+const TOP: f64 = 34.0;
 /// Most nodes in a column; the rest is counted in a last node.
 const COLUMN_MAX: usize = 7;
 
@@ -54,7 +56,7 @@ struct Edge {
 }
 
 /// Draws the incident's graph; nothing when nobody else is in it.
-pub(super) fn draw(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
+pub(super) fn draw(incident: &Incident, findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     let report = &findings.outcome.report;
     let alerts: Vec<&Alert> = incident
         .steps
@@ -63,60 +65,100 @@ pub(super) fn draw(incident: &Incident, findings: &Findings<'_>, out: &mut Strin
         .collect();
     let (nodes, edges) = collect(&alerts);
     if edges.is_empty() {
-        return;
+        return Ok(());
     }
-    let mut places: BTreeMap<&EntityId, (f64, f64)> = BTreeMap::new();
-    let columns = [Column::Outside, Column::Suspected, Column::Target].map(|column| {
-        let mut own: Vec<&Node<'_>> = nodes.values().filter(|n| n.column == column).collect();
-        own.sort_by(|a, b| {
-            b.weight()
-                .total_cmp(&a.weight())
-                .then(a.entity.cmp(b.entity))
-        });
-        own
-    });
-    let rows = columns
-        .iter()
-        .map(|own| own.len().min(COLUMN_MAX + 1))
-        .max()
-        .unwrap_or(1);
-    let height = rows as f64 * (NODE.1 + GAP) + 34.0;
-    for (index, own) in columns.iter().enumerate() {
-        let x = [8.0, (WIDTH - NODE.0) / 2.0, WIDTH - NODE.0 - 8.0][index];
-        let shown = own
-            .len()
-            .min(COLUMN_MAX + usize::from(own.len() == COLUMN_MAX + 1));
-        let top = 34.0 + (rows - own.len().min(rows)) as f64 * (NODE.1 + GAP) / 2.0;
-        for (row, node) in own.iter().take(shown).enumerate() {
-            places.insert(node.entity, (x, top + row as f64 * (NODE.1 + GAP)));
-        }
-    }
-    let _ = write!(
+    let layout = Layout::of(&nodes);
+    let height = layout.rows as f64 * (NODE.1 + GAP) + TOP;
+    write!(
         out,
         "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Who did what to whom\">\
          <defs>"
-    );
+    )?;
     for phase in 0..8 {
-        let _ = write!(
+        write!(
             out,
-            "<marker id=\"m{id}-{phase}\" class=\"p{phase}\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" \
-             markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path class=\"tip\" \
+            "<marker id=\"m{id}-{phase}\" class=\"p{phase}\" viewBox=\"0 0 10 10\" refX=\"9\" \
+             refY=\"5\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path class=\"tip\" \
              d=\"M0 0 L10 5 L0 10 z\"/></marker>",
             id = incident.id
-        );
+        )?;
     }
     out.push_str("</defs>");
-    for (label, x) in [
-        ("Outside", 8.0),
-        ("Suspected", (WIDTH - NODE.0) / 2.0),
-        ("Targets", WIDTH - NODE.0 - 8.0),
-    ] {
-        let _ = write!(out, "<text class=\"dim\" x=\"{x}\" y=\"14\">{label}</text>");
+    for (index, label) in ["Outside", "Suspected", "Targets"].into_iter().enumerate() {
+        let x = column_x(index);
+        write!(out, "<text class=\"dim\" x=\"{x}\" y=\"14\">{label}</text>")?;
     }
-    edges_svg(incident, &edges, &places, out);
-    nodes_svg(findings, &nodes, &places, out);
-    more_svg(&columns, rows, out);
+    edges_svg(incident, &edges, &layout.places, out)?;
+    nodes_svg(findings, &nodes, &layout.places, out)?;
+    for (index, more) in layout
+        .hidden
+        .iter()
+        .enumerate()
+        .filter(|(_, more)| **more > 0)
+    {
+        let (x, y) = (
+            column_x(index) + 12.0,
+            TOP + COLUMN_MAX as f64 * (NODE.1 + GAP) + 19.0,
+        );
+        write!(
+            out,
+            "<text class=\"dim\" x=\"{x:.1}\" y=\"{y:.1}\">and {more} more</text>"
+        )?;
+    }
     out.push_str("</svg>");
+    Ok(())
+}
+
+/// Where the nodes stand.
+struct Layout<'a> {
+    places: BTreeMap<&'a EntityId, (f64, f64)>,
+    rows: usize,
+    /// Nodes of each column that found no place.
+    hidden: [usize; 3],
+}
+
+impl<'a> Layout<'a> {
+    fn of(nodes: &BTreeMap<&'a EntityId, Node<'a>>) -> Self {
+        let columns = [Column::Outside, Column::Suspected, Column::Target].map(|column| {
+            let mut own: Vec<&Node<'_>> = nodes.values().filter(|n| n.column == column).collect();
+            own.sort_by(|a, b| {
+                b.weight()
+                    .total_cmp(&a.weight())
+                    .then(a.entity.cmp(b.entity))
+            });
+            own
+        });
+        let rows = columns
+            .iter()
+            .map(|own| own.len().min(COLUMN_MAX + 1))
+            .max()
+            .unwrap_or(1);
+        let mut layout = Self {
+            places: BTreeMap::new(),
+            rows,
+            hidden: [0; 3],
+        };
+        for (index, (own, hidden)) in columns.iter().zip(&mut layout.hidden).enumerate() {
+            // One more than fits takes the place of the words "and 1 more".
+            let shown = if own.len() == COLUMN_MAX + 1 {
+                own.len()
+            } else {
+                COLUMN_MAX
+            };
+            *hidden = own.len().saturating_sub(shown);
+            let empty = rows - own.len().min(rows);
+            let top = TOP + empty as f64 * (NODE.1 + GAP) / 2.0;
+            for (row, node) in own.iter().take(shown).enumerate() {
+                let place = (column_x(index), top + row as f64 * (NODE.1 + GAP));
+                layout.places.insert(node.entity, place);
+            }
+        }
+        layout
+    }
+}
+
+fn column_x(index: usize) -> f64 {
+    8.0 + index as f64 * (WIDTH - NODE.0 - 16.0) / 2.0
 }
 
 type Collected<'a> = (
@@ -186,7 +228,7 @@ fn edges_svg(
     edges: &BTreeMap<(&EntityId, &EntityId), Edge>,
     places: &BTreeMap<&EntityId, (f64, f64)>,
     out: &mut String,
-) {
+) -> fmt::Result {
     let mut labels = String::new();
     let mut labelled: BTreeSet<(&EntityId, Phase)> = BTreeSet::new();
     let mut order: Vec<_> = edges.iter().collect();
@@ -196,51 +238,77 @@ fn edges_svg(
         let (Some(a), Some(b)) = (places.get(*from), places.get(*to)) else {
             continue;
         };
-        let (a, b) = if edge.reversed { (b, a) } else { (a, b) };
-        let middle = NODE.1 / 2.0;
-        let (start, end, bend) = if (a.0 - b.0).abs() < 1.0 {
-            // Same column: around the right side.
-            let x = a.0 + NODE.0;
-            ((x, a.1 + middle), (x, b.1 + middle), (x + 58.0, x + 58.0))
-        } else if a.0 < b.0 {
-            let (x, y) = (a.0 + NODE.0, b.0);
-            (
-                (x, a.1 + middle),
-                (y, b.1 + middle),
-                (f64::midpoint(x, y), f64::midpoint(x, y)),
-            )
+        let curve = if edge.reversed {
+            Curve::between(*b, *a)
         } else {
-            let (x, y) = (a.0, b.0 + NODE.0);
-            (
-                (x, a.1 + middle),
-                (y, b.1 + middle),
-                (f64::midpoint(x, y), f64::midpoint(x, y)),
-            )
+            Curve::between(*a, *b)
         };
         let class = phase_class(edge.phase);
-        let number = class.trim_start_matches('p');
-        let label = (
-            0.125 * start.0 + 0.375 * bend.0 + 0.375 * bend.1 + 0.125 * end.0,
-            f64::midpoint(start.1, end.1) - 5.0,
-        );
-        let _ = write!(
+        write!(
             out,
-            "<g class=\"{class}\"><path class=\"edge\" d=\"M{:.1} {:.1} C{:.1} {:.1} {:.1} {:.1} {:.1} \
-             {:.1}\" marker-end=\"url(#m{}-{number})\"/></g>",
-            start.0, start.1, bend.0, start.1, bend.1, end.1, end.0, end.1, incident.id
-        );
+            "<g class=\"{class}\"><path class=\"edge\" d=\"{}\" marker-end=\"url(#m{}-{})\"/></g>",
+            curve.path(),
+            incident.id,
+            class.trim_start_matches('p')
+        )?;
         // A fan of edges of one kind needs its name once.
         if labelled.insert((from, edge.phase)) {
-            let _ = write!(
+            let (x, y) = curve.middle();
+            write!(
                 labels,
-                "<text class=\"tag halo {class}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                label.0,
-                label.1,
+                "<text class=\"tag halo {class}\" x=\"{x:.1}\" y=\"{:.1}\" \
+                 text-anchor=\"middle\">{}</text>",
+                y - 5.0,
                 edge.phase.title()
-            );
+            )?;
         }
     }
     out.push_str(&labels);
+    Ok(())
+}
+
+/// A cubic curve that leaves and enters nodes sideways.
+#[derive(Clone, Copy)]
+struct Curve {
+    start: (f64, f64),
+    bend: f64,
+    end: (f64, f64),
+}
+
+impl Curve {
+    fn between(from: (f64, f64), to: (f64, f64)) -> Self {
+        let middle = NODE.1 / 2.0;
+        let is_same_column = (from.0 - to.0).abs() < 1.0;
+        let (start_x, end_x) = match (is_same_column, from.0 < to.0) {
+            (true, _) => (from.0 + NODE.0, to.0 + NODE.0),
+            (false, true) => (from.0 + NODE.0, to.0),
+            (false, false) => (from.0, to.0 + NODE.0),
+        };
+        // Within a column the curve goes around the right side.
+        let bend = if is_same_column {
+            start_x + 58.0
+        } else {
+            f64::midpoint(start_x, end_x)
+        };
+        Self {
+            start: (start_x, from.1 + middle),
+            bend,
+            end: (end_x, to.1 + middle),
+        }
+    }
+
+    fn path(self) -> String {
+        let Self { start, bend, end } = self;
+        format!(
+            "M{:.1} {:.1} C{bend:.1} {:.1} {bend:.1} {:.1} {:.1} {:.1}",
+            start.0, start.1, start.1, end.1, end.0, end.1
+        )
+    }
+
+    fn middle(self) -> (f64, f64) {
+        let x = 0.125 * (self.start.0 + self.end.0) + 0.75 * self.bend;
+        (x, f64::midpoint(self.start.1, self.end.1))
+    }
 }
 
 fn nodes_svg(
@@ -248,7 +316,7 @@ fn nodes_svg(
     nodes: &BTreeMap<&EntityId, Node<'_>>,
     places: &BTreeMap<&EntityId, (f64, f64)>,
     out: &mut String,
-) {
+) -> fmt::Result {
     let names = findings.outcome.report.names();
     for (entity, (x, y)) in places {
         let Some(node) = nodes.get(entity) else {
@@ -268,7 +336,7 @@ fn nodes_svg(
             None => (called.as_str(), entity.kind.as_str()),
         };
         let first_line = y + if second.is_empty() { 27.0 } else { 19.0 };
-        let _ = write!(
+        write!(
             out,
             "<g><title>{}</title><rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{}\" \
              height=\"{}\" rx=\"8\"/><text class=\"strong\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\
@@ -282,25 +350,9 @@ fn nodes_svg(
             x + 12.0,
             y + 35.0,
             escaped(&shortened(second))
-        );
+        )?;
     }
-}
-
-fn more_svg(columns: &[Vec<&Node<'_>>; 3], rows: usize, out: &mut String) {
-    for (index, own) in columns.iter().enumerate() {
-        if own.len() <= COLUMN_MAX + 1 {
-            continue;
-        }
-        let x = [8.0, (WIDTH - NODE.0) / 2.0, WIDTH - NODE.0 - 8.0][index];
-        let y = 34.0 + (rows - 1) as f64 * (NODE.1 + GAP);
-        let more = own.len() - COLUMN_MAX;
-        let _ = write!(
-            out,
-            "<text class=\"dim\" x=\"{:.1}\" y=\"{:.1}\">and {more} more</text>",
-            x + 12.0,
-            y + 19.0
-        );
-    }
+    Ok(())
 }
 
 /// At most as many characters as fit a node.

@@ -1,7 +1,7 @@
 //! One incident of the page.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use thymus_analyst::{Names, Told, more_of_the_same, sentence, told};
 use thymus_schema::{EventId, Incident, Phase, Step};
@@ -25,10 +25,14 @@ pub(super) fn phase_class(phase: Phase) -> &'static str {
 }
 
 /// Writes the incident.
-pub(super) fn section(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
+pub(super) fn section(
+    incident: &Incident,
+    findings: &Findings<'_>,
+    out: &mut String,
+) -> fmt::Result {
     let names = findings.outcome.report.names();
     let word = incident.confidence.as_str();
-    let _ = write!(
+    write!(
         out,
         "<section class=\"card incident {word}\" id=\"i{}\"><div class=\"meta\"><span class=\"badge \
          {word}\">{word} confidence</span><span>Incident {}</span><span>{} to {}</span><span>p {}\
@@ -40,31 +44,32 @@ pub(super) fn section(incident: &Incident, findings: &Findings<'_>, out: &mut St
         incident.p_value,
         escaped(&incident.title),
         escaped(&incident.hypothesis)
-    );
-    who(incident, names, out);
+    )?;
+    who(incident, names, out)?;
     out.push_str("<h3>When</h3>");
-    timeline::draw(&phase_rows(incident, names), "Phases over time", out);
+    timeline::draw(&phase_rows(incident, names), "Phases over time", out)?;
     let mut picture = String::new();
-    graph::draw(incident, findings, &mut picture);
+    graph::draw(incident, findings, &mut picture)?;
     if !picture.is_empty() {
-        let _ = write!(out, "<h3>Who and whom</h3>{picture}");
+        write!(out, "<h3>Who and whom</h3>{picture}")?;
     }
     out.push_str("<h3>What happened</h3><ol class=\"steps\">");
     let report = &findings.outcome.report;
     for Told { step, more } in told(incident, |alert| report.strength(alert)) {
-        step_item(step, names, more, out);
+        step_item(step, names, more, out)?;
     }
     out.push_str("</ol>");
     if let Some(note) = weakest_reference(incident, findings) {
-        let _ = write!(out, "<p class=\"note\">How sure: {}.</p>", escaped(note));
+        write!(out, "<p class=\"note\">How sure: {}.</p>", escaped(note))?;
     }
-    next_steps(incident, out);
-    techniques(incident, out);
-    evidence(incident, findings, out);
+    next_steps(incident, out)?;
+    techniques(incident, out)?;
+    evidence(incident, findings, out)?;
     out.push_str("</section>\n");
+    Ok(())
 }
 
-fn who(incident: &Incident, names: &Names, out: &mut String) {
+fn who(incident: &Incident, names: &Names, out: &mut String) -> fmt::Result {
     out.push_str("<div class=\"chips\">");
     for part in &incident.affected {
         let word = if part.suspected {
@@ -72,13 +77,14 @@ fn who(incident: &Incident, names: &Names, out: &mut String) {
         } else {
             "affected"
         };
-        let _ = write!(
+        write!(
             out,
             "<span class=\"chip\"><b>{}</b> {word}</span>",
             escaped(&names.of(&part.entity))
-        );
+        )?;
     }
     out.push_str("</div>");
+    Ok(())
 }
 
 fn phase_rows(incident: &Incident, names: &Names) -> Vec<timeline::Row> {
@@ -107,11 +113,11 @@ fn phase_rows(incident: &Incident, names: &Names) -> Vec<timeline::Row> {
         .collect()
 }
 
-fn step_item(step: &Step, names: &Names, more: u64, out: &mut String) {
+fn step_item(step: &Step, names: &Names, more: u64, out: &mut String) -> fmt::Result {
     let Some(seen) = sentence(&step.statement, names) else {
-        return;
+        return Ok(());
     };
-    let _ = write!(
+    write!(
         out,
         "<li class=\"{}\"><span class=\"when\">{}</span> <span class=\"phase\">{}</span><p \
          class=\"seen\"><b>{}</b> {}</p>",
@@ -120,53 +126,56 @@ fn step_item(step: &Step, names: &Names, more: u64, out: &mut String) {
         step.phase.title(),
         escaped(&names.of(&step.entity)),
         escaped(&seen)
-    );
+    )?;
     if let Some(normal) = sentence(&step.counterfactual, names) {
-        let _ = write!(
+        write!(
             out,
             "<p class=\"normal\"><b>Normal:</b> {}</p>",
             escaped(&normal)
-        );
+        )?;
     }
     if let Some(rest) = more_of_the_same(more) {
-        let _ = write!(
+        write!(
             out,
             "<p class=\"normal\">{}, listed under evidence</p>",
             escaped(&rest)
-        );
+        )?;
     }
     out.push_str("</li>");
+    Ok(())
 }
 
-fn next_steps(incident: &Incident, out: &mut String) {
+fn next_steps(incident: &Incident, out: &mut String) -> fmt::Result {
     if incident.next_steps.is_empty() {
-        return;
+        return Ok(());
     }
     out.push_str("<h3>What to do next</h3><ol class=\"next\">");
     for step in &incident.next_steps {
-        let _ = write!(out, "<li>{}</li>", escaped(step));
+        write!(out, "<li>{}</li>", escaped(step))?;
     }
     out.push_str("</ol>");
+    Ok(())
 }
 
-fn techniques(incident: &Incident, out: &mut String) {
+fn techniques(incident: &Incident, out: &mut String) -> fmt::Result {
     if incident.techniques.is_empty() {
-        return;
+        return Ok(());
     }
     out.push_str("<h3>MITRE ATT&amp;CK</h3><div class=\"chips\">");
     for technique in &incident.techniques {
-        let _ = write!(
+        write!(
             out,
             "<span class=\"chip\"><b>{}</b> {}</span>",
             technique.id(),
             technique.name()
-        );
+        )?;
     }
     out.push_str("</div>");
+    Ok(())
 }
 
 /// Every fact with the events it was counted from.
-fn evidence(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
+fn evidence(incident: &Incident, findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     const EVENTS_SHOWN: usize = 4;
     out.push_str(
         "<details><summary>Evidence</summary><table><thead><tr><th>Step</th><th>Detector</th>\
@@ -200,7 +209,7 @@ fn evidence(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
             } else {
                 (String::new(), String::new())
             };
-            let _ = write!(
+            write!(
                 out,
                 "<tr><td class=\"nowrap\">{at}</td><td>{}</td><td>{}</td><td class=\"break\">{}</td>\
                  <td><code>{}{more}</code></td></tr>",
@@ -208,12 +217,13 @@ fn evidence(incident: &Incident, findings: &Findings<'_>, out: &mut String) {
                 escaped(&fact.key.replace('_', " ")),
                 escaped(&fact.value.to_string()),
                 escaped(&events.join(" "))
-            );
+            )?;
         }
     }
-    let _ = write!(
+    write!(
         out,
         "</tbody></table><p class=\"note\">Incident <code>{}</code></p></details>",
         incident.id
-    );
+    )?;
+    Ok(())
 }

@@ -9,7 +9,7 @@ mod incident;
 mod style;
 mod timeline;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use thymus_analyst::legible;
 use thymus_ingest::InputStatus;
@@ -20,12 +20,20 @@ use crate::output::Findings;
 /// The page.
 pub(crate) fn page(findings: &Findings<'_>) -> String {
     let mut out = String::new();
+    match render(findings, &mut out) {
+        Ok(()) => out,
+        // Writing to a string does not fail.
+        Err(fmt::Error) => String::new(),
+    }
+}
+
+fn render(findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     let title = match findings.shown.len() {
         0 => "Nothing to show".to_owned(),
         1 => "One incident".to_owned(),
         n => format!("{n} incidents"),
     };
-    let _ = write!(
+    write!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -33,17 +41,17 @@ pub(crate) fn page(findings: &Findings<'_>) -> String {
          <title>Thymus report: {}</title><style>{}</style></head><body><main>\n",
         escaped(&title),
         style::SHEET
-    );
-    summary(findings, &title, &mut out);
+    )?;
+    summary(findings, &title, out)?;
     for incident in &findings.shown {
-        incident::section(incident, findings, &mut out);
+        incident::section(incident, findings, out)?;
     }
-    below(findings, &mut out);
-    coverage(findings, &mut out);
-    inputs(findings, &mut out);
-    reading(&mut out);
+    below(findings, out)?;
+    coverage(findings, out)?;
+    inputs(findings, out)?;
+    reading(out);
     out.push_str("</main></body></html>\n");
-    out
+    Ok(())
 }
 
 /// Text made safe for HTML content and attributes.
@@ -67,15 +75,15 @@ pub(crate) fn time(ts: Timestamp) -> String {
     Value::Time(ts).to_string()
 }
 
-fn summary(findings: &Findings<'_>, title: &str, out: &mut String) {
+fn summary(findings: &Findings<'_>, title: &str, out: &mut String) -> fmt::Result {
     let coverage = &findings.outcome.coverage;
-    let _ = write!(
+    write!(
         out,
         "<header class=\"top\"><div><p class=\"brand\">Thymus</p><h1>{}</h1><p class=\"sub\">{}</p>\
          </div></header><section class=\"tiles\">",
         escaped(title),
         escaped(&period(findings))
-    );
+    )?;
     let judged = match (coverage.packets, coverage.records) {
         (0, 0) => "nothing".to_owned(),
         (0, all) => share(coverage.records_judged, all),
@@ -109,11 +117,11 @@ fn summary(findings: &Findings<'_>, title: &str, out: &mut String) {
         (judged, "of it judged"),
     ];
     for (number, label) in tiles {
-        let _ = write!(
+        write!(
             out,
             "<div class=\"tile\"><b>{}</b><span>{label}</span></div>",
             escaped(&number)
-        );
+        )?;
     }
     out.push_str("</section>\n");
     if findings.shown.is_empty() {
@@ -123,8 +131,9 @@ fn summary(findings: &Findings<'_>, title: &str, out: &mut String) {
              coverage.</p></section>\n",
         );
     } else if findings.shown.len() > 1 {
-        overview(findings, out);
+        overview(findings, out)?;
     }
+    Ok(())
 }
 
 fn period(findings: &Findings<'_>) -> String {
@@ -138,21 +147,22 @@ fn period(findings: &Findings<'_>) -> String {
 }
 
 /// All incidents on one axis, with links.
-fn overview(findings: &Findings<'_>, out: &mut String) {
+fn overview(findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     out.push_str("<section class=\"card\"><h2>Overview</h2><ol class=\"toc\">");
     for incident in &findings.shown {
-        let _ = write!(
+        write!(
             out,
             "<li><a href=\"#i{id}\"><span class=\"badge {word}\">{word}</span> {}</a></li>",
             escaped(&incident.title),
             id = incident.id,
             word = incident.confidence.as_str()
-        );
+        )?;
     }
     out.push_str("</ol>");
     let rows: Vec<timeline::Row> = findings.shown.iter().map(overview_row).collect();
-    timeline::draw(&rows, "All incidents over time", out);
+    timeline::draw(&rows, "All incidents over time", out)?;
     out.push_str("</section>\n");
+    Ok(())
 }
 
 fn overview_row(incident: &Incident) -> timeline::Row {
@@ -171,50 +181,58 @@ fn overview_row(incident: &Incident) -> timeline::Row {
     }
 }
 
-fn below(findings: &Findings<'_>, out: &mut String) {
+fn below(findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     if findings.below.is_empty() {
-        return;
+        return Ok(());
     }
-    let _ = write!(
+    write!(
         out,
         "<section class=\"card\"><h2>Below the line</h2><p class=\"note\">Weaker or undecided; the \
          budget here is {} a day. Nothing is hidden: look here when one of these devices is already \
          under suspicion.</p><table><thead><tr><th>#</th><th>What</th><th>First seen</th><th>p</th>\
          </tr></thead><tbody>",
         findings.per_day
-    );
+    )?;
     for incident in &findings.below {
-        let _ = write!(
+        write!(
             out,
             "<tr><td>{}</td><td>{}</td><td class=\"nowrap\">{}</td><td class=\"nowrap\">{}</td></tr>",
             incident.rank,
             escaped(&incident.title),
             time(incident.first_seen),
             incident.p_value
-        );
+        )?;
     }
     out.push_str("</tbody></table>");
     if findings.hidden > 0 {
-        let _ = write!(
+        write!(
             out,
             "<p class=\"note\">And {} weaker ones.</p>",
             findings.hidden
-        );
+        )?;
     }
     out.push_str("</section>\n");
+    Ok(())
 }
 
-fn coverage(findings: &Findings<'_>, out: &mut String) {
-    let (coverage, outcome) = (&findings.outcome.coverage, findings.outcome);
+fn coverage(findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     out.push_str("<section class=\"card\"><h2>Coverage</h2><table class=\"facts\"><tbody>");
-    let mut row = |label: &str, text: String| {
-        let _ = write!(
+    for (label, text) in coverage_rows(findings) {
+        write!(
             out,
             "<tr><th>{}</th><td>{}</td></tr>",
-            escaped(label),
+            escaped(&label),
             escaped(&text)
-        );
-    };
+        )?;
+    }
+    out.push_str("</tbody></table></section>\n");
+    Ok(())
+}
+
+fn coverage_rows(findings: &Findings<'_>) -> Vec<(String, String)> {
+    let (coverage, outcome) = (&findings.outcome.coverage, findings.outcome);
+    let mut rows = Vec::new();
+    let mut row = |label: &str, text: String| rows.push((label.to_owned(), text));
     let of = |part: u64, whole: u64| {
         format!(
             "{} of {} ({})",
@@ -238,13 +256,13 @@ fn coverage(findings: &Findings<'_>, out: &mut String) {
         );
     }
     row("Events judged", Value::Count(coverage.events).to_string());
+    let (cold, all) = (
+        Value::Count(coverage.cold_entities),
+        Value::Count(coverage.entities),
+    );
     row(
         "Devices without a day of history",
-        format!(
-            "{} of {}; they are compared with the site and with what ships with Thymus",
-            Value::Count(coverage.cold_entities),
-            Value::Count(coverage.entities)
-        ),
+        format!("{cold} of {all}; they are compared with the site and with what ships with Thymus"),
     );
     let networks: Vec<String> = outcome
         .local
@@ -259,27 +277,29 @@ fn coverage(findings: &Findings<'_>, out: &mut String) {
     };
     row(&format!("Local networks ({how})"), networks.join(", "));
     for (reason, n) in coverage.dropped.iter().filter(|(_, n)| **n > 0) {
-        let label = format!("Not judged: {}", reason.replace('_', " "));
-        row(&label, Value::Count(*n).to_string());
+        row(
+            &format!("Not judged: {}", reason.replace('_', " ")),
+            Value::Count(*n).to_string(),
+        );
     }
     for id in &outcome.summary.disabled {
         row("Detector switched off after a failure", (*id).to_owned());
     }
-    out.push_str("</tbody></table></section>\n");
+    rows
 }
 
-fn inputs(findings: &Findings<'_>, out: &mut String) {
+fn inputs(findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     const ROWS_MAX: usize = 200;
     let entries = &findings.outcome.ledger.entries;
     let totals = findings.outcome.ledger.totals();
-    let _ = write!(
+    write!(
         out,
         "<section class=\"card\"><h2>Inputs</h2><p class=\"note\">{} read, {} read in part, {} \
          duplicates, {} imported before, {} refused.</p><details><summary>List of inputs</summary>\
          <table><thead><tr><th>File</th><th>Format</th><th>Size</th><th>Outcome</th></tr></thead>\
          <tbody>",
         totals.read, totals.partial, totals.duplicate, totals.known, totals.refused
-    );
+    )?;
     for entry in entries.iter().take(ROWS_MAX) {
         let outcome = match entry.status {
             InputStatus::Waiting => "not reached",
@@ -295,7 +315,7 @@ fn inputs(findings: &Findings<'_>, out: &mut String) {
                 problem.reason, problem.offset, problem.remedy
             )
         });
-        let _ = write!(
+        write!(
             out,
             "<tr><td class=\"break\">{}</td><td>{}</td><td class=\"nowrap\">{}</td><td>{outcome}{}</td>\
              </tr>",
@@ -303,17 +323,18 @@ fn inputs(findings: &Findings<'_>, out: &mut String) {
             escaped(&entry.format),
             Value::Bytes(entry.bytes),
             escaped(&why.unwrap_or_default())
-        );
+        )?;
     }
     out.push_str("</tbody></table>");
     if entries.len() > ROWS_MAX {
-        let _ = write!(
+        write!(
             out,
             "<p class=\"note\">And {} more.</p>",
             entries.len() - ROWS_MAX
-        );
+        )?;
     }
     out.push_str("</details></section>\n");
+    Ok(())
 }
 
 fn reading(out: &mut String) {

@@ -1,6 +1,6 @@
 //! A timeline: rows of bars over one axis of time, as inline SVG.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use thymus_schema::{Timestamp, Value};
 
@@ -30,56 +30,57 @@ pub(super) struct Bar {
 }
 
 /// Draws `rows`; nothing when there is nothing to draw.
-pub(super) fn draw(rows: &[Row], title: &str, out: &mut String) {
+pub(super) fn draw(rows: &[Row], title: &str, out: &mut String) -> fmt::Result {
     let bars = || rows.iter().flat_map(|row| &row.bars);
     let first = bars().map(|bar| bar.from).min();
     let last = bars().map(|bar| bar.to).max();
     let Some((first, last)) = first.zip(last) else {
-        return;
+        return Ok(());
     };
     let span = last.secs_since(first).max(1.0);
     let x = |ts: Timestamp| LEFT + (WIDTH - LEFT - RIGHT) * ts.secs_since(first) / span;
     let height = ROW * rows.len() as f64 + 30.0;
-    let _ = write!(
+    write!(
         out,
         "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">",
         escaped(title)
-    );
+    )?;
     for (index, row) in rows.iter().enumerate() {
         let top = ROW * index as f64;
         if index % 2 == 0 {
-            let _ = write!(
+            write!(
                 out,
                 "<rect class=\"lane\" x=\"0\" y=\"{top}\" width=\"{WIDTH}\" height=\"{ROW}\" rx=\"4\"/>"
-            );
+            )?;
         }
-        let _ = write!(
+        write!(
             out,
             "<text x=\"8\" y=\"{:.1}\">{}</text>",
             top + ROW / 2.0 + 4.0,
             escaped(&row.label)
-        );
+        )?;
     }
-    ticks(first, span, ROW * rows.len() as f64, out);
+    ticks(first, span, ROW * rows.len() as f64, out)?;
     for (index, row) in rows.iter().enumerate() {
         let top = ROW * index as f64 + 8.0;
         for bar in row.bars.iter().take(BARS_MAX) {
             let width = (x(bar.to) - x(bar.from)).max(BAR_MIN);
             let left = x(bar.from).min(WIDTH - RIGHT - width);
-            let _ = write!(
+            write!(
                 out,
                 "<rect class=\"bar {}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" \
                  height=\"14\" rx=\"3\"><title>{}</title></rect>",
                 bar.class,
                 escaped(&bar.hint)
-            );
+            )?;
         }
     }
     out.push_str("</svg>");
+    Ok(())
 }
 
 /// Grid lines at round times, at most seven, labelled by clock or by day.
-fn ticks(first: Timestamp, span: f64, bottom: f64, out: &mut String) {
+fn ticks(first: Timestamp, span: f64, bottom: f64, out: &mut String) -> fmt::Result {
     const STEPS: [i64; 19] = [
         1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400,
         172_800, 604_800, 2_592_000,
@@ -99,14 +100,15 @@ fn ticks(first: Timestamp, span: f64, bottom: f64, out: &mut String) {
         let x = LEFT + (WIDTH - LEFT - RIGHT) * ts.secs_since(first).max(0.0) / span;
         let label = tick_label(ts, step, &mut day);
         let anchor = if x > WIDTH - 60.0 { "end" } else { "middle" };
-        let _ = write!(
+        write!(
             out,
             "<line class=\"grid\" x1=\"{x:.1}\" y1=\"0\" x2=\"{x:.1}\" y2=\"{bottom}\"/>\
              <text class=\"dim\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{label}</text>",
             bottom + 18.0
-        );
+        )?;
         at += step;
     }
+    Ok(())
 }
 
 /// `2025-05-13 14:00` where the day changes, `14:00` elsewhere; only the day for steps of days.
@@ -152,7 +154,8 @@ mod tests {
             }],
             "t",
             &mut out,
-        );
+        )
+        .unwrap();
         assert!(
             out.contains("class=\"bar p1\"") && out.contains("&lt;x&gt;"),
             "{out}"
@@ -164,7 +167,7 @@ mod tests {
     fn ticks_are_round_and_few() {
         let mut out = String::new();
         let first = Timestamp::parse("2025-05-13T11:43:10Z").unwrap();
-        ticks(first, 5.0 * 3_600.0, 100.0, &mut out);
+        ticks(first, 5.0 * 3_600.0, 100.0, &mut out).unwrap();
         assert_eq!(out.matches("<line").count(), 5);
         assert!(
             out.contains("2025-05-13 12:00") && out.contains(">13:00<"),
