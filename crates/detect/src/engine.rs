@@ -160,30 +160,42 @@ impl Engine {
         }
     }
 
-    /// Calls every unit and takes in what it found.
+    /// Calls every unit and takes in what it found. One that panics is switched off, the ones after
+    /// it are called as if nothing had happened.
     fn run(
         &mut self,
         mut call: impl FnMut(&mut dyn Detector, &mut DetectCx<'_>),
         parties: Option<(crate::entities::Party, crate::entities::Party)>,
     ) {
-        for (index, unit) in self.units.iter_mut().enumerate() {
-            if unit.disabled {
-                continue;
-            }
-            let mut cx = DetectCx {
-                now: self.now,
-                entities: &self.entities,
-                client: parties.map(|(client, _)| client),
-                server: parties.map(|(_, server)| server),
-                findings: &mut self.findings,
-                detector: index,
-                floor: SCORE_FLOOR,
-            };
-            let detector = unit.detector.as_mut();
+        let (mut begin, mut present) = (0, 0);
+        while begin < self.units.len() {
+            let (units, entities) = (&mut self.units, &self.entities);
+            let findings = &mut self.findings;
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                call(detector, &mut cx);
+                let mut cx = DetectCx {
+                    now: self.now,
+                    entities,
+                    client: parties.map(|(client, _)| client),
+                    server: parties.map(|(_, server)| server),
+                    findings,
+                    detector: begin,
+                    floor: SCORE_FLOOR,
+                };
+                for (index, unit) in units.iter_mut().enumerate().skip(begin) {
+                    present = index;
+                    cx.detector = index;
+                    if !unit.disabled {
+                        call(unit.detector.as_mut(), &mut cx);
+                    }
+                }
             }));
-            unit.disabled = outcome.is_err();
+            if outcome.is_ok() {
+                break;
+            }
+            if let Some(unit) = self.units.get_mut(present) {
+                unit.disabled = true;
+            }
+            begin = present + 1;
         }
         if !self.findings.is_empty() {
             self.judge();
