@@ -301,7 +301,10 @@ const INTERFACES: &[Interface] = &[
         0x3919286a_b10c_11d0_9ba8_00c04fd92ef5,
         "dssetup",
         Returns::Win32,
-        &[(0, "DsRolerGetPrimaryDomainInformation")],
+        &[
+            (0, "DsRolerGetPrimaryDomainInformation"),
+            (9, "DsRolerUpgradeDownlevelServer"),
+        ],
     ),
     known(
         0xe3514235_4b06_11d1_ab04_00c04fc2dcd2,
@@ -394,7 +397,7 @@ const INTERFACES: &[Interface] = &[
             (23, "NetrServerDiskEnum"),
             (24, "NetrServerStatisticsGet"),
             (28, "NetrRemoteTOD"),
-            (32, "NetprPathCanonicalize"),
+            (31, "NetprPathCanonicalize"),
             (34, "NetprNameCanonicalize"),
             (36, "NetrShareEnumSticky"),
             (39, "NetrpGetFileSecurity"),
