@@ -311,6 +311,21 @@ def _(c):
         c.flow(0.3 * k, "10.0.0.66", f"10.0.0.{k}", 22, state="S0")
 
 
+@case("scan_vertical", "bare_segments_refused", "device:10.0.0.66 score>=4 reconnaissance")
+def _(c):
+    for k in range(300):
+        c.flow(0.02 * k, "10.0.0.66", "10.0.0.5", k + 1, state="RSTRH", sport=53_073, up=0, down=0, client_packets=1,
+               server_packets=1)
+
+
+@case("scan_vertical", "old_conversations_are_reset")
+def _(c):
+    for n in range(8):
+        for k, port in enumerate([22, 80, 443, 445, 993]):
+            c.flow(n + 40 * k, f"10.0.0.{100 + n}", "10.0.0.5", port, state="RSTRH", up=0, down=0, client_packets=1,
+                   server_packets=1)
+
+
 @case("scan_vertical", "inside_scan_of_a_server", "device:10.0.0.66 score>=5 reconnaissance")
 def _(c):
     for k in range(150):
@@ -458,6 +473,20 @@ def _(c):
     for k in range(200):
         c.flow(0.2 * k, f"203.0.113.{k % 100 + 1}", "10.0.0.5", 40_000 + k, 30_000, 0, transport="udp",
                sport=123, client_packets=70, server_packets=0)
+
+
+@case("amplification", "many_reflectors_send_little", "device:10.0.0.5 score>=2.5 impact")
+def _(c):
+    for k in range(1500):
+        c.flow(0.03 * k, f"203.0.{k // 250}.{k % 250 + 1}", "10.0.0.5", 40_000 + k, 60, 0, transport="udp",
+               sport=161, client_packets=1, server_packets=0)
+
+
+@case("amplification", "resolver_answers_seen_one_way")
+def _(c):
+    for k in range(1200):
+        c.flow(0.3 * k, f"198.51.100.{k % 200 + 1}", "10.0.0.2", 40_000 + k, 90, 0, transport="udp", sport=53,
+               client_packets=1, server_packets=0)
 
 
 @case("amplification", "our_server_is_misused", "device:10.0.0.2 score>=2.5 impact")

@@ -188,6 +188,57 @@ def _(c):
         c.flow(104_400 + n * 900, "10.0.0.101", f"10.0.0.{104 + n}", 3389, up=90000, down=900000, service="rdp", secs=600)
 
 
+@case("lateral_movement", "looks_through_and_stops_services", "device:10.0.0.107 score>=2.2 lateral")
+def _(c):
+    c.office(3)
+    rpc(c, 9000, "10.0.0.107", "10.0.0.104", "svcctl", "OpenSCManagerW", 15)
+    rpc(c, 9001, "10.0.0.107", "10.0.0.104", "svcctl", "OpenServiceW", 16)
+    rpc(c, 9002, "10.0.0.107", "10.0.0.104", "svcctl", "QueryServiceStatus", 6)
+    rpc(c, 9003, "10.0.0.107", "10.0.0.104", "svcctl", "ControlService", 1)
+
+
+@case("lateral_movement", "methods_of_an_object_elsewhere", "device:10.0.0.107 score>=2.6 lateral")
+def _(c):
+    c.office(3)
+    rpc(c, 9000, "10.0.0.107", "10.0.0.104", "IRemoteSCMActivator", "RemoteGetClassObject", 3)
+    rpc(c, 9001, "10.0.0.107", "10.0.0.104", "IDispatch", "Invoke", 6)
+
+
+@case("lateral_movement", "outsider_reaches_for_an_old_hole", "external:203.0.113.66 score>=3 lateral")
+def _(c):
+    c.office(3)
+    rpc(c, 9000, "203.0.113.66", "10.0.0.31", "srvsvc", "NetprPathCanonicalize", 31)
+
+
+@case("lateral_movement", "monitoring_reads_services_every_day")
+def _(c):
+    c.office(3)
+    for day in range(8):
+        for n in range(3):
+            rpc(c, day * DAY + n * 60, "10.0.0.5", f"10.0.0.{30 + n}", "svcctl", "OpenSCManagerW", 15)
+            rpc(c, day * DAY + n * 60 + 1, "10.0.0.5", f"10.0.0.{30 + n}", "svcctl", "QueryServiceStatus", 6)
+
+
+@case("lateral_movement", "programs_on_an_ordinary_share")
+def _(c):
+    c.office(3)
+    for n in range(6):
+        smb(c, n * 500, f"10.0.0.{100 + n}", "10.0.0.9", "tree_connect", r"\\files\install")
+        smb(c, n * 500 + 1, f"10.0.0.{100 + n}", "10.0.0.9", "open", r"\\files\install", "setup.exe", size=90_000)
+        smb(c, n * 500 + 2, f"10.0.0.{100 + n}", "10.0.0.9", "write", r"\\files\install", "tool.exe", size=90_000)
+
+
+@case("lateral_movement", "policy_and_roles_are_asked_for")
+def _(c):
+    c.office(3)
+    for n in range(8):
+        for k in range(6):
+            at = n * 40 + k * 1500
+            rpc(c, at, f"10.0.0.{100 + n}", "10.0.0.10", "dssetup", "DsRolerGetPrimaryDomainInformation", 0)
+            rpc(c, at + 1, f"10.0.0.{100 + n}", "10.0.0.10", "srvsvc", "NetrServerGetInfo", 21)
+            rpc(c, at + 2, f"10.0.0.{100 + n}", "10.0.0.10", "IRemUnknown2", "RemRelease", 5)
+
+
 # ---------------------------------------------------------------- share_encryption
 
 def documents(c, count, folders):
@@ -614,6 +665,43 @@ def _(c):
 def _(c):
     domain(c)
     rpc(c, 4000, "10.0.0.108", "10.0.0.10", "efsrpc", "EfsRpcOpenFileRaw", 0)
+
+
+@case("ad_enumeration", "secrets_of_another_machine", "device:10.0.0.108 score>=3.2 credentials")
+def _(c):
+    domain(c)
+    rpc(c, 4000, "10.0.0.108", "10.0.0.10", "lsarpc", "LsarOpenPolicy2", 44)
+    rpc(c, 4001, "10.0.0.108", "10.0.0.10", "lsarpc", "LsarRetrievePrivateData", 43)
+
+
+@case("ad_enumeration", "accounts_and_groups_listed", "device:10.0.0.108 score>=3 reconnaissance")
+def _(c):
+    domain(c)
+    rpc(c, 4000, "10.0.0.108", "10.0.0.10", "samr", "SamrEnumerateUsersInDomain", 13)
+    rpc(c, 4001, "10.0.0.108", "10.0.0.10", "samr", "SamrGetMembersInGroup", 25)
+    rpc(c, 4002, "10.0.0.108", "10.0.0.10", "srvsvc", "NetrSessionEnum", 12)
+
+
+@case("ad_enumeration", "shares_are_browsed")
+def _(c):
+    domain(c)
+    for n in range(8):
+        for k in range(3):
+            at = n * 11 + k * 1300
+            rpc(c, at, f"10.0.0.{100 + n}", f"10.0.0.{9 + k}", "srvsvc", "NetrShareEnum", 15)
+            rpc(c, at + 1, f"10.0.0.{100 + n}", f"10.0.0.{9 + k}", "wkssvc", "NetrWkstaGetInfo", 0)
+
+
+@case("ad_enumeration", "names_are_translated")
+def _(c):
+    domain(c)
+    for n in range(8):
+        for k in range(20):
+            at = n * 9 + k * 300
+            rpc(c, at, f"10.0.0.{100 + n}", "10.0.0.10", "lsarpc", "LsarOpenPolicy2", 44)
+            rpc(c, at + 1, f"10.0.0.{100 + n}", "10.0.0.10", "lsarpc", "LsarLookupNames3", 68)
+            rpc(c, at + 2, f"10.0.0.{100 + n}", "10.0.0.10", "samr", "SamrLookupNamesInDomain", 17)
+            rpc(c, at + 3, f"10.0.0.{100 + n}", "10.0.0.10", "drsuapi", "DRSCrackNames", 12)
 
 
 @case("ad_enumeration", "members_look_up_single_objects")

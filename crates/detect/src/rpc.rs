@@ -1,7 +1,7 @@
 //! Remote procedure calls by what they are for, whether a source gave names or numbers.
 //!
 //! Interface identifiers and operation numbers: MS-SCMR, MS-TSCH, MS-RRP, MS-WMI, MS-DCOM, MS-DRSR,
-//! MS-NRPC, MS-SAMR, MS-LSAD, MS-SRVS, MS-WKST, MS-RPRN, MS-DFSNM, MS-EFSR, MS-FSRVP.
+//! MS-NRPC, MS-SAMR, MS-LSAD, MS-DSSP, MS-SRVS, MS-WKST, MS-RPRN, MS-DFSNM, MS-EFSR, MS-FSRVP.
 //
 // tidy: table
 
@@ -25,11 +25,12 @@ pub(crate) enum Interface {
     Dfs,
     EncryptedFiles,
     ShadowCopies,
+    DomainRole,
 }
 
 use Interface::{
-    Accounts, Dcom, Dfs, EncryptedFiles, Netlogon, Policy, Printing, Registry, Replication, Server,
-    Services, ShadowCopies, Tasks, Wmi, Workstation,
+    Accounts, Dcom, Dfs, DomainRole, EncryptedFiles, Netlogon, Policy, Printing, Registry,
+    Replication, Server, Services, ShadowCopies, Tasks, Wmi, Workstation,
 };
 
 const INTERFACES: &[(&str, &str, Interface)] = &[
@@ -100,6 +101,11 @@ const INTERFACES: &[(&str, &str, Interface)] = &[
         "fssagentrpc",
         "a8e0653c-2744-4389-a61d-7373df8b2292",
         ShadowCopies,
+    ),
+    (
+        "dssetup",
+        "3919286a-b10c-11d0-9ba8-00c04fd92ef5",
+        DomainRole,
     ),
 ];
 

@@ -9,8 +9,8 @@
 use std::net::IpAddr;
 
 use thymus_schema::{
-    Conn, ConnState, Event, EventBody, EventId, SnapshotError, SnapshotReader, SnapshotWriter,
-    Timestamp, Transport,
+    Conn, ConnState, Event, EventBody, EventId, FlowRecord, SnapshotError, SnapshotReader,
+    SnapshotWriter, Timestamp, Transport,
 };
 
 use crate::cx::DetectCx;
@@ -50,6 +50,8 @@ impl Attempt {
         let talked = flow.server_bytes > 0 && flow.server_packets > 0;
         let ending = match conn.transport {
             Transport::Tcp => match flow.state {
+                // A bare segment out of nowhere to a service's port, refused: a probe.
+                ConnState::Rstrh if is_bare_probe(conn, flow) => Ending::Failure,
                 // No beginning was seen, so nobody can say who tried.
                 ConnState::Oth | ConnState::Rstrh | ConnState::Shr => return None,
                 state if state.is_failed() => Ending::Failure,
@@ -67,6 +69,17 @@ impl Attempt {
             ending,
         })
     }
+}
+
+/// Whether the conversation was one empty segment towards a service's port and its reset: no end of
+/// an older conversation looks like this to more than a port or two.
+fn is_bare_probe(conn: &Conn, flow: &FlowRecord) -> bool {
+    conn.server.port < 1024
+        && conn.client.port >= 1024
+        && flow.client_packets == 1
+        && flow.server_packets == 1
+        && flow.client_bytes == 0
+        && flow.server_bytes == 0
 }
 
 /// Whether the address is not a single host's.

@@ -2,8 +2,8 @@
 //!
 //! ## What it flags
 //! A device that reads the directory as attackers' mapping tools do (all users, all computers, all
-//! service accounts, weak settings), asks many machines who is logged in, lists accounts over the
-//! security accounts interface, or makes a server authenticate to somewhere else.
+//! service accounts, weak settings), asks machines who is logged in, lists accounts over the security
+//! accounts interface, fetches stored secrets over the local security authority, or makes a server authenticate to somewhere else.
 //!
 //! ## Why it matters
 //! The map of a domain shows the way to its most powerful accounts. A coerced server hands over its
@@ -12,8 +12,8 @@
 //! ## How it scores
 //! Directory searches are sorted by what their filter asks for; each broad or telling kind has a
 //! weight, and different kinds in one hour add up. Machines asked for sessions, shares or logged-in users
-//! count beyond three (two and a half digits per factor of ten), listing of accounts and groups on the
-//! accounts interface has a weight of its own. Calls known to make a server authenticate elsewhere score by
+//! count beyond three, for being asked about sessions at all as one kind (two and a half digits per factor of ten), listing of accounts and groups on the
+//! accounts interface has a weight of its own, and so have secrets read from another machine. Calls known to make a server authenticate elsewhere score by
 //! themselves, less towards print servers, whose clients make such a call as well. What is done on
 //! earlier days is worth less.
 //!
@@ -29,10 +29,11 @@
 //!
 //! ## ATT&CK
 //! T1087.002 Domain Account, T1069.002 Domain Groups, T1018 Remote System Discovery, T1135 Network
-//! Share Discovery; coercion leads to T1557.
+//! Share Discovery; T1049 System Network Connections Discovery (sessions); coercion leads to T1557,
+//! secrets are T1003.004.
 //!
 //! ## Sources
-//! RFC 4515 (search filters); MS-SAMR, MS-SRVS, MS-WKST, MS-RPRN, MS-EFSR, MS-DFSNM.
+//! RFC 4515 (search filters); MS-SAMR, MS-LSAD, MS-SRVS, MS-WKST, MS-RPRN, MS-EFSR, MS-DFSNM.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,9 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     title: "Directory enumeration and coercion",
     phase: Phase::Reconnaissance,
     techniques: &[
+        Technique::new("T1003.004"),
         Technique::new("T1018"),
+        Technique::new("T1049"),
         Technique::new("T1069.002"),
         Technique::new("T1087.002"),
         Technique::new("T1135"),
@@ -71,6 +74,9 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
 
 const CLIENTS_MAX: usize = 8_192;
 const HABITS_MAX: usize = 32_768;
+
+/// The kind of question that takes credentials.
+const SECRETS: &str = "stored secrets of a machine";
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -192,19 +198,22 @@ fn of_call(call: &DceRpcCall) -> Option<(&'static str, f64)> {
     let is = |name, number| is_operation(call, name, &[number]);
     match Interface::of(call)? {
         Interface::Accounts if is("SamrEnumerateUsersInDomain", 13) => {
-            Some(("all accounts of a machine", 1.8))
+            Some(("all accounts of a machine", 2.2))
         }
         Interface::Accounts
             if is("SamrEnumerateGroupsInDomain", 11) || is("SamrQueryDisplayInformation", 40) =>
         {
-            Some(("all groups of a machine", 1.6))
+            Some(("all groups of a machine", 2.0))
         }
         Interface::Accounts
             if is("SamrGetMembersInAlias", 33) || is("SamrGetMembersInGroup", 25) =>
         {
-            Some(("members of groups", 1.0))
+            Some(("members of groups", 2.0))
         }
-        Interface::Policy if is("LsarEnumerateAccounts", 11) => Some(("accounts with rights", 1.6)),
+        Interface::Policy if is("LsarEnumerateAccounts", 11) => Some(("accounts with rights", 2.0)),
+        Interface::Policy if is("LsarRetrievePrivateData", 43) => Some((SECRETS, 3.2)),
+        Interface::Server if is("NetrSessionEnum", 12) => Some(("sessions on a machine", 2.0)),
+        Interface::Workstation if is("NetrWkstaUserEnum", 2) => Some(("users of a machine", 2.0)),
         _ => None,
     }
 }
@@ -346,6 +355,9 @@ impl Hourly<Asked> {
         if self.it.coerced > 1.0 {
             finding.phase = Some(Phase::Credentials);
             finding.techniques = vec![Technique::new("T1557")];
+        } else if self.it.kinds.contains_key(SECRETS) {
+            finding.phase = Some(Phase::Credentials);
+            finding.techniques = vec![Technique::new("T1003.004")];
         }
         cx.raise(finding);
     }

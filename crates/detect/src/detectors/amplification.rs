@@ -12,7 +12,9 @@
 //! Per minute and victim: bytes of datagrams that come *from* the ports of such services without any
 //! question seen, and TCP answers without a beginning, in number. Per minute and local server: bytes
 //! answered to outside where answers are ten times and more the questions. The score is the surprise
-//! under a power law, and grows a little with the number of reflectors.
+//! under a power law. It grows with the number of reflectors: many hosts that answer unasked from one
+//! and the same service port in one minute are telling even where each sends little, except from
+//! ports that a resolver or a clock talks to all day.
 //!
 //! ## Evidence
 //! Bytes or packets in a minute, number of reflectors or victims, the ratio, the first events.
@@ -60,9 +62,9 @@ const TARGETS_MAX: usize = 8_192;
 const FACTOR_MIN: f64 = 10.0;
 
 /// UDP ports whose services amplify (Rossow 2014 and later reports of the same kind).
-const PORTS: [u16; 25] = [
+const PORTS: [u16; 26] = [
     17, 19, 53, 69, 111, 123, 137, 161, 177, 389, 427, 500, 520, 1194, 1434, 1604, 1900, 3283,
-    3702, 5351, 5683, 10_001, 11_211, 27_015, 37_810,
+    3702, 4500, 5351, 5683, 10_001, 11_211, 27_015, 37_810,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +87,16 @@ impl Part {
             Self::Backscatter => 120.0,
             Self::Reflector => 500_000.0,
         }
+    }
+}
+
+impl Part {
+    /// Surprise of so many hosts answering unasked from a port where one's own partners are few.
+    fn spread(self, minute: &Minute) -> f64 {
+        if self != Self::Victim || matches!(minute.port, 53 | 123) {
+            return 0.0;
+        }
+        tails::pareto(minute.others_seen, 20.0, 1.5)
     }
 }
 
@@ -151,7 +163,8 @@ impl Detector for Amplification {
         match conn.transport {
             Transport::Tcp if flow.part == 0 => {
                 if let Some((victim, reflector)) = backscatter(flow, client, server) {
-                    self.add(event, Part::Backscatter, victim, reflector, 1.0, 0.0, 0);
+                    let answers = flow.server_packets.max(1) as f64;
+                    self.add(event, Part::Backscatter, victim, reflector, answers, 0.0, 0);
                 }
             }
             // The answer came first: nobody asked. Between two service ports servers talk.
@@ -262,7 +275,7 @@ impl Amplification {
             minute.sample.push(other);
         }
         minute.trail.push(event);
-        if !minute.waiting && minute.amount > part.usual() {
+        if !minute.waiting && (minute.amount > part.usual() || part.spread(minute) > 0.0) {
             minute.waiting = true;
             self.waiting.push(key);
         }
@@ -283,8 +296,9 @@ fn backscatter(flow: &FlowRecord, client: Party, server: Party) -> Option<(Party
 fn judge(part: Part, minute: &Minute, cx: &mut DetectCx<'_>) {
     let usual = (1.5 * minute.usual).max(part.usual());
     let slope = if part == Part::Backscatter { 1.5 } else { 2.0 };
-    let score =
+    let mass =
         tails::pareto(minute.amount, usual, slope) + 0.4 * minute.others_seen.max(1.0).log10();
+    let score = mass.max(part.spread(minute));
     if score < 0.3 || !cx.matters(score) {
         return;
     }

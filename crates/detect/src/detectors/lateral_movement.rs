@@ -2,8 +2,8 @@
 //!
 //! ## What it flags
 //! A device that administers another one remotely in the ways intruders use: it creates services or
-//! scheduled tasks, runs commands over WMI, DCOM or Windows remote management, edits the remote
-//! registry, copies programs to administrative shares, or opens shells on many devices it never
+//! scheduled tasks, looks through or stops services, runs commands over WMI, DCOM or Windows remote
+//! management, edits the remote registry, calls functions known for letting callers break in, copies programs to administrative shares, or opens shells on many devices it never
 //! visited.
 //!
 //! ## Why it matters
@@ -13,7 +13,8 @@
 //! ## How it scores
 //! Each kind of remote administration has a weight by how rare it is in ordinary device-hours;
 //! within an hour the heaviest counts full and each further kind against the same target adds a
-//! third (a program copied to a hidden share, then a service, then a pipe of its own is one story).
+//! third (opening the service manager goes without saying for whoever makes or starts a service). A
+//! program copied to a hidden share, then a service, then a pipe of its own is one story.
 //! Several targets add up to a digit per factor of ten, and one more is added when the device was
 //! itself administered remotely shortly before. Shells on servers new to the device count by their
 //! number. Whoever did the like on earlier days is an administrator and scores less for each of them.
@@ -32,10 +33,12 @@
 //! ## ATT&CK
 //! T1021 with T1021.001 (RDP), T1021.002 (admin shares), T1021.003 (DCOM), T1021.004 (SSH) and
 //! T1021.006 (WinRM), T1047 (WMI), T1053.005 (scheduled task), T1543.003 and T1569.002 (services),
-//! T1570 (tool transfer).
+//! T1570 (tool transfer), T1210 (exploitation of remote services), T1007 and T1489 (services looked
+//! through and stopped).
 //!
 //! ## Sources
-//! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP; Ho et al., *Hopper: modeling
+//! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP, MS-SRVS, MS-DSSP; Microsoft
+//! security bulletins MS04-011 and MS08-067; Ho et al., *Hopper: modeling
 //! and detecting lateral movement*, USENIX Security 2021, for chains of log-ins.
 
 use std::collections::BTreeSet;
@@ -62,6 +65,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     title: "Lateral movement",
     phase: Phase::Lateral,
     techniques: &[
+        Technique::new("T1007"),
         Technique::new("T1021"),
         Technique::new("T1021.001"),
         Technique::new("T1021.002"),
@@ -70,6 +74,8 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1021.006"),
         Technique::new("T1047"),
         Technique::new("T1053.005"),
+        Technique::new("T1210"),
+        Technique::new("T1489"),
         Technique::new("T1543.003"),
         Technique::new("T1569.002"),
         Technique::new("T1570"),
@@ -88,9 +94,14 @@ const CHAIN_SECS: f64 = 7200.0;
 enum Act {
     CreateService,
     StartService,
+    StopService,
+    Services,
+    Fragile,
     Task,
     WmiRun,
     Wmi,
+    DcomRun,
+    Activate,
     Dcom,
     Winrm,
     SaveRegistry,
@@ -105,10 +116,11 @@ impl Act {
     /// −log10 of the share of device-hours in which somebody does it without history.
     fn weight(self) -> f64 {
         match self {
-            Self::CreateService | Self::Task => 3.0,
+            Self::CreateService | Self::Task | Self::Fragile => 3.0,
             Self::WmiRun => 2.8,
-            Self::CopyProgram | Self::SaveRegistry => 2.6,
-            Self::StartService | Self::Winrm => 2.0,
+            Self::CopyProgram | Self::SaveRegistry | Self::DcomRun => 2.6,
+            Self::StopService => 2.2,
+            Self::StartService | Self::Winrm | Self::Services | Self::Activate => 2.0,
             Self::Wmi | Self::TouchProgram => 1.7,
             Self::Dcom | Self::Registry | Self::AdminShare => 1.2,
             Self::OwnPipe => 0.8,
@@ -119,9 +131,14 @@ impl Act {
         match self {
             Self::CreateService => "created a service",
             Self::StartService => "started a service",
+            Self::StopService => "stopped a service",
+            Self::Services => "opened the service manager",
+            Self::Fragile => "called a function known for breaking in",
             Self::Task => "registered a scheduled task",
             Self::WmiRun => "ran a method over WMI",
             Self::Wmi => "used WMI",
+            Self::DcomRun => "ran a method of an object over DCOM",
+            Self::Activate => "asked for a maker of objects over DCOM",
             Self::Dcom => "made objects over DCOM",
             Self::Winrm => "used Windows remote management",
             Self::SaveRegistry => "saved registry hives",
@@ -137,9 +154,12 @@ impl Act {
         Technique::new(match self {
             Self::CreateService => "T1543.003",
             Self::StartService => "T1569.002",
+            Self::StopService => "T1489",
+            Self::Services => "T1007",
+            Self::Fragile => "T1210",
             Self::Task => "T1053.005",
             Self::WmiRun | Self::Wmi => "T1047",
-            Self::Dcom => "T1021.003",
+            Self::Dcom | Self::DcomRun | Self::Activate => "T1021.003",
             Self::Winrm => "T1021.006",
             Self::CopyProgram | Self::TouchProgram => "T1570",
             Self::AdminShare | Self::OwnPipe => "T1021.002",
@@ -237,6 +257,14 @@ fn of_call(call: &DceRpcCall) -> Option<Act> {
         {
             Some(Act::StartService)
         }
+        Interface::Services if is("ControlService", &[1]) || is("DeleteService", &[2]) => {
+            Some(Act::StopService)
+        }
+        Interface::Services if is("OpenSCManager", &[15, 27, 64, 65]) => Some(Act::Services),
+        // Path names and domain roles are worked out at home; asking another machine to do it is
+        // how its oldest holes are reached.
+        Interface::Server if is("NetprPathCanonicalize", &[31]) => Some(Act::Fragile),
+        Interface::DomainRole if is("DsRolerUpgradeDownlevelServer", &[9]) => Some(Act::Fragile),
         Interface::Tasks
             if is("SchRpcRegisterTask", &[1])
                 || is("SchRpcRun", &[12])
@@ -248,6 +276,8 @@ fn of_call(call: &DceRpcCall) -> Option<Act> {
             Some(Act::WmiRun)
         }
         Interface::Wmi => Some(Act::Wmi),
+        Interface::Dcom if is("Invoke", &[]) => Some(Act::DcomRun),
+        Interface::Dcom if is("RemoteGetClassObject", &[]) => Some(Act::Activate),
         Interface::Dcom => Some(Act::Dcom),
         Interface::Registry if is("BaseRegSaveKey", &[20, 31]) => Some(Act::SaveRegistry),
         Interface::Registry => Some(Act::Registry),
@@ -469,7 +499,11 @@ impl LateralMovement {
 
 impl Hourly<Acts> {
     fn score(&self, client: Party, cx: &DetectCx<'_>) -> f64 {
-        let weights = self.it.kinds.iter().map(|act| act.weight());
+        // Whoever makes, starts or stops a service opened their manager first.
+        let has = |act| self.it.kinds.contains(&act);
+        let implied = has(Act::CreateService) || has(Act::StartService) || has(Act::StopService);
+        let told = |act: &&Act| !(implied && **act == Act::Services);
+        let weights = self.it.kinds.iter().filter(told).map(|act| act.weight());
         let best = weights.clone().fold(0.0, f64::max);
         let others = weights.sum::<f64>() - best;
         let mut score = best + 0.35 * others + tails::pareto(self.it.targets, 1.0, 1.0);
