@@ -39,9 +39,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("clap", &["thymus-app", "thymus-train"]),
     ("tokio", &[]),
     ("candle-core", &["thymus-train"]),
-    ("flate2", &["thymus-ingest"]),
-    ("zstd", &["thymus-ingest"]),
-    ("bzip2", &["thymus-ingest"]),
+    ("flate2", &["thymus-parsers"]),
+    ("zstd", &["thymus-parsers"]),
+    ("bzip2", &["thymus-parsers"]),
     ("rusqlite", &["thymus-store"]),
 ];
 
