@@ -35,7 +35,7 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
 /// Whether the payload has the exact length that its fixed codec gives to 10 to 60 ms of sound.
 pub fn has_codec_length(header: &Header) -> bool {
     let frames = |frame: usize, most: usize| {
-        header.bytes.is_multiple_of(frame) && (1..=most).contains(&header.bytes.wrapping_div(frame))
+        (1..=most).any(|count| header.bytes == frame.saturating_mul(count))
     };
     match header.payload {
         0 | 8 | 9 => frames(80, 6),

@@ -396,6 +396,7 @@ mod tests {
 
     #[test]
     fn a_negotiated_login_is_told_with_its_outcome() {
+        use thymus_schema::Outcome::{Failure, Success};
         // A message of type 3: LM and NT answers of 0 and 24 bytes, CORP, bob, PC in UTF-16.
         let names = b"C\0O\0R\0P\0b\0o\0b\0P\0C\0";
         let mut answer = b"NTLMSSP\0\x03\0\0\0".to_vec();
@@ -432,7 +433,6 @@ mod tests {
             _ => None,
         };
         let bob = |outcome| (Some(Service::Winrm), Box::from("bob"), outcome);
-        use thymus_schema::Outcome::{Failure, Success};
         assert_eq!(
             talk.events.iter().filter_map(told).collect::<Vec<_>>(),
             [bob(Failure), bob(Failure), bob(Success), bob(Success)]
