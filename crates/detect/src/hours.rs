@@ -55,7 +55,8 @@ pub(crate) struct Hours {
     order: Vec<Party>,
     active: FxHashMap<u64, Hour>,
     withheld: VecDeque<Withheld>,
-    device_hours: f64,
+    /// Device-hours so far.
+    worked: f64,
     dropped: u64,
     kept: Option<Vec<HourlyMaximum>>,
 }
@@ -71,7 +72,7 @@ impl Hours {
             order: Vec::new(),
             active: FxHashMap::default(),
             withheld: VecDeque::new(),
-            device_hours: 0.0,
+            worked: 0.0,
             dropped: 0,
             kept: keep.then(Vec::new),
         }
@@ -152,7 +153,7 @@ impl Hours {
             let Some(hour) = active.remove(&party.key()) else {
                 continue;
             };
-            self.device_hours += f64::from(u8::from(party.is_local()));
+            self.worked += f64::from(u8::from(party.is_local()));
             if !hour.discovered {
                 let best = hour
                     .highest
@@ -215,7 +216,7 @@ impl Hours {
     }
 
     pub(crate) fn device_hours(&self) -> f64 {
-        self.device_hours
+        self.worked
     }
 
     pub(crate) fn dropped(&self) -> u64 {
