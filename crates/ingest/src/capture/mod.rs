@@ -3,6 +3,7 @@
 
 mod file;
 mod merge;
+mod pcapng;
 
 #[cfg(test)]
 mod tests;

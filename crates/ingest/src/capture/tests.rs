@@ -165,6 +165,28 @@ fn interfaces_of_a_pcapng_have_their_own_clock_and_link_type() {
 }
 
 #[test]
+fn packets_of_an_interface_never_described_are_counted() {
+    let frame = datagram(5000);
+    let nanos = u64::from(START_SECS) * 1_000_000_000;
+    let bytes = [
+        pcapng_head(),
+        interface(1, 9),
+        enhanced(0, nanos, &frame),
+        enhanced(3, nanos, &frame),
+        enhanced(4, nanos, &frame),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().unwrap();
+    let (events, problems, _) = read(
+        vec![write(folder.path(), "a.pcapng", &bytes)],
+        CaptureLimits::default(),
+    );
+    assert_eq!(starts(&events).len(), 1);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].reason.starts_with("2 packets"), "{problems:?}");
+}
+
+#[test]
 fn compressed_captures_read_like_plain_ones() {
     let folder = tempfile::tempdir().unwrap();
     let packets: Vec<_> = (0..2_000).map(|at| (at / 100, datagram(5000))).collect();

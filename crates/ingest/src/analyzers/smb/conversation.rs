@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thymus_schema::{EventBody, Operation, Outcome, Service, SmbAction, SmbOperation};
 
 use super::super::dce_rpc::Rpc;
+use super::exchange::{Answer, Asked, FILE_OF_COMPOUND, NO_ANSWER, Place};
 use crate::analyzer::{AnalyzerCx, Side};
 use crate::auth::Security;
 
@@ -13,8 +14,6 @@ const TREES_MAX: usize = 64;
 const FILES_MAX: usize = 1024;
 const REQUESTS_MAX: usize = 512;
 
-/// Status of a request that never was answered.
-pub(super) const NO_ANSWER: u32 = 0xffff_ffff;
 /// `STATUS_PENDING`: the answer comes later.
 const PENDING: u32 = 0x103;
 /// `STATUS_MORE_PROCESSING_REQUIRED`: the log-in goes on.
@@ -22,54 +21,11 @@ const MORE: u32 = 0xc000_0016;
 /// `STATUS_BUFFER_OVERFLOW`: a warning that comes with data.
 const OVERFLOW: u32 = 0x8000_0005;
 
-/// In a compound: the file that the command before opened.
-pub(super) const FILE_OF_COMPOUND: u64 = u64::MAX;
-
-/// A request that waits for its answer.
-#[derive(Debug)]
-pub(super) enum Asked {
-    SessionSetup,
-    TreeConnect(Box<str>),
-    Create {
-        tree: u32,
-        path: Box<str>,
-        delete: bool,
-    },
-    Close(u64),
-    Read(u64),
-    Write(u64),
-    Transceive(u64),
-    List(u64),
-    ListPath(Box<str>),
-    Rename(u64, Box<str>),
-    RenamePath(Box<str>, Box<str>),
-    DeletePath(Box<str>),
-    Dispose(u64, bool),
-}
-
 #[derive(Debug)]
 struct Waiting {
     asked: Asked,
     session: u64,
     tree: u32,
-}
-
-/// What an answer said.
-#[derive(Debug)]
-pub(super) enum Answer<'a> {
-    None,
-    SessionSetup(&'a [u8]),
-    TreeConnect { pipe: bool },
-    Create { file: u64, created: bool },
-    Bytes(u32, &'a [u8]),
-}
-
-/// Where a message belongs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) exchange: u64,
-    pub(super) session: u64,
-    pub(super) tree: u32,
 }
 
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 //! hole, reading goes on at the next frame. Calls inside named pipes go to DCE/RPC.
 
 mod conversation;
+mod exchange;
 mod v1;
 mod v2;
 

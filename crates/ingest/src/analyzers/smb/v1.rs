@@ -2,7 +2,8 @@
 
 use thymus_parsers::smb::v1::{self, Block, Header, Request, Response, command};
 
-use super::conversation::{Answer, Asked, Conversation, Place};
+use super::conversation::Conversation;
+use super::exchange::{Answer, Asked, Place};
 use crate::analyzer::{AnalyzerCx, Side};
 
 const DIALECT: u16 = 0x0100;

@@ -2,7 +2,8 @@
 
 use thymus_parsers::smb::v2::{self, Header, Request, Response};
 
-use super::conversation::{Answer, Asked, Conversation, Place};
+use super::conversation::Conversation;
+use super::exchange::{Answer, Asked, Place};
 use crate::analyzer::{AnalyzerCx, Side};
 
 /// The dialect that only says "negotiate again, as SMB 2".
