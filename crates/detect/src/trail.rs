@@ -6,12 +6,20 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rustc_hash::FxHasher;
 use thymus_schema::{
-    Event, EventId, Fact, InputId, Scope, SnapshotError, SnapshotReader, SnapshotWriter, Statement,
-    Timestamp, Value,
+    Event, EventBody, EventId, Fact, InputId, Scope, SnapshotError, SnapshotReader, SnapshotWriter,
+    Statement, Timestamp, Value,
 };
 
 use crate::cx::Finding;
 use crate::entities::{DeviceIdx, Party};
+
+/// When what the event tells of began: the first packet of a flow, else the event's own time.
+pub(crate) fn began(event: &Event) -> Timestamp {
+    match &event.body {
+        EventBody::Flow(flow) if flow.start > Timestamp::default() => flow.start.min(event.ts),
+        _ => event.ts,
+    }
+}
 
 /// Where evidence comes from, in bounded space.
 #[derive(Clone, Debug, Default)]
@@ -26,9 +34,13 @@ impl Trail {
     /// Ids kept; the rest are only counted.
     const IDS_MAX: usize = 8;
 
-    /// Adds an event.
+    /// Adds an event. A flow is told when it is over, which may be long after it happened: its own
+    /// times count.
     pub(crate) fn push(&mut self, event: &Event) {
-        self.note(event.id, event.ts);
+        self.note(event.id, began(event));
+        if let EventBody::Flow(flow) = &event.body {
+            self.last = self.last.max(flow.start.plus(flow.duration).min(event.ts));
+        }
     }
 
     /// Adds an event by its id and time.

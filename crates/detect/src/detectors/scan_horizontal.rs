@@ -44,7 +44,7 @@ use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::sweep::{Attempt, Sweep, failures_score};
 use crate::table::Table;
 use crate::tails;
-use crate::trail::key_of;
+use crate::trail::{began, key_of};
 
 /// The registration.
 pub(crate) const SPEC: DetectorSpec = DetectorSpec {
@@ -91,7 +91,7 @@ impl Detector for ScanHorizontal {
         let sweep = self.sweeps.entry(key, || Sweep::new(attempt.src, event.ts));
         let success_costs = if attempt.dst.is_local() { 1.0 } else { 2.0 };
         let new = sweep.contact(
-            (event.id, event.ts),
+            (event.id, began(event)),
             attempt.dst.key(),
             attempt.dst,
             attempt.ending,

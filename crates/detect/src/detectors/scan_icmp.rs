@@ -37,6 +37,7 @@ use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::sweep::{Ending, Sweep, failures_score, is_group};
 use crate::table::Table;
 use crate::tails;
+use crate::trail::began;
 
 /// The registration.
 pub(crate) const SPEC: DetectorSpec = DetectorSpec {
@@ -90,7 +91,7 @@ impl Detector for ScanIcmp {
         } else {
             Ending::Success
         };
-        let new = sweep.contact((event.id, event.ts), dst.key(), dst, ending, 1.0);
+        let new = sweep.contact((event.id, began(event)), dst.key(), dst, ending, 1.0);
         if new && !sweep.waiting && sweep.distinct >= HOSTS_MIN {
             sweep.waiting = true;
             self.waiting.push(key);

@@ -41,7 +41,7 @@ use crate::entities::Party;
 use crate::sweep::{Attempt, Ending, Sweep, failures_score};
 use crate::table::Table;
 use crate::tails;
-use crate::trail::{key_of, read_party, write_party};
+use crate::trail::{began, key_of, read_party, write_party};
 
 /// The registration.
 pub(crate) const SPEC: DetectorSpec = DetectorSpec {
@@ -97,7 +97,7 @@ impl Detector for ScanVertical {
             .entry(key, || (attempt.dst, Sweep::new(attempt.src, event.ts)));
         let target = u64::from(attempt.port) << 1 | u64::from(attempt.transport == Transport::Udp);
         let new = sweep.contact(
-            (event.id, event.ts),
+            (event.id, began(event)),
             target,
             attempt.dst,
             attempt.ending,
