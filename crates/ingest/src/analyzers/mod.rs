@@ -40,12 +40,12 @@ mod stratum;
 mod stun;
 mod syslog;
 mod telnet;
+#[cfg(test)]
+mod testing;
 mod tftp;
 mod tls;
 mod vnc;
 mod wireguard;
-#[cfg(test)]
-mod testing;
 
 use crate::analyzer::AnalyzerSpec;
 
