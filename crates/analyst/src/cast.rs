@@ -1,5 +1,6 @@
 //! Who plays which part in a story, as facts that fill the slots of titles, hypotheses and advice.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use thymus_schema::{Alert, EntityId, Fact, PeerRole, Phase, Statement, Technique, Value};
@@ -17,6 +18,7 @@ pub(crate) struct Cast {
 }
 
 struct Part {
+    entity: EntityId,
     phase: Phase,
     techniques: BTreeSet<Technique>,
     facts: Vec<Fact>,
@@ -59,19 +61,24 @@ impl Cast {
 
     /// The template filled from the cast; `None` when a slot has nobody to fill it. Alerts with one
     /// of `techniques` fill a slot first, then those of one of `phases`, the later phase first, then
-    /// the rest, the strongest first.
+    /// the rest, the strongest first; the entity of the best alert leads and its other alerts come
+    /// before those of others.
     pub(crate) fn say(
         &self,
         template: &str,
         phases: &[Phase],
         techniques: &[&str],
     ) -> Option<String> {
-        let mut order: Vec<&Part> = self.alerts.iter().collect();
-        order.sort_by_key(|part| {
+        let fit = |part: &Part| {
             let fits = !techniques.is_empty() && named(techniques, &part.techniques);
             let phase = phases.contains(&part.phase).then_some(part.phase);
-            std::cmp::Reverse((fits, phase))
-        });
+            (fits, phase)
+        };
+        let mut order: Vec<&Part> = self.alerts.iter().collect();
+        order.sort_by_key(|part| Reverse(fit(part)));
+        // What is said of the one who leads must be true of it: its own alerts fill the slots first.
+        let lead = order.first().map(|part| part.entity.clone());
+        order.sort_by_key(|part| Reverse((Some(&part.entity) == lead.as_ref(), fit(part))));
         let mut facts: BTreeMap<&str, &Fact> = BTreeMap::new();
         let said = order
             .into_iter()
@@ -107,6 +114,7 @@ fn part(alert: &Alert, names: &Names) -> Part {
         facts.extend(first.map(|peer| fact(key, &peer.entity)));
     }
     Part {
+        entity: alert.entity.clone(),
         phase: alert.phase,
         techniques: alert.techniques.iter().copied().collect(),
         facts,

@@ -19,6 +19,9 @@ use thymus_schema::{Alert, EntityId, EntityKind, PeerRole, Phase, Timestamp};
 
 use crate::analyst::{AnalystConfig, Site};
 
+/// A look at many targets explains what follows within this share of the window.
+const WEAK_TIE_SHARE: f64 = 0.25;
+
 /// Stories, each as its parts: alerts of one entity, as indices; the oldest part first.
 #[derive(Debug)]
 pub(crate) struct Correlated {
@@ -176,7 +179,10 @@ impl<'a> Scene<'a> {
             Phase::Unusual => false,
             Phase::Reconnaissance => {
                 let is_aimed = targets <= self.config.scan_targets_max;
-                act.phase > Phase::Reconnaissance && (is_aimed || self.tried_to_get_in(part, act))
+                let is_soon = act.first_seen.secs_since(step.last_seen)
+                    <= self.config.window_secs * WEAK_TIE_SHARE;
+                let explains = is_aimed || (is_soon && self.tried_to_get_in(part, act));
+                act.phase > Phase::Reconnaissance && explains
             }
             _ => true,
         };

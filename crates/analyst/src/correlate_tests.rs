@@ -330,6 +330,42 @@ fn advice_names_whom_it_is_about() {
 }
 
 #[test]
+fn the_controller_named_is_that_of_the_device_named() {
+    let mut other = alert(
+        1,
+        "beacon",
+        Control,
+        "device:10.0.0.9",
+        &[(Controller, "external:b.example")],
+    );
+    other.p_value = PValue::from_neg_log10(12.0);
+    let alerts = [
+        alert(
+            0,
+            "beacon",
+            Control,
+            "device:10.0.0.7",
+            &[(Controller, "external:a.example")],
+        ),
+        alert(
+            0,
+            "lateral",
+            Lateral,
+            "device:10.0.0.7",
+            &[(Target, "device:10.0.0.9")],
+        ),
+        other,
+    ];
+    let incident = report(&alerts)
+        .at_budget(IncidentBudget::default())
+        .remove(0);
+    assert_eq!(
+        incident.hypothesis,
+        "An intruder steers 10.0.0.7 from a.example and moves on from there to 10.0.0.9."
+    );
+}
+
+#[test]
 fn a_much_used_server_does_not_glue_its_visitors() {
     let mut alerts: Vec<Alert> = (0..8)
         .map(|i| {

@@ -94,7 +94,7 @@ pub fn run(
     plan: &RunPlan,
     onlooker: &mut dyn Onlooker,
     prepare: impl FnOnce(&mut Engine),
-    keep: impl FnOnce(&Engine, &Ledger) -> Result<()>,
+    keep: impl FnOnce(&Engine, &Ledger),
 ) -> Result<Outcome> {
     let options = ReplayOptions {
         local: plan.local.clone(),
@@ -131,7 +131,7 @@ pub fn run(
     )?;
     engine.finish();
     hand_over(&mut engine, &mut analyst, onlooker)?;
-    keep(&engine, &ledger)?;
+    keep(&engine, &ledger);
     let summary = engine.summary();
     let devices = summary.devices as u64;
     let report = analyst.finish(&Site {

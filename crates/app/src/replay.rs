@@ -42,6 +42,8 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
         ..RunPlan::default()
     };
     let mut watcher = Watcher::new(output)?;
+    // A state that cannot be kept does not take the findings with it: it is reported last.
+    let mut kept = Ok(());
     let outcome = pipeline::run(
         &plan,
         &mut watcher,
@@ -51,16 +53,17 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
             }
         },
         |engine, ledger| {
-            state
+            kept = state
                 .as_ref()
-                .map_or(Ok(()), |memory| memory.keep(engine, ledger))
+                .map_or(Ok(()), |memory| memory.keep(engine, ledger));
         },
     )?;
     watcher.finish()?;
     let detected = now();
     let findings = Findings::new(&outcome, IncidentBudget::PerHundredDevices(run.budget));
-    write_html(&findings, output)?;
     write_answer(&findings, output)?;
+    write_html(&findings, output)?;
+    kept?;
     if output.timings {
         timings(&outcome, detected.duration_since(began), detected.elapsed());
     }

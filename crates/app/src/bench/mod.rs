@@ -98,7 +98,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Found> {
 
 fn measure(plan: &RunPlan) -> Result<Figures> {
     let began = now();
-    let outcome = pipeline::run(plan, &mut (), |_| {}, |_, _| Ok(()))?;
+    let outcome = pipeline::run(plan, &mut (), |_| {}, |_, _| {})?;
     let coverage = &outcome.coverage;
     Ok(Figures {
         secs: began.elapsed().as_secs_f64(),

@@ -115,10 +115,7 @@ fn fill(result: &mut CaseResult, case: &Case, settings: &Settings) -> Result<()>
         &plan,
         &mut observer,
         |_| {},
-        |engine, _| {
-            aliases = observer_aliases(engine);
-            Ok(())
-        },
+        |engine, _| aliases = observer_aliases(engine),
     )?;
     result.device_days = observer.activity.device_days();
     result.events = outcome.coverage.events;

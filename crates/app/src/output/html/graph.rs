@@ -12,7 +12,7 @@ use super::incident::phase_class;
 use crate::output::Findings;
 
 const WIDTH: f64 = 980.0;
-const NODE: (f64, f64) = (236.0, 44.0);
+const NODE: (f64, f64) = (216.0, 44.0);
 const GAP: f64 = 26.0;
 /// Room for the headings of the columns.
 const TOP: f64 = 34.0;
@@ -357,7 +357,7 @@ fn nodes_svg(
 
 /// At most as many characters as fit a node.
 fn shortened(text: &str) -> String {
-    const FIT: usize = 32;
+    const FIT: usize = 29;
     if text.chars().count() <= FIT {
         return text.to_owned();
     }
