@@ -1,5 +1,5 @@
 //! The reports: text for a terminal, one JSON object for programs, one HTML page for people who were
-//! not there. All three are made from the same [`Findings`].
+//! not there. All three are made from the same findings.
 
 mod html;
 mod json;
