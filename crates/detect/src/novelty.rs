@@ -93,7 +93,10 @@ impl Novelty {
             items: Table::new(ITEMS_MAX),
             entities: Table::new(ENTITIES_MAX),
             groups: FxHashMap::default(),
-            site: Rate { draws: 1.0, new: 1.0 },
+            site: Rate {
+                draws: 1.0,
+                new: 1.0,
+            },
         }
     }
 
@@ -113,7 +116,10 @@ impl Novelty {
         if entity.present.hour != hour {
             let past = std::mem::take(&mut entity.present);
             entity.rate.add(past.draws, past.new);
-            self.groups.entry(group).or_default().add(past.draws, past.new);
+            self.groups
+                .entry(group)
+                .or_default()
+                .add(past.draws, past.new);
             self.site.add(past.draws, past.new);
             entity.present.hour = hour;
         }
@@ -137,7 +143,12 @@ impl Novelty {
         }
         present.events.push(event.id);
         let site = self.site.new / self.site.draws;
-        let peers = self.groups.get(&group).copied().unwrap_or_default().shrunk(site);
+        let peers = self
+            .groups
+            .get(&group)
+            .copied()
+            .unwrap_or_default()
+            .shrunk(site);
         let expected = entity.rate.shrunk(peers) * entity.present.draws;
         let present = &entity.present;
         Some(Surprise {
@@ -163,7 +174,9 @@ impl Novelty {
         out.u64(entities.len() as u64);
         for (key, entity) in entities {
             let present = &entity.present;
-            out.u64(key).f64(entity.rate.draws + present.draws).f64(entity.rate.new + present.new);
+            out.u64(key)
+                .f64(entity.rate.draws + present.draws)
+                .f64(entity.rate.new + present.new);
         }
         let items = self.items.sorted();
         out.u64(items.len() as u64);
@@ -174,13 +187,28 @@ impl Novelty {
 
     pub(crate) fn restore(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
         let mut restored = Self::new();
-        restored.site = Rate { draws: from.f64()?, new: from.f64()? };
+        restored.site = Rate {
+            draws: from.f64()?,
+            new: from.f64()?,
+        };
         for _ in 0..from.count(24)? {
-            let (group, rate) = (from.u64()?, Rate { draws: from.f64()?, new: from.f64()? });
+            let (group, rate) = (
+                from.u64()?,
+                Rate {
+                    draws: from.f64()?,
+                    new: from.f64()?,
+                },
+            );
             restored.groups.insert(group, rate);
         }
         for _ in 0..from.count(24)? {
-            let (key, rate) = (from.u64()?, Rate { draws: from.f64()?, new: from.f64()? });
+            let (key, rate) = (
+                from.u64()?,
+                Rate {
+                    draws: from.f64()?,
+                    new: from.f64()?,
+                },
+            );
             restored.entities.entry(key, Entity::default).rate = rate;
         }
         for _ in 0..from.count(8)? {

@@ -39,14 +39,23 @@ impl Rare {
         seen: &'static str,
         normal: &'static str,
     ) -> Self {
-        Self { novelty: Novelty::new(), used, seen, normal }
+        Self {
+            novelty: Novelty::new(),
+            used,
+            seen,
+            normal,
+        }
     }
 }
 
 impl Detector for Rare {
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
-        let Some(used) = (self.used)(event, cx) else { return };
-        let Some(surprise) = self.novelty.observe(used.party, used.item, &used.name, event, cx)
+        let Some(used) = (self.used)(event, cx) else {
+            return;
+        };
+        let Some(surprise) = self
+            .novelty
+            .observe(used.party, used.item, &used.name, event, cx)
         else {
             return;
         };
@@ -64,8 +73,10 @@ impl Detector for Rare {
         );
         // People read whole numbers: the most that would have been unremarkable.
         let expected = surprise.expected.ceil().max(0.0) as u64;
-        let counterfactual =
-            Statement::new(self.normal, vec![Fact::new("expected", Value::Count(expected), &[])]);
+        let counterfactual = Statement::new(
+            self.normal,
+            vec![Fact::new("expected", Value::Count(expected), &[])],
+        );
         let mut finding =
             Finding::new(used.party, surprise.score, event, statement, counterfactual);
         finding.key = event.ts.as_secs().div_euclid(86_400) as u64;

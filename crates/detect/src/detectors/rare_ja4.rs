@@ -53,8 +53,12 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
 };
 
 fn used<'a>(event: &'a Event, cx: &'a DetectCx<'_>) -> Option<Used<'a>> {
-    let EventBody::Tls(tls) = &event.body else { return None };
-    let client = cx.client().filter(|client| client.is_local() && !tls.ja4.is_empty())?;
+    let EventBody::Tls(tls) = &event.body else {
+        return None;
+    };
+    let client = cx
+        .client()
+        .filter(|client| client.is_local() && !tls.ja4.is_empty())?;
     let server = cx.server()?;
     Some(Used {
         party: client,

@@ -58,7 +58,9 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
 
 fn used<'a>(event: &'a Event, cx: &'a DetectCx<'_>) -> Option<Used<'a>> {
     let (client, server) = (cx.client()?, cx.server()?);
-    let EventBody::Flow(flow) = &event.body else { return None };
+    let EventBody::Flow(flow) = &event.body else {
+        return None;
+    };
     let conn = event.conn.as_ref()?;
     let is_answered = flow.server_packets > 0 && !flow.state.is_failed();
     // Ports above the registered range are one side of something dynamic, not a service.
@@ -78,5 +80,10 @@ fn used<'a>(event: &'a Event, cx: &'a DetectCx<'_>) -> Option<Used<'a>> {
     let item = key_of(what.as_bytes()) ^ server.key().rotate_left(17);
     let name = Cow::Owned(format!("{what} on {}", server.addr));
     let peer = Some(cx.entities().peer(PeerRole::Target, server));
-    Some(Used { party: client, item, name, peer })
+    Some(Used {
+        party: client,
+        item,
+        name,
+        peer,
+    })
 }

@@ -53,11 +53,18 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
 };
 
 fn used<'a>(event: &'a Event, cx: &'a DetectCx<'_>) -> Option<Used<'a>> {
-    let EventBody::Http(http) = &event.body else { return None };
-    let client = cx.client().filter(|client| client.is_local() && !http.user_agent.is_empty())?;
+    let EventBody::Http(http) = &event.body else {
+        return None;
+    };
+    let client = cx
+        .client()
+        .filter(|client| client.is_local() && !http.user_agent.is_empty())?;
     let server = cx.server()?;
-    let versionless: Vec<u8> =
-        http.user_agent.bytes().filter(|byte| !byte.is_ascii_digit() && *byte != b'.').collect();
+    let versionless: Vec<u8> = http
+        .user_agent
+        .bytes()
+        .filter(|byte| !byte.is_ascii_digit() && *byte != b'.')
+        .collect();
     Some(Used {
         party: client,
         item: key_of(&versionless),
