@@ -562,6 +562,14 @@ def _(c):
         c.dhcp(600 * k, "10.0.0.2" if k % 2 == 0 or k < 9 else "10.0.0.3", ["10.0.0.1"], ["10.0.0.2", "10.0.0.3"])
 
 
+@case("spoof_dhcp", "set_up_network_of_a_new_device")
+def _(c):
+    for k in range(40):
+        c.dhcp(600 * k, "10.0.0.2", ["10.0.0.1"], ["10.0.0.2"])
+    for k in range(3):
+        c.dhcp(24_100 + 30 * k, "192.168.7.1", ["192.168.7.1"], ["192.168.7.1"])
+
+
 @case("spoof_dhcp", "people_arrive")
 def _(c):
     for k in range(25):
@@ -592,6 +600,16 @@ def _(c):
 
 
 # ---------------------------------------------------------------- machine-made names
+
+@case("dga", "list_of_dead_names")
+def _(c):
+    words = ["river", "stone", "garden", "market", "travel", "music", "sport", "photo", "north", "green", "smart"]
+    for k in range(36):
+        word = words[k % 11] + words[k * 3 % 11 if k % 11 else 4] + words[k // 11]
+        c.dns(60 * k, "10.0.0.108", f"{word}.example", rcode=3)
+    for k, name in enumerate(["1d798fvv1t", "xk2qz7wpl", "qwzvxkjh"]):
+        c.dns(500 * k + 7, "10.0.0.108", f"{name}.example", rcode=3)
+
 
 @case("dga", "burst_of_random_domains", "device:10.0.0.107 score>=3 control")
 def _(c):

@@ -499,6 +499,53 @@ def _(c):
         c.http(k * 60, "10.0.0.102", "10.0.0.61", "10.0.0.61", "/fw.bin", down=90000, magic="elf", file_name="fw.bin")
 
 
+@case("http_oddity", "one_page_on_many_hosts", "device:10.0.0.109 score>=2 control")
+def _(c):
+    c.office(2)
+    for k in range(6):
+        for n in range(4):
+            c.http(3000 + k * 120 + n, "10.0.0.109", f"203.0.113.{70 + n}", f"www.drop{n}.example", "/p5/panel.php",
+                   method="POST", up=120, down=0, user_agent="Mozilla/5.0")
+
+
+@case("http_oddity", "program_under_a_look_alike_name", "device:10.0.0.110 score>=3 access")
+def _(c):
+    c.http(100, "10.0.0.110", "203.0.113.75", "www.school.example", "/font.php", method="POST", up=80, down=90000,
+           magic="pe", content_type="application/octet-stream", file_name="Chr\u03bfme font.exe",
+           user_agent="Mozilla/5.0 (Windows NT 6.1)")
+
+
+@case("http_oddity", "hidden_program", "device:10.0.0.111 score>=2.4 access")
+def _(c):
+    c.http(100, "10.0.0.111", "203.0.113.76", "cars.landing.example", "/?q=abcdef", down=110000, magic="",
+           content_type="application/x-msdownload", user_agent="Mozilla/5.0 (Windows NT 6.1)")
+
+
+@case("http_oddity", "public_name_on_a_local_host", "device:10.0.0.112 score>=1.9 control")
+def _(c):
+    for k in range(40):
+        c.http(100 + k * 5, "10.0.0.112", "10.0.0.90", "www.bigshop.example", "/s/books", down=0,
+               user_agent="Mozilla/5.0 (Windows NT 6.1)")
+        if k % 10 == 5:
+            c.http(101 + k * 5, "10.0.0.112", "10.0.0.90", "www.bigshop.example", "/n/aps", method="POST", up=400,
+                   user_agent="Mozilla/5.0 (Windows NT 6.1)")
+
+
+@case("http_oddity", "own_site_by_its_public_name")
+def _(c):
+    c.dns(10, "10.0.0.113", "www.firm.example", "10.0.0.91")
+    for k in range(60):
+        c.http(100 + k * 20, "10.0.0.113", "10.0.0.91", "www.firm.example", "/board", down=3000,
+               user_agent="Mozilla/5.0 (Windows NT 10.0)")
+
+
+@case("http_oddity", "forms_of_one_site")
+def _(c):
+    for k in range(20):
+        c.http(100 + k * 30, "10.0.0.114", "198.51.100.75", "www.forum.example", "/post.php", method="POST", up=900,
+               down=4000, referrer="http://www.forum.example/read.php", user_agent="Mozilla/5.0 (Windows NT 10.0)")
+
+
 # ---------------------------------------------------------------- ics_command
 
 def polls(c, hours, every=20):

@@ -22,6 +22,7 @@ techniques! {
     "T1003.004" "OS Credential Dumping: LSA Secrets",
     "T1003.006" "OS Credential Dumping: DCSync",
     "T1007" "System Service Discovery",
+    "T1008" "Fallback Channels",
     "T1018" "Remote System Discovery",
     "T1021" "Remote Services",
     "T1021.001" "Remote Services: Remote Desktop Protocol",

@@ -16,7 +16,7 @@
 //! is only the gate. The score then grows with the logarithm of the number of beats and of the time
 //! they lasted, with how few devices of the site use the destination, with a jitter that looks
 //! drawn, with requests of one size and with a destination that has no name. It falls for
-//! destinations many devices use, for the shapes of benign polling (mail, connectivity checks,
+//! destinations many devices use, for the shapes of benign polling (mail and messages, connectivity checks,
 //! media segments, very short periods), for local servers, and as the call grows old enough to be
 //! part of the device's own pattern of life.
 //!

@@ -11,7 +11,8 @@
 //! ## How it scores
 //! Each different registered domain that does not exist is judged by a small network over the
 //! letters of its label. The expected number of machine-made ones among them, with a low prior,
-//! grows into the score, each further one counting a little less. A burst of non-existing domains
+//! grows into the score, each further one counting a little less, and less where they are few among
+//! many failures. A burst of non-existing domains
 //! as such counts by its size under a power law, so that formulas which put words together are not
 //! missed altogether. What the device did in earlier hours is taken off; resolvers that ask for
 //! others and mail servers, which look up whatever senders write, count for less.
@@ -66,6 +67,8 @@ const HOUR_SECS: f64 = 3600.0;
 const PRIOR: f64 = -3.0;
 /// Different domains that do not exist in an ordinary busy hour.
 const MISSES_USUAL: f64 = 12.0;
+/// The share of machine-made names among the failures from which on they count full.
+const MADE_SHARE: f64 = 0.25;
 const NAME_ERROR: u8 = 3;
 
 struct Misses {
@@ -235,7 +238,10 @@ impl Detector for Dga {
 }
 
 fn score(misses: &Misses, cx: &DetectCx<'_>) -> f64 {
-    let made = failures_score(misses.made / (1.0 + misses.usual_made / 3.0) - 0.5);
+    // A formula's names are all made; a few among many failures are what lists of dead names hold,
+    // as crawlers, filters and reputation checks ask for them.
+    let share = (misses.made / misses.count.max(1.0) / MADE_SHARE).min(1.0);
+    let made = share * share * failures_score(misses.made / (1.0 + misses.usual_made / 3.0) - 0.5);
     let usual = (1.5 * misses.usual_count).max(MISSES_USUAL);
     let burst = tails::pareto(misses.count, usual, 1.6);
     let mut score = made.max(burst) + 0.3 * made.min(burst);

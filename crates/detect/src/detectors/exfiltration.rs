@@ -323,9 +323,13 @@ impl Upload {
             (by_day, &self.day)
         };
         let mut score = base;
-        if base > 1.0 {
-            score += self.marks(users, habit, cx);
-        }
+        // What else speaks for it counts as far as the amount alone does.
+        let marks = self.marks(users, habit, cx);
+        score += if base > 1.0 {
+            marks
+        } else {
+            base * marks.max(0.0)
+        };
         if score < 0.3 || !cx.matters(score) {
             return;
         }

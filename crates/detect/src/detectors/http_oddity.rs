@@ -2,19 +2,26 @@
 //!
 //! ## What it flags
 //! Programs downloaded from bare addresses or from hosts nobody else uses, contents that are not what
-//! the server calls them, requests of scripting tools, and uploads to bare addresses without any
-//! browsing around them.
+//! the server calls them, requests of scripting tools, uploads without any browsing around them, the
+//! same page tried on host after host, and public names spoken to hosts of the local network.
 //!
 //! ## Why it matters
 //! Droppers fetch their programs over plain HTTP more often than people think, and the first stage
 //! speaks to addresses, not names.
 //!
 //! ## How it scores
-//! Each oddity of a transaction has a weight by how rare it is: a program by its first bytes (one and a half), from
-//! a bare address (one and a half more), under another declared type (one and a half more), asked for by a script or by
-//! nobody (a half to one). A destination that several devices use, or that is used on earlier days, is part
-//! of the site and takes two or more off. Repeated posts to a bare address without a page count two. The
-//! strongest transaction of the hour counts, a few tenths more for further ones.
+//! Each oddity of a transaction has a weight by how rare it is: a program by its first bytes (one and a
+//! half), from a bare address (one and a half more), under another declared type or with letters of two
+//! alphabets in its name (one and a half more), given out by a page or in answer to a post (three
+//! quarters more), asked for by a script or by nobody (a half to one); contents declared a program that
+//! are none, as encrypted ones are (two and a half); active content without a file's name. Different
+//! oddities of one host add four tenths each. A destination that several devices use, or that is used on
+//! earlier days, is part of the site and takes two or more off. Repeated posts without a page count two
+//! to a bare address, and by the kind of page elsewhere. The same page posted to on three registered
+//! domains, as a list of control servers is worked through, counts two and more. The strongest
+//! transaction of the hour counts, a few tenths more for further ones. Inside the local network only one
+//! thing counts: a public name in requests to a local host that no name service gave that name, the same
+//! few pages again and again.
 //!
 //! ## Evidence
 //! The host, the address, the file, its type by content and as declared, the user agent, how many
@@ -33,6 +40,8 @@
 //! ## Sources
 //! Invernizzi et al., *Nazca: Detecting Malware Distribution in Large-Scale Networks*, NDSS 2014.
 
+mod transaction;
+
 use std::net::IpAddr;
 
 use thymus_schema::{
@@ -43,10 +52,13 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
+use crate::entities::Party;
 use crate::habit::{Habits, Popularity};
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
+
+use self::transaction::{is_page, oddity};
 
 /// The registration.
 pub(super) const SPEC: DetectorSpec = DetectorSpec {
@@ -61,13 +73,26 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
 
 const PAIRS_MAX: usize = 16_384;
 const HABITS_MAX: usize = 65_536;
+/// Hosts of a round, and pages of a host, that are told apart.
+const ROUND_MAX: usize = 64;
+const PATHS_MAX: usize = 6;
 
+/// What a device did at one destination.
 #[derive(Debug, Default)]
 struct Talk {
     odd: f64,
     posts: f64,
+    /// Posts without saying which program posts.
+    silent: f64,
+    /// Posts to a page that is a program, to a host with a name.
+    machine: f64,
     pages: f64,
     best: f64,
+    /// The kinds of oddities, each with its highest weight.
+    kinds: Vec<(&'static str, f64)>,
+    /// Requests to a local host under a public name, and the different pages they asked for.
+    foreign: f64,
+    paths: Vec<u64>,
     /// What was seen in the oddest transaction.
     file: Box<str>,
     what: Box<str>,
@@ -76,6 +101,8 @@ struct Talk {
 /// The detector's state.
 struct HttpOddity {
     pairs: Table<u64, Hourly<Talk>>,
+    /// For a device and a page, the domains it was posted to.
+    rounds: Table<u64, Hourly<Vec<Box<str>>>>,
     users: Popularity,
     habits: Habits,
 }
@@ -84,71 +111,10 @@ impl Default for HttpOddity {
     fn default() -> Self {
         Self {
             pairs: Table::new(PAIRS_MAX),
+            rounds: Table::new(PAIRS_MAX),
             users: Popularity::new(HABITS_MAX),
             habits: Habits::new(HABITS_MAX),
         }
-    }
-}
-
-fn is_program(magic: &str) -> bool {
-    matches!(
-        magic,
-        "pe" | "elf" | "macho" | "dex" | "class" | "msi" | "jar"
-    )
-}
-
-/// Whether the declared type is one that a program would hide behind.
-fn is_disguised(http: &HttpTransaction) -> bool {
-    let declared = http.content_type.to_ascii_lowercase();
-    let hides = [
-        "image/",
-        "text/",
-        "audio/",
-        "video/",
-        "font/",
-        "application/pdf",
-        "application/javascript",
-        "application/json",
-    ]
-    .iter()
-    .any(|kind| declared.starts_with(kind));
-    let name = http.file_name.to_ascii_lowercase();
-    let named = [
-        "jpg", "jpeg", "png", "gif", "txt", "css", "html", "php", "pdf", "ico", "dat",
-    ]
-    .iter()
-    .any(|ext| name.rsplit_once('.').is_some_and(|(_, end)| end == *ext));
-    // Some servers call every unknown file plain text; its own name then says what it is.
-    let honest = ["exe", "msi", "dll", "sh"]
-        .iter()
-        .any(|ext| name.rsplit_once('.').is_some_and(|(_, end)| end == *ext));
-    is_program(&http.magic) && (named || (hides && !(honest && declared.starts_with("text/plain"))))
-}
-
-/// Whether a script or a bare tool asked, not a browser or a product.
-fn agent_oddity(agent: &str) -> f64 {
-    if agent.is_empty() {
-        return 0.7;
-    }
-    let agent = agent.to_ascii_lowercase();
-    let tools = [
-        "curl",
-        "wget",
-        "powershell",
-        "python",
-        "winhttp",
-        "certutil",
-        "bits",
-        "libwww",
-        "go-http",
-        "java/",
-        "perl",
-        "ruby",
-    ];
-    if tools.iter().any(|tool| agent.contains(tool)) {
-        0.5
-    } else {
-        0.0
     }
 }
 
@@ -167,34 +133,6 @@ fn host_of<'a>(http: &'a HttpTransaction, addr: &'a str) -> &'a str {
     }
 }
 
-/// The odd weight of one transaction with a name for it.
-fn oddity(http: &HttpTransaction, is_bare: bool, port: u16) -> (f64, &'static str) {
-    let ok = http.status == 0 || (200..300).contains(&http.status);
-    if is_program(&http.magic) && ok && http.response_len > 0 {
-        let mut weight = 1.5 + agent_oddity(&http.user_agent);
-        weight += if is_bare { 1.5 } else { 0.0 };
-        weight += if matches!(port, 80 | 8080 | 3128) {
-            0.0
-        } else {
-            0.4
-        };
-        if is_disguised(http) {
-            return (weight + 1.5, "a program under a false type");
-        }
-        return (weight, "a program");
-    }
-    let is_script = &*http.magic == "script" && ok && is_bare;
-    if is_script && agent_oddity(&http.user_agent) > 0.0 {
-        return (2.4, "a script fetched by a script");
-    }
-    let long = http.uri.len() > 600 && domains::entropy(http.uri.as_bytes()) > 5.2 && is_bare;
-    if long {
-        (1.5, "a very long encoded address")
-    } else {
-        (0.0, "")
-    }
-}
-
 impl Detector for HttpOddity {
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Http(http) = &event.body else {
@@ -210,45 +148,52 @@ impl Detector for HttpOddity {
         let addr = server.addr.to_string();
         let host = host_of(http, &addr);
         let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        let is_foreign = literal.is_none() && is_foreign(http, host, server, cx);
         // Inside, names and addresses mean nothing, and updates come from one's own servers.
-        if literal.is_some_and(|addr| cx.is_local(addr)) || (server.is_local() && !http.proxied) {
+        if literal.is_some_and(|addr| cx.is_local(addr))
+            || (server.is_local() && !http.proxied && !is_foreign)
+        {
             return;
         }
         let is_bare = literal.is_some();
         let place = key_of(domains::registered(host).unwrap_or(host));
         let users = self.users.note(place, client.key()) as f64;
         let days = self.habits.note(place, event.ts);
-        let (weight, what) = oddity(http, is_bare, conn.server.port);
-        let is_post = &*http.method == "POST" && is_bare;
-        if weight == 0.0 && !is_bare {
+        let relief = 2.0 * users.log10() + Habits::relief(days);
+        let (weight, what) = if is_foreign {
+            (0.0, "")
+        } else {
+            oddity(http, is_bare, conn.server.port)
+        };
+        let is_post = &*http.method == "POST";
+        let by_machine = is_post && http.referrer.is_empty() && is_page(&http.uri);
+        if by_machine && !is_bare && !is_foreign {
+            self.round(event, http, host, client, relief, cx);
+        }
+        let key = key_of((client.key(), place));
+        if weight == 0.0 && !is_bare && !by_machine && !is_foreign {
+            if let Some(pair) = self.pairs.get_mut(&key) {
+                pair.it.pages += f64::from(u8::from(&*http.method == "GET"));
+            }
             return;
         }
-        let pair = self
-            .pairs
-            .entry(key_of((client.key(), place)), Hourly::default);
+        let pair = self.pairs.entry(key, Hourly::default);
         pair.turn(event.ts);
-        pair.it.posts += f64::from(u8::from(is_post));
-        pair.it.pages += f64::from(u8::from(
-            &*http.method == "GET" && (200..400).contains(&http.status),
-        ));
-        if weight == 0.0 && !is_post {
+        pair.it.note(http, is_bare, by_machine, is_foreign);
+        if weight == 0.0 && !is_post && !is_foreign {
             return;
         }
         pair.push(event);
         pair.it.odd += 1.0;
-        if weight > pair.it.best {
-            pair.it.best = weight;
-            pair.it.what = what.into();
-            pair.it.file = if http.file_name.is_empty() {
-                http.uri.chars().take(80).collect::<String>().into()
-            } else {
-                http.file_name.clone()
-            };
-        }
-        let score = pair.score() - 2.0 * users.log10() - Habits::relief(days);
+        pair.it.oddest(weight, what, http);
+        let score = pair.score() - relief;
         if score > 0.0 && cx.matters(score) && pair.window.rises(score) {
             pair.raise(place, score, client, host, &http.user_agent, cx);
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.rounds.dropped()
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
@@ -263,23 +208,163 @@ impl Detector for HttpOddity {
     }
 }
 
+impl HttpOddity {
+    /// The same page on host after host: a list of control servers that is worked through.
+    fn round(
+        &mut self,
+        event: &Event,
+        http: &HttpTransaction,
+        host: &str,
+        client: Party,
+        relief: f64,
+        cx: &mut DetectCx<'_>,
+    ) {
+        let page = http.uri.split('?').next().unwrap_or_default();
+        let domain = domains::registered(host).unwrap_or(host);
+        let key = key_of((client.key(), page));
+        let round = self.rounds.entry(key, Hourly::default);
+        round.turn(event.ts);
+        // A place that others use, or that was used before, is no news on the list either.
+        if relief > 0.5 || round.it.len() >= ROUND_MAX || round.it.iter().any(|d| **d == *domain) {
+            return;
+        }
+        round.it.push(domain.into());
+        round.push(event);
+        let count = round.it.len() as f64;
+        let score = 2.2 + 1.2 * (count / 3.0).log2();
+        if count < 3.0 || !cx.matters(score) || !round.window.rises(score) {
+            return;
+        }
+        let statement = Statement::new(
+            "posted to the same page {page} on {count} hosts of different owners, {hosts}, without \
+             having been sent there",
+            vec![
+                round.trail.fact(
+                    "page",
+                    Value::Name(page.chars().take(80).collect::<String>().into()),
+                ),
+                round.count("count", count),
+                round.trail.fact(
+                    "hosts",
+                    Value::Names(round.it.iter().take(8).cloned().collect()),
+                ),
+            ],
+        );
+        let normal = Statement::new(
+            "A page that takes posts belongs to one site, and people come to it from another page.",
+            Vec::new(),
+        );
+        let mut finding = round.trail.finding(client, key, score, statement, normal);
+        finding.phase = Some(Phase::Control);
+        finding.techniques = vec![Technique::new("T1071.001"), Technique::new("T1008")];
+        finding.peers = round
+            .it
+            .iter()
+            .take(8)
+            .map(|host| Peer {
+                role: PeerRole::Controller,
+                entity: EntityId::external(host),
+            })
+            .collect();
+        cx.raise(finding);
+    }
+}
+
+/// Whether a public name is spoken to a local host that no name service ever gave a name: a forged
+/// `Host` header, or a relay.
+fn is_foreign(http: &HttpTransaction, host: &str, server: Party, cx: &DetectCx<'_>) -> bool {
+    let public = host.rsplit('.').next().is_some_and(|top| {
+        !matches!(
+            top,
+            "local" | "lan" | "internal" | "home" | "corp" | "localdomain" | "arpa"
+        )
+    });
+    server.is_local()
+        && !http.proxied
+        && &*http.method != "CONNECT"
+        && public
+        && http.referrer.is_empty()
+        && domains::registered(host).is_some()
+        && cx.entities().name_of(server.addr).is_none()
+}
+
+impl Talk {
+    fn note(&mut self, http: &HttpTransaction, is_bare: bool, by_machine: bool, is_foreign: bool) {
+        let is_post = &*http.method == "POST";
+        let one = |is: bool| f64::from(u8::from(is));
+        self.posts += one(is_post && is_bare);
+        self.silent += one(is_post && is_bare && http.user_agent.is_empty());
+        self.machine += one(by_machine && !is_bare && !is_foreign);
+        self.foreign += one(is_foreign);
+        self.pages += one(&*http.method == "GET" && (200..400).contains(&http.status));
+        if is_foreign && self.paths.len() < PATHS_MAX {
+            let path = key_of(http.uri.split('?').next().unwrap_or_default());
+            if !self.paths.contains(&path) {
+                self.paths.push(path);
+            }
+        }
+    }
+
+    fn oddest(&mut self, weight: f64, what: &'static str, http: &HttpTransaction) {
+        if weight > 0.0 {
+            match self.kinds.iter_mut().find(|kind| kind.0 == what) {
+                Some(kind) => kind.1 = kind.1.max(weight),
+                None => self.kinds.push((what, weight)),
+            }
+        }
+        if weight > self.best {
+            self.best = weight;
+            self.what = what.into();
+            self.file = if http.file_name.is_empty() {
+                http.uri.chars().take(80).collect::<String>().into()
+            } else {
+                http.file_name.clone()
+            };
+        }
+    }
+
+    /// Posts of a program, without any page around them.
+    fn posting(&self) -> f64 {
+        if self.pages > 0.0 {
+            return 0.0;
+        }
+        let grows = |count: f64, from: f64| 0.3 * (count / from).log10();
+        if self.posts >= 3.0 || self.silent >= 2.0 {
+            2.0 + grows(self.posts, 2.0)
+        } else if self.machine >= 3.0 {
+            1.6 + grows(self.machine, 3.0)
+        } else {
+            0.0
+        }
+    }
+
+    /// A few pages again and again, under a public name on a local host.
+    fn foreign(&self) -> f64 {
+        let few = (self.paths.len() as f64) < PATHS_MAX as f64;
+        if few && self.foreign >= 4.0 * (self.paths.len() as f64).max(2.0) {
+            2.0 + 0.5 * (self.foreign / 8.0).log10()
+        } else {
+            0.0
+        }
+    }
+}
+
 impl Hourly<Talk> {
     fn score(&self) -> f64 {
         let talk = &self.it;
-        let only_posts = talk.posts >= 3.0 && talk.pages == 0.0;
-        let posts = if only_posts {
-            2.0 + 0.3 * (talk.posts / 3.0).log10()
-        } else {
-            0.0
-        };
-        talk.best.max(posts) + 0.4 * talk.best.min(posts) + 0.3 * talk.odd.max(1.0).log10()
+        let posts = talk.posting().max(talk.foreign());
+        let kinds: f64 = talk.kinds.iter().map(|kind| kind.1).sum();
+        talk.best.max(posts)
+            + 0.4 * talk.best.min(posts)
+            + 0.4 * (kinds - talk.best).max(0.0)
+            + 0.3 * talk.odd.max(1.0).log10()
     }
 
     fn raise(
         &self,
         key: u64,
         score: f64,
-        client: crate::entities::Party,
+        client: Party,
         host: &str,
         agent: &str,
         cx: &mut DetectCx<'_>,
@@ -300,6 +385,14 @@ impl Hourly<Talk> {
             facts.push(self.trail.fact("what", Value::Name(self.it.what.clone())));
             facts.push(self.trail.fact("file", Value::Name(self.it.file.clone())));
             "fetched {what} ({file}) from {host}, with {count} odd requests in that hour, as user agent {agent}"
+        } else if self.it.foreign > 0.0 {
+            facts.push(self.count("pages", self.it.paths.len() as f64));
+            "called a host of the local network by the public name {host}, which no name service gave it, \
+             {count} times for the same {pages} pages, as user agent {agent}"
+        } else if self.it.machine > 0.0 {
+            facts.push(self.count("posts", self.it.machine));
+            "posted {posts} times to the same host {host} without fetching a page, as user agent {agent}, \
+             {count} requests in all"
         } else {
             facts.push(self.count("posts", self.it.posts));
             "posted {posts} times to the bare address {host} without fetching a page, as user agent {agent}, \

@@ -58,6 +58,8 @@ pub(crate) const SPEC: DetectorSpec = DetectorSpec {
 
 const SERVERS_MAX: usize = 256;
 const CLIENTS_MAX: usize = 65_536;
+/// From so many devices on it no longer matters how many a server has answered.
+const SERVED_MAX: usize = 4;
 /// New hardware addresses in a minute that a network may have when people arrive.
 const NEW_CLIENTS_USUAL: f64 = 12.0;
 
@@ -65,6 +67,8 @@ struct Server {
     party: Party,
     first: Timestamp,
     answers: u64,
+    /// Different devices it answered, up to [`SERVED_MAX`].
+    served: Vec<Mac>,
     routers: Vec<IpAddr>,
     name_servers: Vec<IpAddr>,
     trail: Trail,
@@ -175,6 +179,7 @@ impl Detector for SpoofDhcp {
                 party,
                 first,
                 answers,
+                served: Vec::new(),
                 routers,
                 name_servers,
                 trail,
@@ -228,12 +233,16 @@ impl SpoofDhcp {
             party,
             first: event.ts,
             answers: 0,
+            served: Vec::new(),
             routers: Vec::new(),
             name_servers: Vec::new(),
             trail: Trail::default(),
         });
         known.party = party;
         known.answers += 1;
+        if known.served.len() < SERVED_MAX && !known.served.contains(&dhcp.mac) {
+            known.served.push(dhcp.mac);
+        }
         known.trail.push(event);
         for (list, given) in [
             (&mut known.routers, &dhcp.routers),
@@ -300,19 +309,33 @@ impl SpoofDhcp {
     }
 }
 
+/// Whether two addresses could share a segment: as a rule one of 256 addresses, or a /64.
+fn is_same_network(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        _ => false,
+    }
+}
+
 fn score(new: &Server, known: &Server, now: Timestamp) -> f64 {
     let differs = |mine: &[IpAddr], theirs: &[IpAddr]| {
         !mine.is_empty() && !theirs.is_empty() && !mine.iter().any(|addr| theirs.contains(addr))
     };
+    // A network of its own, which serves one device or two, is a phone that shares its line or a
+    // new device in its set-up mode: whoever diverts others has to stay in their network.
+    let apart = !is_same_network(new.party.addr, known.party.addr) && new.served.len() < SERVED_MAX;
+    let weight = if apart { 0.2 } else { 1.0 };
     let mut score: f64 = 0.6;
     if differs(&new.routers, &known.routers) {
-        score += 1.8;
+        score += 1.8 * weight;
     }
     if differs(&new.name_servers, &known.name_servers) {
-        score += 1.0;
+        score += 1.0 * weight;
     }
     let head_start_hours = new.first.secs_since(known.first) / 3600.0;
-    score += 0.4 * (1.0 + known.answers as f64).log10() + 0.3 * (1.0 + head_start_hours).log10();
+    score += weight
+        * (0.4 * (1.0 + known.answers as f64).log10() + 0.3 * (1.0 + head_start_hours).log10());
     score += 0.3 * (new.answers as f64).log10();
     // A server that has been there for days belongs.
     let days = now.secs_since(new.first) / 86_400.0;

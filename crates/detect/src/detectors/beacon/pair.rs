@@ -255,7 +255,7 @@ impl Pair {
         if self.received / self.count.max(1) as f64 > 50_000.0 {
             marks -= 1.5;
         }
-        if self.routine * 2 > self.count || is_mailbox(self.port) {
+        if self.routine * 2 > self.count || is_messaging(self.port) {
             marks -= 2.0;
         }
         marks
@@ -314,8 +314,11 @@ impl Pair {
     }
 }
 
-fn is_mailbox(port: u16) -> bool {
-    matches!(port, 110 | 143 | 993 | 995 | 5222 | 5223 | 5228)
+fn is_messaging(port: u16) -> bool {
+    matches!(
+        port,
+        110 | 143 | 993 | 995 | 1883 | 5222 | 5223 | 5228 | 8883
+    )
 }
 
 /// Whether requests are of one size: half the spread between the quartiles is under a tenth of the

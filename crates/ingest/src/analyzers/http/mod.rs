@@ -5,10 +5,11 @@ mod login;
 mod stream;
 
 use std::collections::VecDeque;
+use std::io::Read;
 
-use thymus_parsers::ParseBudget;
 use thymus_parsers::http::{self, Body, Request};
 use thymus_parsers::magic::magic;
+use thymus_parsers::{Compression, ParseBudget, decompress};
 use thymus_schema::{EventBody, HttpTransaction, Service, Transport};
 
 use self::login::Logins;
@@ -266,7 +267,7 @@ impl HttpAnalyzer {
 
     fn tell(&mut self, mut exchange: Exchange, cx: &mut AnalyzerCx<'_>) {
         exchange.event.request_magic = magic(&exchange.request_front).into();
-        exchange.event.magic = magic(&exchange.response_front).into();
+        exchange.event.magic = content_magic(&exchange).into();
         if exchange.is_form && exchange.form_user.is_none() {
             exchange.form_user = http::form_user(&exchange.request_front);
         }
@@ -304,6 +305,31 @@ impl HttpAnalyzer {
 fn keep_front(front: &mut Vec<u8>, bytes: &[u8]) {
     let room = FRONT_BYTES_MAX - front.len();
     front.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+/// What the response's content is by its first bytes. A body that is packed for the way only
+/// (RFC 9110 section 8.4.1.3), not a packed file, is looked into.
+fn content_magic(exchange: &Exchange) -> &'static str {
+    let outer = magic(&exchange.response_front);
+    let name = exchange.event.file_name.to_ascii_lowercase();
+    let is_packed_file = exchange.event.content_type.contains("zip")
+        || [".gz", ".tgz"].iter().any(|end| name.ends_with(end));
+    if outer != "gzip" || is_packed_file {
+        return outer;
+    }
+    let Ok(mut reader) = decompress(Compression::Gzip, &*exchange.response_front) else {
+        return outer;
+    };
+    // Enough for every signature; the front ends in the middle of the stream, so errors are usual.
+    let mut inside = [0; 64];
+    let mut len = 0;
+    while let Ok(read @ 1..) = reader.read(&mut inside[len..]) {
+        len += read;
+    }
+    match magic(&inside[..len]) {
+        "" => outer,
+        inner => inner,
+    }
 }
 
 /// The last segment of a path when it looks like a file's name.
