@@ -40,7 +40,7 @@ impl fmt::Display for Value {
             Self::Bytes(n) => f.write_str(&bytes(*n)),
             Self::Seconds(s) => f.write_str(&seconds(*s)),
             Self::Share(share) => f.write_str(&percent(*share)),
-            Self::Number(x) if x.abs() >= 100.0 => write!(f, "{x:.0}"),
+            Self::Number(x) if x.abs() >= 100.0 || x.fract() == 0.0 => write!(f, "{x:.0}"),
             Self::Number(x) => write!(f, "{x:.2}"),
             Self::Time(ts) => {
                 let text = Timestamp::from_secs(ts.as_secs()).to_string();
@@ -211,6 +211,8 @@ mod tests {
         assert_eq!(text(Value::Count(1_234_567)), "1,234,567");
         assert_eq!(text(Value::Bytes(3_200_000)), "3.2 MB");
         assert_eq!(text(Value::Bytes(12)), "12 bytes");
+        assert_eq!(text(Value::Number(22.0)), "22");
+        assert_eq!(text(Value::Number(1.5)), "1.50");
         assert_eq!(text(Value::Seconds(250.0)), "4 min 10 s");
         assert_eq!(text(Value::Seconds(3600.0)), "1 h");
         assert_eq!(text(Value::Share(0.004)), "0.40 %");

@@ -323,7 +323,7 @@ fn judge(part: Part, minute: &Minute, cx: &mut DetectCx<'_>) {
         template,
         vec![
             trail.fact("amount", amount),
-            trail.fact("port", Value::Number(f64::from(minute.port))),
+            trail.fact("port", Value::Name(minute.port.to_string().into())),
             trail.fact("others", Value::Count(minute.others_seen as u64)),
             trail.fact("asked", Value::Bytes(minute.asked as u64)),
         ],

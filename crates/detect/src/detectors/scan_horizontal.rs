@@ -161,7 +161,7 @@ fn judge(key: SweepKey, sweep: &Sweep, cx: &mut DetectCx<'_>) {
          not answer",
         vec![
             trail.fact("transport", Value::Name(key.2.as_str().into())),
-            trail.fact("port", Value::Number(f64::from(key.1))),
+            trail.fact("port", Value::Name(key.1.to_string().into())),
             trail.fact("hosts", Value::Count(sweep.distinct as u64)),
             trail.fact("failed", Value::Count(sweep.failed as u64)),
             trail.fact(

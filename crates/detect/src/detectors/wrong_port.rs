@@ -193,7 +193,8 @@ impl Detector for WrongPort {
                     .fact("service", Value::Name(service.as_str().into())),
                 pair.trail
                     .fact("server", Value::Entity(peer.entity.clone())),
-                pair.trail.fact("port", Value::Number(f64::from(port))),
+                pair.trail
+                    .fact("port", Value::Name(port.to_string().into())),
                 pair.trail.fact(
                     "owner",
                     Value::Name(owner(port).unwrap_or("no protocol of that kind").into()),

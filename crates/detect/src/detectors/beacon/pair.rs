@@ -148,7 +148,7 @@ impl Pair {
             template,
             vec![
                 trail.fact("destination", Value::Name(self.name.clone())),
-                trail.fact("port", Value::Number(f64::from(self.port))),
+                trail.fact("port", Value::Name(self.port.to_string().into())),
                 trail.fact("count", Value::Count(self.count)),
                 trail.fact("span", Value::Seconds(span)),
                 trail.fact("period", Value::Seconds(rhythm.period)),
