@@ -73,6 +73,8 @@ pub(crate) fn deny() -> Result<()> {
             DENY_VERSION,
         ])?;
     }
+    // The licences of crates that other platforms need are read too, so all sources must be there.
+    cargo(&["fetch", "--quiet", "--locked"])?;
     cargo(&[
         "deny",
         "--workspace",
