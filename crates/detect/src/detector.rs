@@ -3,6 +3,7 @@
 use thymus_schema::{Event, Phase, SnapshotError, SnapshotReader, SnapshotWriter, Technique};
 
 use crate::cx::DetectCx;
+use crate::interest::Interest;
 
 /// One kind of behaviour that is watched for. Object-safe and synchronous.
 ///
@@ -15,8 +16,12 @@ use crate::cx::DetectCx;
 /// device-hours", 6 and more is damning. It must grow with the evidence and must not be clipped.
 /// The calibration measures how far that claim is true on this site and corrects it.
 pub trait Detector: Send {
-    /// Takes in one event. Called for every event in order of time; must be cheap for events it
-    /// does not care about.
+    /// The kinds of events it looks at; it is not called for others. Asked once.
+    fn interest(&self) -> Interest {
+        Interest::ALL
+    }
+
+    /// Takes in one event. Called for every event of a kind it looks at, in order of time.
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>);
 
     /// Called once each minute of event time, after the events of that minute: windows close here.

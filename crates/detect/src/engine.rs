@@ -13,6 +13,7 @@ use crate::detectors::DETECTORS;
 use crate::entities::Entities;
 use crate::fdr::OnlineFdr;
 use crate::hours::{HourlyMaximum, Hours};
+use crate::interest::{self, KINDS};
 
 /// What an engine is built from.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,8 @@ struct Unit {
 pub struct Engine {
     entities: Entities,
     units: Vec<Unit>,
+    /// For each kind of event the units that look at it, and last all of them.
+    listeners: [Vec<usize>; KINDS + 1],
     findings: Vec<(usize, Finding)>,
     hours: Hours,
     alerts: AlertBook,
@@ -87,9 +90,17 @@ impl Engine {
             detector: (spec.build)(&config.settings),
             disabled: false,
         });
+        let units: Vec<Unit> = units.collect();
+        let listeners = std::array::from_fn(|kind| {
+            let listens = |unit: &Unit| kind == KINDS || unit.detector.interest().has(kind);
+            (0..units.len())
+                .filter(|index| units.get(*index).is_some_and(listens))
+                .collect()
+        });
         Self {
             entities: Entities::new(config.local.clone()),
-            units: units.collect(),
+            units,
+            listeners,
             findings: Vec::new(),
             hours: Hours::new(DETECTORS, config.keep_maxima),
             alerts: AlertBook::default(),
@@ -123,7 +134,8 @@ impl Engine {
             self.hours.active(client);
             self.hours.active(server);
         }
-        self.run(|detector, cx| detector.observe(event, cx), parties);
+        let kind = interest::number(&event.body);
+        self.run(kind, |detector, cx| detector.observe(event, cx), parties);
     }
 
     /// Moves event time on, closing minutes and hours on the way.
@@ -153,22 +165,28 @@ impl Engine {
 
     fn tick(&mut self, at: Timestamp) {
         self.now = at;
-        self.run(|detector, cx| detector.tick(cx), None);
+        self.run(KINDS, |detector, cx| detector.tick(cx), None);
         if self.hours.is_over(at) {
             self.close_hour();
             self.hours.begin(at);
         }
     }
 
-    /// Calls every unit and takes in what it found. One that panics is switched off, the ones after
-    /// it are called as if nothing had happened.
+    /// Calls the units that listen to `kind` and takes in what they found. One that panics is
+    /// switched off, the ones after it are called as if nothing had happened.
     fn run(
         &mut self,
+        kind: usize,
         mut call: impl FnMut(&mut dyn Detector, &mut DetectCx<'_>),
         parties: Option<(crate::entities::Party, crate::entities::Party)>,
     ) {
+        let listeners = self
+            .listeners
+            .get(kind)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let (mut begin, mut present) = (0, 0);
-        while begin < self.units.len() {
+        while let Some(listening) = listeners.get(begin..).filter(|rest| !rest.is_empty()) {
             let (units, entities) = (&mut self.units, &self.entities);
             let findings = &mut self.findings;
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -178,13 +196,13 @@ impl Engine {
                     client: parties.map(|(client, _)| client),
                     server: parties.map(|(_, server)| server),
                     findings,
-                    detector: begin,
+                    detector: 0,
                     floor: SCORE_FLOOR,
                 };
-                for (index, unit) in units.iter_mut().enumerate().skip(begin) {
-                    present = index;
-                    cx.detector = index;
-                    if !unit.disabled {
+                for (at, index) in listening.iter().enumerate() {
+                    present = at;
+                    cx.detector = *index;
+                    if let Some(unit) = units.get_mut(*index).filter(|unit| !unit.disabled) {
                         call(unit.detector.as_mut(), &mut cx);
                     }
                 }
@@ -192,10 +210,11 @@ impl Engine {
             if outcome.is_ok() {
                 break;
             }
-            if let Some(unit) = self.units.get_mut(present) {
+            let culprit = listening.get(present).copied().unwrap_or_default();
+            if let Some(unit) = self.units.get_mut(culprit) {
                 unit.disabled = true;
             }
-            begin = present + 1;
+            begin += present + 1;
         }
         if !self.findings.is_empty() {
             self.judge();

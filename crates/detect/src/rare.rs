@@ -10,6 +10,7 @@ use thymus_schema::{
 use crate::cx::{DetectCx, Finding};
 use crate::detector::Detector;
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::novelty::Novelty;
 
 /// A device used something.
@@ -26,6 +27,8 @@ pub(crate) struct Used<'a> {
 /// What distinguishes one `rare_*` detector from another.
 pub(crate) struct Rare {
     novelty: Novelty,
+    /// The kinds of events that `used` looks at.
+    interest: Interest,
     used: for<'a> fn(&'a Event, &'a DetectCx<'_>) -> Option<Used<'a>>,
     /// Sentence with `{new}`, `{names}`, `{draws}`.
     seen: &'static str,
@@ -35,12 +38,14 @@ pub(crate) struct Rare {
 
 impl Rare {
     pub(crate) fn new(
+        interest: Interest,
         used: for<'a> fn(&'a Event, &'a DetectCx<'_>) -> Option<Used<'a>>,
         seen: &'static str,
         normal: &'static str,
     ) -> Self {
         Self {
             novelty: Novelty::new(),
+            interest,
             used,
             seen,
             normal,
@@ -49,6 +54,10 @@ impl Rare {
 }
 
 impl Detector for Rare {
+    fn interest(&self) -> Interest {
+        self.interest
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let Some(used) = (self.used)(event, cx) else {
             return;

@@ -6,6 +6,7 @@ use thymus_schema::{EntityId, Event, LocalNetworks, Phase, Timestamp};
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Entities;
+use crate::interest;
 
 /// A finding as the case files name it.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub struct Solo {
     detector: Box<dyn Detector>,
     findings: Vec<(usize, Finding)>,
     next_tick: Option<Timestamp>,
+    ignores_interest: bool,
 }
 
 impl Solo {
@@ -36,7 +38,15 @@ impl Solo {
             detector: (spec.build)(&Settings::default()),
             findings: Vec::new(),
             next_tick: None,
+            ignores_interest: false,
         }
+    }
+
+    /// Calls the detector for every event, also for kinds it does not look at.
+    #[must_use]
+    pub fn ignoring_interest(mut self) -> Self {
+        self.ignores_interest = true;
+        self
     }
 
     /// Takes in one event, with the minute ticks that lie before it.
@@ -50,7 +60,9 @@ impl Solo {
         self.next_tick = self.next_tick.or(Some(after_a_minute(event.ts)));
         self.entities.learn(event);
         let mut cx = context(&self.entities, &mut self.findings, event.ts, Some(event));
-        self.detector.observe(event, &mut cx);
+        if self.ignores_interest || self.detector.interest().has(interest::number(&event.body)) {
+            self.detector.observe(event, &mut cx);
+        }
     }
 
     /// Closes the last minute and hands over what was found, in order.

@@ -71,6 +71,29 @@ fn a_case_run_twice_gives_the_same_findings() {
 }
 
 #[test]
+fn events_outside_a_detectors_interest_would_change_nothing() {
+    for spec in DETECTORS {
+        for case in folders(&cases().join(spec.id)) {
+            let (events, local, _) = read(&case);
+            let mut heeding = Solo::new(spec, local.clone());
+            let mut asked_for_all = Solo::new(spec, local).ignoring_interest();
+            for event in &events {
+                heeding.observe(event);
+                asked_for_all.observe(event);
+            }
+            let state = saved(spec, &mut heeding) == saved(spec, &mut asked_for_all);
+            let findings =
+                format!("{:?}", heeding.finish()) == format!("{:?}", asked_for_all.finish());
+            assert!(
+                state && findings,
+                "{}: Detector::interest lacks a kind",
+                case.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn state_that_is_saved_restored_and_saved_again_is_the_same() {
     for spec in DETECTORS {
         for case in folders(&cases().join(spec.id)) {

@@ -47,6 +47,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::rpc::{Interface, is_operation};
 use crate::table::Table;
 use crate::tails;
@@ -254,6 +255,13 @@ fn coercion(call: &DceRpcCall, to_controller: bool) -> f64 {
 }
 
 impl Detector for AdEnumeration {
+    fn interest(&self) -> Interest {
+        Interest::KERBEROS
+            .and(Interest::LDAP)
+            .and(Interest::DCE_RPC)
+            .and(Interest::FLOW)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         self.controllers.learn(event, cx);
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {

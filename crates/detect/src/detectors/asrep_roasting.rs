@@ -40,6 +40,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -96,6 +97,10 @@ fn is_unproved(exchange: &KerberosExchange) -> bool {
 }
 
 impl Detector for AsrepRoasting {
+    fn interest(&self) -> Interest {
+        Interest::KERBEROS
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Kerberos(exchange) = &event.body else {
             return;

@@ -53,6 +53,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::entities::{DeviceIdx, Party};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 
@@ -99,6 +100,13 @@ impl Default for Beacon {
 }
 
 impl Detector for Beacon {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+            .and(Interest::TLS)
+            .and(Interest::HTTP)
+            .and(Interest::DNS)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (Some(conn), Some(client), Some(server)) = (&event.conn, cx.client(), cx.server())
         else {

@@ -38,6 +38,7 @@ use crate::controllers::Controllers;
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::rpc::{Interface, is_operation};
 use crate::table::Table;
 use crate::window::Hourly;
@@ -79,6 +80,13 @@ impl Default for Dcsync {
 }
 
 impl Detector for Dcsync {
+    fn interest(&self) -> Interest {
+        Interest::KERBEROS
+            .and(Interest::LDAP)
+            .and(Interest::DCE_RPC)
+            .and(Interest::FLOW)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         self.controllers.learn(event, cx);
         let EventBody::DceRpc(call) = &event.body else {

@@ -45,6 +45,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::sweep::{Distinct, failures_score};
 use crate::table::Table;
 use crate::tails;
@@ -147,6 +148,10 @@ impl State {
 }
 
 impl Detector for Dga {
+    fn interest(&self) -> Interest {
+        Interest::DNS
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Dns(dns) = &event.body else {
             return;

@@ -46,6 +46,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::sweep::Distinct;
 use crate::table::Table;
 use crate::tails;
@@ -117,6 +118,10 @@ impl Default for DnsTunnel {
 }
 
 impl Detector for DnsTunnel {
+    fn interest(&self) -> Interest {
+        Interest::DNS
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Dns(dns) = &event.body else {
             return;

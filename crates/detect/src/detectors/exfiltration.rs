@@ -42,6 +42,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::sweep::is_group;
 use crate::table::Table;
 use crate::tails;
@@ -153,6 +154,10 @@ impl Default for Exfiltration {
 }
 
 impl Detector for Exfiltration {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (EventBody::Flow(flow), Some(conn)) = (&event.body, &event.conn) else {
             return;

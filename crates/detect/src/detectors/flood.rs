@@ -41,6 +41,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::sweep::{Distinct, is_group};
 use crate::table::Table;
 use crate::tails;
@@ -171,6 +172,10 @@ impl Default for Flood {
 }
 
 impl Detector for Flood {
+    fn interest(&self) -> Interest {
+        Interest::FLOW.and(Interest::HTTP).and(Interest::TRAFFIC)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         match &event.body {
             EventBody::Flow(flow) => self.on_flow(event, flow, cx),

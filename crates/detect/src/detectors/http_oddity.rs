@@ -54,6 +54,7 @@ use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::entities::Party;
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
@@ -134,6 +135,10 @@ fn host_of<'a>(http: &'a HttpTransaction, addr: &'a str) -> &'a str {
 }
 
 impl Detector for HttpOddity {
+    fn interest(&self) -> Interest {
+        Interest::HTTP
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Http(http) = &event.body else {
             return;

@@ -44,6 +44,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -162,6 +163,10 @@ fn kind_of(call: &IcsCall) -> Kind {
 }
 
 impl Detector for IcsCommand {
+    fn interest(&self) -> Interest {
+        Interest::ICS
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Ics(call) = &event.body else {
             return;

@@ -46,6 +46,7 @@ use thymus_schema::{
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, DetectorSpec};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 
@@ -175,6 +176,10 @@ const FLOWS: Kind = Kind {
 };
 
 impl Detector for JointAnomaly {
+    fn interest(&self) -> Interest {
+        Interest::TRAFFIC.and(Interest::FLOW)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         match &event.body {
             EventBody::Traffic(traffic) => self.take_traffic(traffic, event, cx),

@@ -39,6 +39,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -125,6 +126,10 @@ fn offers_only_weak(exchange: &KerberosExchange) -> bool {
 }
 
 impl Detector for Kerberoasting {
+    fn interest(&self) -> Interest {
+        Interest::KERBEROS
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Kerberos(exchange) = &event.body else {
             return;

@@ -55,6 +55,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -125,6 +126,13 @@ impl Default for LateralMovement {
 }
 
 impl Detector for LateralMovement {
+    fn interest(&self) -> Interest {
+        Interest::DCE_RPC
+            .and(Interest::SMB)
+            .and(Interest::HTTP)
+            .and(Interest::FLOW)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let seen = match &event.body {
             EventBody::DceRpc(call) => of_call(call).map(|act| (act, &*call.operation)),

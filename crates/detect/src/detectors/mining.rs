@@ -37,6 +37,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::{Distinct, Hourly};
@@ -70,6 +71,10 @@ impl Default for Mining {
 }
 
 impl Detector for Mining {
+    fn interest(&self) -> Interest {
+        Interest::OPERATION.and(Interest::LOGIN).and(Interest::FLOW)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (verb, worker) = match &event.body {
             EventBody::Operation(op) if op.service == Some(Service::Stratum) => {

@@ -40,6 +40,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -107,6 +108,10 @@ fn account_of(user: &str) -> u64 {
 }
 
 impl Detector for PassTheHash {
+    fn interest(&self) -> Interest {
+        Interest::KERBEROS.and(Interest::NTLM)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;

@@ -45,6 +45,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::{Trail, key_of};
@@ -105,6 +106,10 @@ impl Default for PasswordGuessing {
 }
 
 impl Detector for PasswordGuessing {
+    fn interest(&self) -> Interest {
+        Interest::LOGIN.and(Interest::HTTP).and(Interest::FLOW)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let Some(attempt) = Attempt::of(event) else {
             return;

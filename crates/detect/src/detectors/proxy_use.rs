@@ -42,6 +42,7 @@ use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -127,6 +128,13 @@ fn is_drawn_certificate(tls: &TlsHandshake) -> bool {
 }
 
 impl Detector for ProxyUse {
+    fn interest(&self) -> Interest {
+        Interest::DNS
+            .and(Interest::OPERATION)
+            .and(Interest::HTTP)
+            .and(Interest::TLS)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;

@@ -40,6 +40,7 @@ use thymus_schema::{Event, EventBody, PeerRole, Phase, Technique};
 use crate::cx::DetectCx;
 use crate::detector::DetectorSpec;
 use crate::domains;
+use crate::interest::Interest;
 use crate::rare::{Rare, Used};
 use crate::trail::key_of;
 
@@ -52,6 +53,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     snapshot_version: 1,
     build: |_| {
         Box::new(Rare::new(
+            Interest::TLS.and(Interest::HTTP).and(Interest::FLOW),
             used,
             "contacted {new} destinations that nobody here had used before ({names}), among {draws} in that hour",
             "An hour with {expected} such first contacts or fewer would have been ordinary for this device.",

@@ -37,6 +37,7 @@ use thymus_schema::{Event, EventBody, PeerRole, Phase, Technique};
 
 use crate::cx::DetectCx;
 use crate::detector::DetectorSpec;
+use crate::interest::Interest;
 use crate::rare::{Rare, Used};
 use crate::trail::key_of;
 
@@ -49,6 +50,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     snapshot_version: 1,
     build: |_| {
         Box::new(Rare::new(
+            Interest::FLOW,
             used,
             "used {new} internal services that nobody here had used before ({names}), among {draws} in that hour",
             "An hour with {expected} such first uses or fewer would have been ordinary for this device.",

@@ -33,6 +33,7 @@ use thymus_schema::{Event, EventBody, PeerRole, Phase, Technique};
 
 use crate::cx::DetectCx;
 use crate::detector::DetectorSpec;
+use crate::interest::Interest;
 use crate::rare::{Rare, Used};
 use crate::trail::key_of;
 
@@ -45,6 +46,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     snapshot_version: 1,
     build: |_| {
         Box::new(Rare::new(
+            Interest::HTTP,
             used,
             "sent {new} user agents never seen here before ({names}), among {draws} in that hour",
             "An hour with {expected} such new agents or fewer would have been ordinary for this device.",

@@ -43,6 +43,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::sweep::{Ending, Sweep, failures_score, is_group};
 use crate::table::Table;
 
@@ -99,6 +100,10 @@ impl Default for ScanArp {
 }
 
 impl Detector for ScanArp {
+    fn interest(&self) -> Interest {
+        Interest::ARP.and(Interest::NDP)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let scope = event.conn.as_ref().map_or(Scope::NONE, |conn| conn.scope);
         let (sender, target, mac) = match &event.body {

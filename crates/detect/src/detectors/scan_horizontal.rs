@@ -41,6 +41,7 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::interest::Interest;
 use crate::sweep::{Attempt, Sweep, failures_score};
 use crate::table::Table;
 use crate::tails;
@@ -80,6 +81,10 @@ impl Default for ScanHorizontal {
 }
 
 impl Detector for ScanHorizontal {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let Some(attempt) = Attempt::from_event(event, cx) else {
             return;

@@ -34,6 +34,7 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::interest::Interest;
 use crate::sweep::{Ending, Sweep, failures_score, is_group};
 use crate::table::Table;
 use crate::tails;
@@ -70,6 +71,10 @@ impl Default for ScanIcmp {
 }
 
 impl Detector for ScanIcmp {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (EventBody::Flow(flow), Some(conn)) = (&event.body, &event.conn) else {
             return;

@@ -38,6 +38,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::sweep::{Attempt, Distinct, Ending, failures_score};
 use crate::table::Table;
 use crate::trail::{Trail, key_of, read_party, write_party};
@@ -152,6 +153,10 @@ impl Default for ScanSlow {
 }
 
 impl Detector for ScanSlow {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let between_ours = matches!((cx.client(), cx.server()), (Some(src), Some(dst)) if src.is_local() && dst.is_local());
         if !between_ours {

@@ -38,6 +38,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::sweep::{Attempt, Ending, Sweep, failures_score};
 use crate::table::Table;
 use crate::tails;
@@ -77,6 +78,10 @@ impl Default for ScanVertical {
 }
 
 impl Detector for ScanVertical {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let Some(attempt) = Attempt::from_event(event, cx) else {
             return;

@@ -45,6 +45,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -102,6 +103,10 @@ impl Default for ShareEncryption {
 }
 
 impl Detector for ShareEncryption {
+    fn interest(&self) -> Interest {
+        Interest::SMB
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Smb(smb) = &event.body else {
             return;

@@ -40,6 +40,7 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::interest::Interest;
 use crate::sweep::is_group;
 use crate::table::Table;
 use crate::trail::{Trail, key_of};
@@ -115,6 +116,10 @@ impl Default for SpoofArp {
 }
 
 impl Detector for SpoofArp {
+    fn interest(&self) -> Interest {
+        Interest::ARP.and(Interest::NDP)
+    }
+
     fn observe(&mut self, event: &Event, _cx: &mut DetectCx<'_>) {
         let scope = event.conn.as_ref().map_or(Scope::NONE, |conn| conn.scope);
         match &event.body {

@@ -41,6 +41,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
@@ -98,6 +99,10 @@ impl Default for SpoofDhcp {
 }
 
 impl Detector for SpoofDhcp {
+    fn interest(&self) -> Interest {
+        Interest::DHCP
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Dhcp(dhcp) = &event.body else {
             return;

@@ -39,6 +39,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::{Trail, key_of};
 
@@ -91,6 +92,10 @@ impl Default for SpoofName {
 }
 
 impl Detector for SpoofName {
+    fn interest(&self) -> Interest {
+        Interest::DNS
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Dns(dns) = &event.body else {
             return;

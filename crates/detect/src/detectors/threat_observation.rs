@@ -42,6 +42,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::novelty::Novelty;
 use crate::table::Table;
 use crate::tails;
@@ -134,6 +135,10 @@ fn subjects(event: &Event, observation: &Observation, cx: &DetectCx<'_>) -> Vec<
 }
 
 impl Detector for ThreatObservation {
+    fn interest(&self) -> Interest {
+        Interest::OBSERVATION
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Observation(observation) = &event.body else {
             return;

@@ -43,6 +43,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
@@ -192,6 +193,10 @@ fn oddities(
 }
 
 impl Detector for TlsOddity {
+    fn interest(&self) -> Interest {
+        Interest::TLS
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Tls(tls) = &event.body else {
             return;

@@ -41,6 +41,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -169,6 +170,10 @@ fn is_missing(http: &HttpTransaction) -> bool {
 }
 
 impl Detector for WebAttack {
+    fn interest(&self) -> Interest {
+        Interest::HTTP
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Http(http) = &event.body else {
             return;

@@ -38,6 +38,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
@@ -147,6 +148,10 @@ fn rarity(service: Service, port: u16) -> f64 {
 }
 
 impl Detector for WrongPort {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Flow(flow) = &event.body else {
             return;

@@ -34,6 +34,7 @@ use thymus_schema::{Event, EventBody, PeerRole, Phase, Statement, Technique, Val
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::interest::Interest;
 use crate::rpc::{Interface, is_operation};
 use crate::table::Table;
 use crate::tails;
@@ -69,6 +70,10 @@ struct Zerologon {
 }
 
 impl Detector for Zerologon {
+    fn interest(&self) -> Interest {
+        Interest::DCE_RPC
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::DceRpc(call) = &event.body else {
             return;
