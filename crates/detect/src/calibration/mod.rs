@@ -24,10 +24,12 @@ use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter};
 pub(crate) use reference::Reference;
 pub(crate) use shipped::Shipped;
 
-/// How many hours of the wider reference a narrower one must have seen to count as much as it.
+/// How many hours a narrower reference must have seen to count as much as the wider one. High, since
+/// the levels see the same hours: with small weights each of them would make a first time rarer
+/// again, and after two quiet days the smallest score of a device would look like one in thousands.
 const WEIGHT_SHIPPED: f64 = 500.0;
-const WEIGHT_SITE: f64 = 100.0;
-const WEIGHT_PEERS: f64 = 50.0;
+const WEIGHT_SITE: f64 = 500.0;
+const WEIGHT_PEERS: f64 = 200.0;
 /// Scores kept per level; the newest win.
 const SITE_SCORES_MAX: usize = 4096;
 const PEER_SCORES_MAX: usize = 512;
