@@ -1,11 +1,14 @@
 //! Ties alerts into stories by entity, time and path.
 //!
 //! 1. *Entity and time*: alerts of one entity whose intervals are no further apart than the window
-//!    are one part.
+//!    are one part. A weak alert belongs to it only when it is close to a strong one: the small
+//!    oddities of the day before explain nothing.
 //! 2. *Path*: an entity that was the target of an attack step and acts itself afterwards belongs
 //!    to the story of the attacker; only the best-fitting earlier step counts, so a much-used
-//!    server does not glue its visitors together. A look at many targets explains what one of them
-//!    does later only when the one who looked also tried to get in somewhere.
+//!    server does not glue its visitors together. Getting in somewhere may look weak by itself when
+//!    the one who does it has been found out otherwise. A look at many targets explains what one of
+//!    them does later only when that is a discovery and the one who looked also tried to get in
+//!    somewhere.
 //! 3. *Controller*: entities steered from the same outside place belong together, unless so many
 //!    use the place that it must be a popular service; a controller that acts itself belongs too.
 //! 4. *Swarm*: outside addresses that do the same to the same target are one attack.
@@ -21,6 +24,10 @@ use crate::analyst::{AnalystConfig, Site};
 
 /// A look at many targets explains what follows within this share of the window.
 const WEAK_TIE_SHARE: f64 = 0.25;
+/// Weak alerts within this share of the window around a strong one belong to its part.
+const COMPANY_SHARE: f64 = 1.0 / 12.0;
+/// Strength, in −log10 p, from which getting in ties when its actor has been discovered.
+const WEAK_STEP_NEG_LOG10: f64 = 1.0;
 
 /// Stories, each as its parts: alerts of one entity, as indices; the oldest part first.
 #[derive(Debug)]
@@ -78,13 +85,19 @@ impl<'a> Scene<'a> {
         let mut by_entity: BTreeMap<&EntityId, Vec<usize>> = BTreeMap::new();
         let mut by_alias: BTreeMap<&str, &EntityId> = BTreeMap::new();
         let mut part_of = Vec::with_capacity(alerts.len());
-        for (index, alert) in alerts.iter().enumerate() {
+        let mut apart: BTreeMap<&EntityId, Vec<usize>> = BTreeMap::new();
+        let company = company(alerts, config);
+        for ((index, alert), in_company) in alerts.iter().enumerate().zip(company) {
             if alert.entity.kind == EntityKind::External {
                 for alias in &alert.aliases {
                     by_alias.entry(alias).or_insert(&alert.entity);
                 }
             }
-            let own = by_entity.entry(&alert.entity).or_default();
+            let own = if in_company {
+                by_entity.entry(&alert.entity).or_default()
+            } else {
+                apart.entry(&alert.entity).or_default()
+            };
             let open = own.last().copied().filter(|&at| {
                 parts.get(at).is_some_and(|part| {
                     near(part.last, alert.first_seen, config)
@@ -106,6 +119,9 @@ impl<'a> Scene<'a> {
             }
             part_of.push(at);
         }
+        for (entity, parts) in apart {
+            by_entity.entry(entity).or_default().extend(parts);
+        }
         Self {
             alerts,
             config,
@@ -125,13 +141,32 @@ impl<'a> Scene<'a> {
     }
 
     fn ties(&self, alert: &Alert) -> bool {
-        alert.discovered || alert.p_value.neg_log10() >= self.config.link_neg_log10_min
+        ties(alert, self.config)
+    }
+
+    /// Alerts that can explain what their targets do, with their part: of somebody found out only,
+    /// or every first visit to a server would make the visitor its attacker.
+    fn leading(&self) -> impl Iterator<Item = (usize, &'a Alert)> {
+        let gets_in = |alert: &Alert| {
+            matches!(alert.phase, Phase::Access | Phase::Lateral)
+                && alert.p_value.neg_log10() >= WEAK_STEP_NEG_LOG10
+        };
+        let alerts = self.part_of.iter().copied().zip(self.alerts);
+        alerts.filter(move |(part, alert)| {
+            (self.ties(alert) || gets_in(alert)) && self.is_discovered(*part)
+        })
+    }
+
+    fn is_discovered(&self, part: usize) -> bool {
+        let alerts = self.parts.get(part).map_or(&[][..], |part| &part.alerts);
+        let mut alerts = alerts.iter().filter_map(|&at| self.alerts.get(at));
+        alerts.any(|alert| alert.discovered && alert.phase != Phase::Unusual)
     }
 
     /// Rule 2.
     fn paths(&self) -> Vec<(usize, usize)> {
         let mut aimed_at: BTreeMap<&EntityId, Vec<(usize, &Alert)>> = BTreeMap::new();
-        for (part, alert) in self.tying() {
+        for (part, alert) in self.leading() {
             for peer in alert
                 .peers
                 .iter()
@@ -169,19 +204,15 @@ impl<'a> Scene<'a> {
     fn leads_to(&self, part: usize, step: &Alert, act: &Alert, is_popular: bool) -> bool {
         let in_time =
             step.first_seen <= act.first_seen && near(step.last_seen, act.first_seen, self.config);
-        let targets = step
-            .peers
-            .iter()
-            .filter(|peer| peer.role == PeerRole::Target)
-            .count();
         let gets_in = matches!(step.phase, Phase::Access | Phase::Lateral);
         let can_lead = match step.phase {
             Phase::Unusual => false,
             Phase::Reconnaissance => {
-                let is_aimed = targets <= self.config.scan_targets_max;
+                let is_aimed = self.looked_at(part) <= self.config.scan_targets_max;
                 let is_soon = act.first_seen.secs_since(step.last_seen)
                     <= self.config.window_secs * WEAK_TIE_SHARE;
-                let explains = is_aimed || (is_soon && self.tried_to_get_in(part, act));
+                let explains =
+                    is_aimed || (is_soon && act.discovered && self.tried_to_get_in(part, act));
                 act.phase > Phase::Reconnaissance && explains
             }
             _ => true,
@@ -190,6 +221,20 @@ impl<'a> Scene<'a> {
             && can_lead
             && act.phase != Phase::Unusual
             && (!is_popular || (gets_in && act.phase >= Phase::Control))
+    }
+
+    /// How many entities the reconnaissance of `part` was aimed at.
+    fn looked_at(&self, part: usize) -> usize {
+        let alerts = self.parts.get(part).map_or(&[][..], |part| &part.alerts);
+        let targets: BTreeSet<&EntityId> = alerts
+            .iter()
+            .filter_map(|&at| self.alerts.get(at))
+            .filter(|alert| alert.phase == Phase::Reconnaissance)
+            .flat_map(|alert| &alert.peers)
+            .filter(|peer| peer.role == PeerRole::Target)
+            .map(|peer| &peer.entity)
+            .collect();
+        targets.len()
     }
 
     /// Whether the entity of `part` guessed accounts or moved to a device before `act`.
@@ -286,6 +331,34 @@ impl<'a> Scene<'a> {
         }
         ties
     }
+}
+
+fn ties(alert: &Alert, config: &AnalystConfig) -> bool {
+    alert.discovered || alert.p_value.neg_log10() >= config.link_neg_log10_min
+}
+
+/// For each alert whether it is strong or near a strong one of its entity; an entity that has no
+/// strong alert at all keeps its weak ones together.
+fn company(alerts: &[Alert], config: &AnalystConfig) -> Vec<bool> {
+    let mut strong: BTreeMap<&EntityId, Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
+    for alert in alerts.iter().filter(|alert| ties(alert, config)) {
+        let spans = strong.entry(&alert.entity).or_default();
+        spans.push((alert.first_seen, alert.last_seen));
+    }
+    let reach = config.window_secs * COMPANY_SHARE;
+    let is_near = |alert: &Alert, spans: &[(Timestamp, Timestamp)]| {
+        spans.iter().any(|(first, last)| {
+            first.secs_since(alert.last_seen) <= reach
+                && alert.first_seen.secs_since(*last) <= reach
+        })
+    };
+    alerts
+        .iter()
+        .map(|alert| match strong.get(&alert.entity) {
+            Some(spans) => ties(alert, config) || is_near(alert, spans),
+            None => true,
+        })
+        .collect()
 }
 
 /// How well a step explains what its target did: getting in explains best, then strength.

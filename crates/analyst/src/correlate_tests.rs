@@ -269,7 +269,7 @@ fn a_scan_explains_more_when_the_scanner_also_gets_in() {
 }
 
 #[test]
-fn fifty_of_a_kind_are_told_as_two_and_a_number() {
+fn nine_of_a_kind_are_told_as_one_and_a_number() {
     let alerts: Vec<Alert> = (0..9)
         .map(|i| {
             let target = format!("device:10.0.1.{i}");
@@ -288,8 +288,8 @@ fn fifty_of_a_kind_are_told_as_two_and_a_number() {
     let incident = &report.at_budget(IncidentBudget::default())[0];
     assert_eq!(incident.steps.len(), 9);
     let text = narrative(incident, &report);
-    assert_eq!(text.matches("did it 12 times").count(), 2, "{text}");
-    assert!(text.contains("And 7 more of the same kind."), "{text}");
+    assert_eq!(text.matches("did it 12 times").count(), 1, "{text}");
+    assert!(text.contains("And 8 more of the same kind."), "{text}");
 }
 
 #[test]
@@ -411,6 +411,60 @@ fn outsiders_that_guess_at_one_server_are_one_attack() {
         ],
         &[&["192.0.2.1", "192.0.2.2"], &["192.0.2.3"]],
     );
+}
+
+/// An alert too weak to be shown or to tie.
+fn weak(mut alert: Alert) -> Alert {
+    alert.p_value = PValue::from_neg_log10(1.5);
+    alert.discovered = false;
+    alert
+}
+
+#[test]
+fn a_quiet_log_in_ties_when_its_actor_is_found_out_otherwise() {
+    let beacon = alert(
+        0,
+        "beacon",
+        Control,
+        "device:10.0.0.7",
+        &[(Controller, "external:evil.example")],
+    );
+    let shell = weak(alert(
+        2,
+        "shell",
+        Lateral,
+        "device:10.0.0.7",
+        &[(Target, "device:10.0.0.8")],
+    ));
+    let second = alert(
+        3,
+        "beacon",
+        Control,
+        "device:10.0.0.8",
+        &[(Controller, "external:other.example")],
+    );
+    check(
+        &[beacon.clone(), shell.clone(), second.clone()],
+        &[&["10.0.0.7", "10.0.0.8"]],
+    );
+    let innocent = weak(beacon);
+    check(&[innocent, shell, second], &[&["10.0.0.7"], &["10.0.0.8"]]);
+}
+
+#[test]
+fn the_small_oddities_of_the_day_before_are_another_story() {
+    let oddity = weak(alert(0, "rare", Unusual, "device:10.0.0.7", &[]));
+    let beacon = alert(
+        12,
+        "beacon",
+        Control,
+        "device:10.0.0.7",
+        &[(Controller, "external:evil.example")],
+    );
+    let report = report(&[oddity, beacon]);
+    let incidents = report.at_budget(IncidentBudget::PerDay(100));
+    assert_eq!(incidents.len(), 2, "{incidents:?}");
+    assert!(incidents.iter().all(|incident| incident.steps.len() == 1));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use thymus_schema::{AlertId, EntityId, Incident, Step};
 
-/// Steps of one kind and entity that are told one by one.
-const SAME_MAX: usize = 2;
+/// Steps of one kind and entity that are told one by one; of more only the strongest is told.
+const SAME_MAX: usize = 3;
 
 /// A step, and how many of its kind are not told.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,9 @@ pub fn told(incident: &Incident, strength: impl Fn(AlertId) -> f64) -> Vec<Told<
     for mut same in kinds.into_values() {
         let of = |index: &usize| strengths.get(*index).copied().unwrap_or(0.0);
         same.sort_by(|a, b| of(b).total_cmp(&of(a)).then(a.cmp(b)));
-        let more = same.len().saturating_sub(SAME_MAX) as u64;
-        same.truncate(SAME_MAX);
+        let keep = if same.len() > SAME_MAX { 1 } else { same.len() };
+        let more = (same.len() - keep) as u64;
+        same.truncate(keep);
         let last = same.iter().max().copied();
         kept.extend(
             same.into_iter()

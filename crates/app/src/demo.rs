@@ -1,39 +1,41 @@
-//! `thymus demo`: replays the capture that comes with Thymus.
+//! `thymus demo`: replays the captures that are inside the program: a normal working day of the
+//! lab's office, then the day of an attack.
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::Found;
 use crate::cli::{DemoArgs, RunArgs};
 use crate::replay::replay;
 
-/// Where the captures are: given by the environment, beside the program, in the working folder, or
-/// in the source tree the program was built in.
-const PLACES: &[&str] = &["captures", "../share/thymus/captures", "../../lab/captures"];
-const NAME: &str = "story";
-const ENDINGS: &[&str] = &[
-    "pcap",
-    "pcapng",
-    "pcap.gz",
-    "pcapng.gz",
-    "pcap.zst",
-    "pcapng.zst",
+/// Name and content, in order of time. The lab's README says how they were made.
+const CAPTURES: [(&str, &[u8]); 2] = [
+    (
+        "office-day.pcap.gz",
+        include_bytes!("../../../lab/captures/office-day.pcap.gz"),
+    ),
+    (
+        "story.pcap.gz",
+        include_bytes!("../../../lab/captures/story.pcap.gz"),
+    ),
 ];
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the capture is not there, and as [`replay`].
+/// When the captures cannot be written to a temporary folder, and as [`replay`].
 pub(crate) fn run(args: &DemoArgs) -> Result<Found> {
-    let capture = find().ok_or_else(|| {
-        anyhow!(
-            "the demo capture is not here; run from the source folder, or set THYMUS_CAPTURES to \
-             the folder lab/captures of the sources"
-        )
-    })?;
+    let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for (name, content) in CAPTURES {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        paths.push(path);
+    }
     if !args.output.json {
-        eprintln!("thymus replay {}", capture.display());
+        eprintln!("thymus replay lab/captures/office-day.pcap.gz lab/captures/story.pcap.gz");
     }
     let run = RunArgs {
         local: vec![],
@@ -41,25 +43,5 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Found> {
         indicators: vec![],
         state: None,
     };
-    replay(vec![capture], &run, &args.output)
-}
-
-fn find() -> Option<PathBuf> {
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(PathBuf::from));
-    let given = std::env::var_os("THYMUS_CAPTURES").map(PathBuf::from);
-    let folders = given
-        .into_iter()
-        .chain([PathBuf::from("lab/captures")])
-        .chain(
-            PLACES
-                .iter()
-                .filter_map(|place| Some(beside.as_ref()?.join(place))),
-        );
-    let candidates = folders.flat_map(|folder| {
-        let names = ENDINGS.iter().map(|ending| format!("{NAME}.{ending}"));
-        names.map(move |name| folder.join(name)).collect::<Vec<_>>()
-    });
-    candidates.into_iter().find(|path| path.is_file())
+    replay(paths, &run, &args.output)
 }

@@ -193,17 +193,98 @@ impl Statement {
         while let Some((before, after)) = rest.split_once('{') {
             let (key, tail) = after.split_once('}')?;
             out.push_str(before);
-            write(self.fact(key)?, &mut out);
-            rest = tail;
+            let fact = self.fact(key)?;
+            write(fact, &mut out);
+            rest = match &fact.value {
+                Value::Count(1) => singular(tail, &mut out),
+                _ => tail,
+            };
         }
         out.push_str(rest);
         Some(out)
     }
 }
 
+/// Nouns that templates count, with the ending that their plural has.
+const COUNTED: &[(&str, &str)] = &[
+    ("accounts", "s"),
+    ("addresses", "es"),
+    ("agents", "s"),
+    ("answers", "s"),
+    ("calls", "s"),
+    ("characters", "s"),
+    ("commands", "s"),
+    ("connections", "s"),
+    ("days", "s"),
+    ("destinations", "s"),
+    ("devices", "s"),
+    ("domains", "s"),
+    ("files", "s"),
+    ("fingerprints", "s"),
+    ("hosts", "s"),
+    ("hours", "s"),
+    ("kinds", "s"),
+    ("machines", "s"),
+    ("messages", "s"),
+    ("names", "s"),
+    ("outsiders", "s"),
+    ("pages", "s"),
+    ("places", "s"),
+    ("ports", "s"),
+    ("requests", "s"),
+    ("servers", "s"),
+    ("services", "s"),
+    ("sessions", "s"),
+    ("sources", "s"),
+    ("targets", "s"),
+    ("tickets", "s"),
+    ("times", "s"),
+    ("units", "s"),
+    ("windows", "s"),
+    ("writes", "s"),
+];
+/// A counted noun stands at most this many words after its number (`1 such new agent`).
+const WORDS_BEFORE_NOUN: usize = 3;
+
+/// After the number one: writes the words up to its noun with the noun in the singular, and returns
+/// what follows; without a noun writes nothing.
+fn singular<'a>(tail: &'a str, out: &mut String) -> &'a str {
+    let mut at = 0;
+    for word in tail.split_inclusive(' ').take(WORDS_BEFORE_NOUN + 1) {
+        let end = word
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(word.len());
+        let (noun, _) = word.split_at(end);
+        if let Some((_, ending)) = COUNTED.iter().find(|(plural, _)| *plural == noun) {
+            let (said, rest) = tail.split_at(at + end);
+            out.push_str(said.strip_suffix(ending).unwrap_or(said));
+            return rest;
+        }
+        if word.contains(['{', ',', '.', ';', ':']) {
+            break;
+        }
+        at += word.len();
+    }
+    tail
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_something_is_said_in_the_singular() {
+        let say = |template: &'static str, n| {
+            let fact = Fact::new("n", Value::Count(n), &[EventId::default()]);
+            Statement::new(template, vec![fact]).text().unwrap()
+        };
+        assert_eq!(say("saw {n} hosts", 1), "saw 1 host");
+        assert_eq!(say("saw {n} hosts", 2), "saw 2 hosts");
+        assert_eq!(say("{n} such new agents, or", 1), "1 such new agent, or");
+        assert_eq!(say("asked {n} addresses.", 1), "asked 1 address.");
+        assert_eq!(say("{n}, times", 1), "1, times");
+        assert_eq!(say("in {n} of these", 1), "in 1 of these");
+    }
 
     #[test]
     fn values_read_as_people_write_them() {
