@@ -530,6 +530,20 @@ def _(c):
         c.arp(600.1 + 2 * k, "10.0.0.104", "10.0.0.1", reply=True, mac=bad)
 
 
+@case("spoof_arp", "gives_the_addresses_back_at_its_end", "device:10.0.0.66 score>=4 credentials")
+def _(c):
+    honest_arp(c, until=560)
+    c.arp(590, "10.0.0.66", "10.0.0.1")
+    c.arp(590.01, "10.0.0.1", "10.0.0.66", reply=True)
+    bad = mac_of("10.0.0.66")
+    for k in range(4):
+        c.arp(600 + 2 * k, "10.0.0.1", "10.0.0.104", reply=True, mac=bad)
+        c.arp(600.1 + 2 * k, "10.0.0.104", "10.0.0.1", reply=True, mac=bad)
+    for k in range(5):
+        c.arp(609 + k, "10.0.0.1", "10.0.0.104", reply=True, frame=bad)
+        c.arp(609.1 + k, "10.0.0.104", "10.0.0.1", reply=True, frame=bad)
+
+
 @case("spoof_arp", "lease_goes_to_another_device")
 def _(c):
     honest_arp(c)

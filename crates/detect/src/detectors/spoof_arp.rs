@@ -74,6 +74,8 @@ struct Claim {
     /// Owners, the current one last, with when they last claimed and how many unasked answers they
     /// gave.
     owners: Vec<Owner>,
+    /// Whose it is by right: who had it first and alone.
+    holder: Option<Mac>,
     /// Changes back to an earlier owner.
     returns: u32,
     changes: u32,
@@ -200,6 +202,9 @@ impl SpoofArp {
         claim
             .owners
             .retain(|owner| owner.mac == mac || event.ts.secs_since(owner.last) <= CONTEST_SECS);
+        if claim.owners.iter().all(|owner| owner.mac == mac) {
+            claim.holder = Some(mac);
+        }
         if let Some(at) = claim.owners.iter().position(|owner| owner.mac == mac) {
             if at + 1 < claim.owners.len() {
                 claim.returns += 1;
@@ -234,12 +239,14 @@ impl SpoofArp {
         let Some(claim) = self.claims.get(&address) else {
             return;
         };
-        // The one that pushes itself forward is the claimant; on a draw, the newcomer.
-        let Some(claimant) = claim
-            .owners
-            .iter()
-            .max_by_key(|owner| (owner.unasked, owner.last))
-        else {
+        // The claimant is the one that contests several addresses, then the one that did not have
+        // this one before, then the one that pushes itself forward; on a draw, the newcomer. Who
+        // pushes alone decides nothing: tools end by giving the address back in its owner's name.
+        let Some(claimant) = claim.owners.iter().max_by_key(|owner| {
+            let contests_several = self.contested_by(address.0, owner.mac) > 1;
+            let is_new = claim.holder.is_some_and(|holder| holder != owner.mac);
+            (contests_several, is_new, owner.unasked, owner.last)
+        }) else {
             return;
         };
         let other = claim
@@ -289,6 +296,13 @@ impl SpoofArp {
                 .peer(PeerRole::Target, cx.party(address.1, address.0)),
         ];
         cx.raise(finding);
+    }
+
+    /// How many addresses that somebody else claims as well this hardware address has claimed.
+    fn contested_by(&self, scope: Scope, mac: Mac) -> usize {
+        let owned = self.owned.get(&(scope, mac)).map_or(&[][..], Vec::as_slice);
+        let contested = owned.iter().filter(|addr| self.is_contested((scope, **addr)));
+        contested.count()
     }
 
     fn is_contested(&self, address: Address) -> bool {
