@@ -434,6 +434,18 @@ def _(c):
         c.window(10 * k, "10.0.0.5", packets_in=40_000, packets_out=100, syn_in=39_500, peers=4_000)
 
 
+@case("flood", "server_answers_and_is_left_waiting", "device:10.0.0.66 score>=2 impact")
+def _(c):
+    for k in range(4000):
+        c.flow(0.002 * k, "10.0.0.66", "10.0.0.5", 80, 0, 0, state="RSTO", secs=0.001)
+
+
+@case("flood", "health_checks_hang_up")
+def _(c):
+    for k in range(1200):
+        c.flow(0.5 * k, "10.0.0.9", f"10.0.0.{5 + k % 2}", 443, 0, 0, state="RSTO", secs=0.001)
+
+
 @case("flood", "our_device_floods_someone", "device:10.0.0.108 score>=2.5 impact")
 def _(c):
     for k in range(6):

@@ -34,7 +34,7 @@
 //! USENIX Security 2001.
 
 use thymus_schema::{
-    Event, EventBody, FlowRecord, PeerRole, Phase, SnapshotError, SnapshotReader, SnapshotWriter,
+    ConnState, Event, EventBody, FlowRecord, PeerRole, Phase, SnapshotError, SnapshotReader, SnapshotWriter,
     Statement, Technique, TrafficWindow, Transport, Value,
 };
 
@@ -239,7 +239,7 @@ impl Flood {
         let Some(conn) = &event.conn else { return };
         match conn.transport {
             Transport::Tcp if flow.part == 0 => {
-                let failed = flow.state.is_failed();
+                let failed = flow.state.is_failed() || is_half_open(flow);
                 let (bad, good) = if failed { (1.0, 0.0) } else { (0.0, 1.0) };
                 self.hit(event, cx, Kind::Syn, bad, good);
             }
@@ -324,6 +324,14 @@ impl Flood {
             self.waiting.push(key);
         }
     }
+}
+
+/// Whether the server answered and the client never went on: a flooding tool's own system resets what
+/// it did not begin (RFC 4987).
+fn is_half_open(flow: &FlowRecord) -> bool {
+    flow.client_bytes == 0
+        && flow.server_bytes == 0
+        && matches!(flow.state, ConnState::S1 | ConnState::Rsto | ConnState::Rstr)
 }
 
 fn judge(kind: Kind, count: &Count, cx: &mut DetectCx<'_>) {
