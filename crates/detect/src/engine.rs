@@ -77,6 +77,8 @@ const FALSE_DISCOVERY_RATE: f64 = 0.1;
 /// them for hours nobody measured. With 4 the promise still holds on quiet lab days that had no part
 /// in the calibration: docs/evaluation.md has the figures.
 const EFFECTIVE_TESTS: f64 = 4.0;
+/// An alert up to this many times less rare than the level is a discovery when its entity-hour is one.
+const COMPANIONS: f64 = 4.0;
 const TICK_SECS: i64 = 60;
 /// Ticks made up for after a silence; a longer one is jumped over, its windows have closed anyway.
 const TICKS_MAX: i64 = 180;
@@ -248,17 +250,21 @@ impl Engine {
         self.findings = findings;
     }
 
-    /// Whether an entity-hour with this p-value is a discovery now. Once it is, everything of that
-    /// entity and hour at the same level is.
+    /// Whether an alert with this p-value is a discovery now. The test is of the entity-hour, with the
+    /// evidence of all detectors; once it has passed, alerts of that entity and hour are discoveries
+    /// until they are [`COMPANIONS`] times less rare than the level: those that together made it pass
+    /// are not all above it.
     fn is_discovery(&mut self, entity: crate::entities::Party, p_value: PValue) -> bool {
-        if p_value < self.budget.level() {
+        let level = self.budget.level();
+        if p_value < level.bonferroni(COMPANIONS) {
             return false;
         }
         if self.hours.is_discovered(entity) {
             return true;
         }
+        let evidence = self.hours.evidence(entity).bonferroni(EFFECTIVE_TESTS);
         self.fdr.begin(self.now.day());
-        if p_value < self.fdr.level() {
+        if evidence < level || evidence < self.fdr.level() {
             return false;
         }
         self.fdr.discover();

@@ -36,6 +36,25 @@ struct Hour {
     discovered: bool,
 }
 
+impl Hour {
+    /// One p-value out of those of all detectors, to be multiplied by the number of looks: the
+    /// harmonic mean (Wilson, *The harmonic mean p-value for combining dependent tests*, 2019), which
+    /// holds for dependent tests and rewards two that speak at once without letting many weak ones add
+    /// up to much.
+    fn evidence(&self) -> PValue {
+        let inverse: f64 = self
+            .highest
+            .iter()
+            .map(|(_, _, calibrated)| 1.0 / calibrated.p_value.probability().max(1e-300))
+            .sum();
+        if inverse > 0.0 {
+            PValue::from_probability((1.0 / inverse).min(1.0))
+        } else {
+            PValue::ONE
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Withheld {
     until: i64,
@@ -106,6 +125,13 @@ impl Hours {
         Some(self.active.entry(key).or_default())
     }
 
+    /// The evidence of all detectors about an entity in the present hour.
+    pub(crate) fn evidence(&self, party: Party) -> PValue {
+        self.active
+            .get(&party.key())
+            .map_or(PValue::ONE, Hour::evidence)
+    }
+
     /// Takes in a score and returns its calibrated p-value.
     pub(crate) fn score(
         &mut self,
@@ -155,11 +181,7 @@ impl Hours {
             };
             self.worked += f64::from(u8::from(party.is_local()));
             if !hour.discovered {
-                let best = hour
-                    .highest
-                    .iter()
-                    .map(|(_, _, calibrated)| calibrated.p_value);
-                passed.push(best.fold(PValue::ONE, |a, b| if b > a { b } else { a }));
+                passed.push(hour.evidence());
             }
             self.teach(party, &hour, entities, learning);
         }

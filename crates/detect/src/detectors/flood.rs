@@ -34,8 +34,8 @@
 //! USENIX Security 2001.
 
 use thymus_schema::{
-    ConnState, Event, EventBody, FlowRecord, PeerRole, Phase, SnapshotError, SnapshotReader, SnapshotWriter,
-    Statement, Technique, TrafficWindow, Transport, Value,
+    ConnState, Event, EventBody, FlowRecord, PeerRole, Phase, SnapshotError, SnapshotReader,
+    SnapshotWriter, Statement, Technique, TrafficWindow, Transport, Value,
 };
 
 use crate::cx::DetectCx;
@@ -331,7 +331,10 @@ impl Flood {
 fn is_half_open(flow: &FlowRecord) -> bool {
     flow.client_bytes == 0
         && flow.server_bytes == 0
-        && matches!(flow.state, ConnState::S1 | ConnState::Rsto | ConnState::Rstr)
+        && matches!(
+            flow.state,
+            ConnState::S1 | ConnState::Rsto | ConnState::Rstr
+        )
 }
 
 fn judge(kind: Kind, count: &Count, cx: &mut DetectCx<'_>) {

@@ -301,7 +301,9 @@ impl SpoofArp {
     /// How many addresses that somebody else claims as well this hardware address has claimed.
     fn contested_by(&self, scope: Scope, mac: Mac) -> usize {
         let owned = self.owned.get(&(scope, mac)).map_or(&[][..], Vec::as_slice);
-        let contested = owned.iter().filter(|addr| self.is_contested((scope, **addr)));
+        let contested = owned
+            .iter()
+            .filter(|addr| self.is_contested((scope, **addr)));
         contested.count()
     }
 
