@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use thymus_analyst::IncidentBudget;
 use thymus_detect::Engine;
 use thymus_ingest::Ledger;
@@ -64,6 +64,9 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
     write_answer(&findings, output)?;
     write_html(&findings, output)?;
     kept?;
+    if outcome.coverage.judged_share() <= 0.0 {
+        bail!("nothing that was read could be judged: the reasons are in the report");
+    }
     if output.timings {
         timings(&outcome, detected.duration_since(began), detected.elapsed());
     }

@@ -143,6 +143,27 @@ fn learning_goes_on_from_run_to_run_and_no_input_is_learned_twice() {
 }
 
 #[test]
+fn a_capture_of_which_nothing_can_be_judged_is_not_called_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own-link-type.pcap");
+    // A classic pcap header with link type 147, which is for private use, and one packet.
+    let mut bytes = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0];
+    bytes.extend([0; 8]);
+    bytes.extend(65_535_u32.to_le_bytes());
+    bytes.extend(147_u32.to_le_bytes());
+    for field in [1_700_000_000_u32, 0, 4, 4] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes.extend([1, 2, 3, 4]);
+    std::fs::write(&path, bytes).unwrap();
+    let output = thymus(&["replay", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stdout);
+    assert!(said.starts_with("Not judged: "), "{said}");
+    assert!(said.contains("link type"), "{said}");
+}
+
+#[test]
 fn the_registries_can_be_listed_and_explained() {
     for kind in ["detectors", "sources", "protocols"] {
         let output = thymus(&["list", kind, "--json"]);

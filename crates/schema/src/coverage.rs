@@ -45,6 +45,17 @@ impl Coverage {
         }
     }
 
+    /// The share of packets and log records that was judged; 1 when there were none.
+    pub fn judged_share(&self) -> f64 {
+        let read = self.packets + self.records;
+        let judged = self.packets_judged + self.records_judged;
+        if read == 0 {
+            1.0
+        } else {
+            judged as f64 / read as f64
+        }
+    }
+
     /// Adds another run's totals (entities are taken from the later run, not added).
     pub fn add(&mut self, other: &Self) {
         self.packets += other.packets;

@@ -55,6 +55,9 @@ enum Tone {
     Warn,
 }
 
+/// From this share on the few packets that were not judged do not belong in the first line.
+const MOST: f64 = 0.98;
+
 struct Text {
     paper: Paper,
     body: String,
@@ -75,7 +78,15 @@ impl Text {
             }
         };
         let devices = Value::Count(coverage.entities);
+        let judged = coverage.judged_share();
         let line = match findings.shown.len() {
+            0 if judged <= 0.0 => {
+                format!("Not judged: nothing of {what} could be read as traffic.")
+            }
+            0 if judged < MOST => format!(
+                "Nothing to show in the {} of {what} that could be judged; the rest is not judged.",
+                Value::Share(judged)
+            ),
             0 => format!(
                 "Nothing to show: {what} of {devices} devices held nothing that stands out."
             ),

@@ -29,6 +29,7 @@ pub(crate) fn page(findings: &Findings<'_>) -> String {
 
 fn render(findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     let title = match findings.shown.len() {
+        0 if findings.outcome.coverage.judged_share() <= 0.0 => "Not judged".to_owned(),
         0 => "Nothing to show".to_owned(),
         1 => "One incident".to_owned(),
         n => format!("{n} incidents"),
