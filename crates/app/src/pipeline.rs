@@ -203,12 +203,12 @@ fn feed(
         // The sender goes with the reader: its end is the end of the batches.
         let reader = scope.spawn(move || read(replay, indicators, &sender, pool));
         let mut result = Ok(());
-        for (mut batch, progress) in &receiver {
+        for (batch, progress) in &receiver {
             for event in &batch {
                 engine.observe(event);
             }
             result = after(engine, &batch, progress);
-            batch.clear();
+            // The thread that made the events also frees them: it has less to do than this one.
             if let Ok(mut pool) = empty.lock() {
                 pool.push(batch);
             }
@@ -238,6 +238,7 @@ fn read(
             .ok()
             .and_then(|mut pool| pool.pop())
             .unwrap_or_default();
+        batch.clear();
         let more = replay.next_batch(&mut batch)?;
         if !indicators.is_empty() {
             batch = with_hits(batch, indicators);

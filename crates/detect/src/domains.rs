@@ -1,8 +1,27 @@
 //! Names as registries see them: which part of a DNS name was registered, and what lies below it.
 
+use std::cell::RefCell;
+
 /// The registered domain of `name` by the public suffix list; the last two labels where the list has
 /// no answer; `None` for bare labels, reverse lookups and names that never leave the site.
 pub(crate) fn registered(name: &str) -> Option<&str> {
+    // Several detectors ask for the same event's name in turn.
+    LAST.with_borrow_mut(|last| {
+        if last.0 != name {
+            last.0.clear();
+            last.0.push_str(name);
+            last.1 = look_up(name).map(str::len);
+        }
+        last.1.and_then(|len| name.get(name.len() - len..))
+    })
+}
+
+thread_local! {
+    /// The name last asked for and the length of its registered part, which is always its end.
+    static LAST: RefCell<(String, Option<usize>)> = const { RefCell::new((String::new(), None)) };
+}
+
+fn look_up(name: &str) -> Option<&str> {
     if is_infrastructure(name) {
         return None;
     }
@@ -22,7 +41,7 @@ pub(crate) fn is_infrastructure(name: &str) -> bool {
         last,
         "arpa" | "local" | "localhost" | "lan" | "internal" | "home" | "corp" | "localdomain"
     ) || !name.contains('.')
-        || name.contains("_dns-sd._udp")
+        || (name.contains('_') && name.contains("_dns-sd._udp"))
 }
 
 /// Shannon entropy of the bytes in bits per byte.

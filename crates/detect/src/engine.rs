@@ -125,13 +125,7 @@ impl Engine {
     pub fn observe(&mut self, event: &Event) {
         self.advance(event.ts);
         self.events += 1;
-        self.entities.learn(event);
-        let parties = event.conn.as_ref().map(|conn| {
-            (
-                self.entities.party(conn.client.addr, conn.scope),
-                self.entities.party(conn.server.addr, conn.scope),
-            )
-        });
+        let parties = self.entities.learn(event);
         if let Some((client, server)) = parties {
             self.hours.active(client);
             self.hours.active(server);

@@ -6,9 +6,10 @@
 //! discovery and frames may only *complete* a device (they are easily forged, and a router's frame
 //! address speaks for everyone behind it). Outsiders on IPv6 are known by their /64.
 
+use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use thymus_schema::{
     DhcpMessage, DnsFlavor, DnsTransaction, EntityId, Event, EventBody, LocalNetworks, Mac, Peer,
     PeerRole, Scope, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
@@ -58,6 +59,16 @@ fn external_unit(addr: IpAddr) -> IpAddr {
     }
 }
 
+/// An address as a number, IPv4 as the mapped one: one address has one number, and it hashes fast.
+type Bits = u128;
+
+fn bits(addr: IpAddr) -> Bits {
+    match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Device {
     id: EntityId,
@@ -72,11 +83,13 @@ struct Device {
 pub struct Entities {
     local: LocalNetworks,
     devices: Vec<Device>,
-    by_addr: FxHashMap<(Scope, IpAddr), DeviceIdx>,
+    by_addr: FxHashMap<(Scope, Bits), DeviceIdx>,
     by_mac: FxHashMap<(Scope, Mac), DeviceIdx>,
     /// Addresses each frame address spoke for, to tell routers.
     spoke_for: FxHashMap<Mac, FxHashSet<IpAddr>>,
-    names: FxHashMap<IpAddr, Box<str>>,
+    /// Frames and addresses that have told what they can, by hash; a lease starts it afresh.
+    complete: Vec<Option<(Scope, Bits, Mac)>>,
+    names: FxHashMap<Bits, Box<str>>,
     /// Keys in use: DHCP can give a second device the address another is named after.
     keys: FxHashSet<Box<str>>,
     dropped: u64,
@@ -89,6 +102,8 @@ impl Entities {
     pub const NAMES_MAX: usize = 200_000;
     /// Most aliases kept of a device.
     const ALIASES_MAX: usize = 32;
+    /// Places of the memory of completed devices.
+    const COMPLETE_PLACES: usize = 1024;
     /// A frame address that speaks for more local addresses than this is a router.
     const ROUTER_ADDRS: usize = 6;
 
@@ -120,14 +135,40 @@ impl Entities {
         (0..self.devices.len() as u32).map(DeviceIdx)
     }
 
-    /// Learns from an event who is who; called before any detector sees it.
-    pub(crate) fn learn(&mut self, event: &Event) {
-        let scope = event.conn.as_ref().map_or(Scope::NONE, |conn| conn.scope);
-        if let Some(conn) = &event.conn {
-            for addr in [conn.client.addr, conn.server.addr] {
-                self.admit(addr, scope, event.ts);
-            }
+    /// Learns from an event who is who, and gives client and server of its conversation; called
+    /// before any detector sees it.
+    pub(crate) fn learn(&mut self, event: &Event) -> Option<(Party, Party)> {
+        let Some(conn) = &event.conn else {
+            self.learn_body(event, Scope::NONE);
+            return None;
+        };
+        let (client, server) = (conn.client.addr, conn.server.addr);
+        let devices = [client, server].map(|addr| self.admit(addr, conn.scope, event.ts));
+        self.learn_body(event, conn.scope);
+        let moves_addresses = matches!(
+            event.body,
+            EventBody::Dhcp(_) | EventBody::Arp(_) | EventBody::Ndp(_)
+        );
+        // A frame can only give a device to an address that had none.
+        let completes = matches!(event.body, EventBody::Flow(_))
+            && [(client, devices[0]), (server, devices[1])]
+                .iter()
+                .any(|(addr, device)| addr.is_ipv6() && device.is_none());
+        if moves_addresses || completes {
+            return Some((
+                self.party(client, conn.scope),
+                self.party(server, conn.scope),
+            ));
         }
+        let party = |addr: IpAddr, device| Party {
+            addr: addr.to_canonical(),
+            scope: conn.scope,
+            device,
+        };
+        Some((party(client, devices[0]), party(server, devices[1])))
+    }
+
+    fn learn_body(&mut self, event: &Event, scope: Scope) {
         match &event.body {
             EventBody::Flow(flow) => {
                 let Some(conn) = &event.conn else { return };
@@ -155,14 +196,15 @@ impl Entities {
     }
 
     fn admit(&mut self, addr: IpAddr, scope: Scope, ts: Timestamp) -> Option<DeviceIdx> {
-        if let Some(idx) = self.by_addr.get(&(scope, addr)) {
+        let at = (scope, bits(addr));
+        if let Some(idx) = self.by_addr.get(&at) {
             return Some(*idx);
         }
         if !self.local.contains(addr) {
             return None;
         }
         let idx = self.create(addr, scope, ts)?;
-        self.by_addr.insert((scope, addr), idx);
+        self.by_addr.insert(at, idx);
         Some(idx)
     }
 
@@ -193,6 +235,11 @@ impl Entities {
 
     /// Completes a device's hardware address from a frame that carried its address.
     fn complete(&mut self, scope: Scope, addr: IpAddr, mac: Mac, ts: Timestamp) {
+        let told = (scope, bits(addr), mac);
+        let place = FxBuildHasher.hash_one(told) as usize % Self::COMPLETE_PLACES;
+        if self.complete.get(place) == Some(&Some(told)) {
+            return;
+        }
         if mac.is_zero() || mac.is_multicast() || !self.local.contains(addr) {
             return;
         }
@@ -207,11 +254,11 @@ impl Entities {
         if is_router {
             return;
         }
-        let known = self.by_addr.get(&(scope, addr)).copied();
+        let known = self.by_addr.get(&(scope, bits(addr))).copied();
         let holder = self.by_mac.get(&(scope, mac)).copied();
         match (known, holder) {
             (None, Some(holder)) if addr.is_ipv6() => {
-                self.by_addr.insert((scope, addr), holder);
+                self.by_addr.insert((scope, bits(addr)), holder);
                 self.alias(holder, &addr.to_string());
             }
             (None, _) => {
@@ -219,7 +266,13 @@ impl Entities {
                 self.give_mac(admitted, scope, mac);
             }
             (Some(known), None) => self.give_mac(Some(known), scope, mac),
-            (Some(_), Some(_)) => {}
+            // Nothing more to learn, until a lease moves an address.
+            (Some(_), Some(_)) => {
+                self.complete.resize(Self::COMPLETE_PLACES, None);
+                if let Some(known) = self.complete.get_mut(place) {
+                    *known = Some(told);
+                }
+            }
         }
     }
 
@@ -242,7 +295,8 @@ impl Entities {
         let Some(addr) = dhcp.assigned.filter(|addr| self.local.contains(*addr)) else {
             return;
         };
-        let at_addr = self.by_addr.get(&(scope, addr)).copied();
+        self.complete.clear();
+        let at_addr = self.by_addr.get(&(scope, bits(addr))).copied();
         let holder = self.by_mac.get(&(scope, dhcp.mac)).copied().or_else(|| {
             let mac_of = |idx: DeviceIdx| self.devices.get(idx.0 as usize).and_then(|d| d.mac);
             at_addr.filter(|idx| mac_of(*idx).is_none_or(|mac| mac == dhcp.mac))
@@ -250,7 +304,7 @@ impl Entities {
         let Some(idx) = holder.or_else(|| self.create(addr, scope, ts)) else {
             return;
         };
-        self.by_addr.insert((scope, addr), idx);
+        self.by_addr.insert((scope, bits(addr)), idx);
         self.by_mac.insert((scope, dhcp.mac), idx);
         if let Some(device) = self.devices.get_mut(idx.0 as usize) {
             device.mac = Some(dhcp.mac);
@@ -278,12 +332,22 @@ impl Entities {
                 continue;
             }
             if let Ok(addr) = answer.data.parse::<IpAddr>() {
-                if self.names.len() >= Self::NAMES_MAX && !self.names.contains_key(&addr) {
-                    self.names.clear();
-                }
-                self.names.insert(addr.to_canonical(), dns.query.clone());
+                self.name(bits(addr), &dns.query);
             }
         }
+    }
+
+    fn name(&mut self, addr: Bits, name: &str) {
+        if let Some(old) = self.names.get_mut(&addr) {
+            if **old != *name {
+                *old = name.into();
+            }
+            return;
+        }
+        if self.names.len() >= Self::NAMES_MAX {
+            self.names.clear();
+        }
+        self.names.insert(addr, name.into());
     }
 
     fn learn_role(&mut self, client: IpAddr, server: IpAddr, scope: Scope, event: &Event) {
@@ -308,7 +372,7 @@ impl Entities {
         Party {
             addr,
             scope,
-            device: self.by_addr.get(&(scope, addr)).copied(),
+            device: self.by_addr.get(&(scope, bits(addr))).copied(),
         }
     }
 
@@ -349,7 +413,7 @@ impl Entities {
 
     /// The last DNS name that resolved to `addr`.
     pub fn name_of(&self, addr: IpAddr) -> Option<&str> {
-        self.names.get(&addr.to_canonical()).map(AsRef::as_ref)
+        self.names.get(&bits(addr)).map(AsRef::as_ref)
     }
 
     /// When the device was first seen; [`Timestamp::MAX`] for an unknown index.
@@ -390,7 +454,14 @@ impl Entities {
             }
             device.roles.snapshot(out);
         }
-        let mut addrs: Vec<_> = self.by_addr.iter().map(|(at, idx)| (*at, *idx)).collect();
+        let mut addrs: Vec<_> = self
+            .by_addr
+            .iter()
+            .map(|((scope, addr), idx)| {
+                let addr = IpAddr::V6(Ipv6Addr::from_bits(*addr)).to_canonical();
+                ((*scope, addr), *idx)
+            })
+            .collect();
         addrs.sort_unstable();
         out.u64(addrs.len() as u64);
         for ((scope, addr), idx) in addrs {
@@ -426,7 +497,7 @@ impl Entities {
             if let Ok(addr) = addr
                 && (idx.0 as usize) < restored.devices.len()
             {
-                restored.by_addr.insert((scope, addr), idx);
+                restored.by_addr.insert((scope, bits(addr)), idx);
                 if let Some(mac) = restored.devices.get(idx.0 as usize).and_then(|d| d.mac) {
                     restored.by_mac.insert((scope, mac), idx);
                 }

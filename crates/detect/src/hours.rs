@@ -8,7 +8,7 @@ use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter, Times
 
 use crate::calibration::{Calibrated, Conformal, Shipped};
 use crate::detector::DetectorSpec;
-use crate::entities::{Entities, Party};
+use crate::entities::{DeviceIdx, Entities, Party};
 
 const HOUR_SECS: i64 = 3_600;
 /// Entities followed within one hour; more are counted and not calibrated on their own.
@@ -73,6 +73,8 @@ pub(crate) struct Hours {
     /// Entities active in the present hour, in order of first activity.
     order: Vec<Party>,
     active: FxHashMap<u64, Hour>,
+    /// Devices noted as active in the present hour, by index.
+    noted: Vec<bool>,
     withheld: VecDeque<Withheld>,
     /// Device-hours so far.
     worked: f64,
@@ -90,6 +92,7 @@ impl Hours {
             present: i64::MIN,
             order: Vec::new(),
             active: FxHashMap::default(),
+            noted: Vec::new(),
             withheld: VecDeque::new(),
             worked: 0.0,
             dropped: 0,
@@ -108,8 +111,20 @@ impl Hours {
     /// Notes that the entity did something this hour. Outsiders count only once they are scored:
     /// there are too many of them, and almost all do nothing worth a test.
     pub(crate) fn active(&mut self, party: Party) {
-        if party.is_local() {
-            self.entry(party);
+        let Some(DeviceIdx(index)) = party.device else {
+            return;
+        };
+        let index = index as usize;
+        if self.noted.get(index) == Some(&true) {
+            return;
+        }
+        if self.noted.len() <= index {
+            self.noted.resize(index + 1, false);
+        }
+        // One that found no room is asked for again, and counted again.
+        let found_room = self.entry(party).is_some();
+        if let Some(noted) = self.noted.get_mut(index) {
+            *noted = found_room;
         }
     }
 
@@ -173,6 +188,7 @@ impl Hours {
     /// made no discovery, in order of first activity.
     pub(crate) fn close(&mut self, entities: &Entities, learning: bool) -> Vec<PValue> {
         let mut passed = Vec::with_capacity(self.order.len());
+        self.noted.clear();
         let order = std::mem::take(&mut self.order);
         let mut active = std::mem::take(&mut self.active);
         for party in order {

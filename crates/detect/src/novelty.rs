@@ -106,7 +106,7 @@ impl Novelty {
         &mut self,
         party: Party,
         item: u64,
-        name: &str,
+        name: impl FnOnce() -> Box<str>,
         event: &Event,
         cx: &DetectCx<'_>,
     ) -> Option<Surprise> {
@@ -139,7 +139,7 @@ impl Novelty {
         }
         present.new += 1.0;
         if present.names.len() < NAMES_MAX {
-            present.names.push(name.into());
+            present.names.push(name());
         }
         present.events.push(event.id);
         let site = self.site.new / self.site.draws;

@@ -2,9 +2,10 @@
 //! that the item is new to the site? See [`crate::novelty`] for the model.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use thymus_schema::{
-    Event, Fact, Peer, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Value,
+    Event, Fact, PeerRole, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Value,
 };
 
 use crate::cx::{DetectCx, Finding};
@@ -19,9 +20,26 @@ pub(crate) struct Used<'a> {
     /// Stands for the item: a stable hash.
     pub(crate) item: u64,
     /// What people call it.
-    pub(crate) name: Cow<'a, str>,
+    pub(crate) name: Name<'a>,
     /// The other side, when it is worth naming.
-    pub(crate) peer: Option<Peer>,
+    pub(crate) peer: Option<(PeerRole, Party)>,
+}
+
+/// What people call an item, put into words only when it is new.
+pub(crate) enum Name<'a> {
+    /// So.
+    Is(Cow<'a, str>),
+    /// A service on a server.
+    On(Cow<'a, str>, IpAddr),
+}
+
+impl Name<'_> {
+    fn text(&self) -> Box<str> {
+        match self {
+            Self::Is(name) => (&**name).into(),
+            Self::On(service, addr) => format!("{service} on {addr}").into(),
+        }
+    }
 }
 
 /// What distinguishes one `rare_*` detector from another.
@@ -62,9 +80,9 @@ impl Detector for Rare {
         let Some(used) = (self.used)(event, cx) else {
             return;
         };
-        let Some(surprise) = self
-            .novelty
-            .observe(used.party, used.item, &used.name, event, cx)
+        let Some(surprise) =
+            self.novelty
+                .observe(used.party, used.item, || used.name.text(), event, cx)
         else {
             return;
         };
@@ -91,7 +109,10 @@ impl Detector for Rare {
         finding.key = event.ts.as_secs().div_euclid(86_400) as u64;
         finding.first_event = surprise.events.first().copied().unwrap_or(event.id);
         finding.first_seen = surprise.first_seen;
-        finding.peers.extend(used.peer);
+        let peer = used
+            .peer
+            .map(|(role, party)| cx.entities().peer(role, party));
+        finding.peers.extend(peer);
         cx.raise(finding);
     }
 

@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
 use thymus_schema::{
     Conn, ConnState, Event, EventBody, EventId, FlowRecord, SnapshotError, SnapshotReader,
     SnapshotWriter, Timestamp, Transport,
@@ -101,7 +102,7 @@ fn is_answer(conn: &Conn) -> bool {
 /// al. 1990).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Distinct {
-    few: Vec<u64>,
+    few: SmallVec<[u64; 4]>,
     bits: Option<Box<[u64; 64]>>,
     set: u32,
 }

@@ -8,9 +8,16 @@ use std::hash::Hash;
 use rustc_hash::FxHashMap;
 
 /// A map of at most `max` entries. When it is full, the eighth that was touched longest ago goes.
+///
+/// Values lie apart from the keys and the times of their last touch, so that finding a key and
+/// finding the oldest go through little memory however large the values are.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
-    map: FxHashMap<K, (u64, V)>,
+    places: FxHashMap<K, u32>,
+    keys: Vec<K>,
+    touched: Vec<u64>,
+    values: Vec<Option<V>>,
+    free: Vec<u32>,
     max: usize,
     clock: u64,
     dropped: u64,
@@ -20,7 +27,11 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
     /// An empty table that holds at most `max` entries (at least 8).
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            map: FxHashMap::default(),
+            places: FxHashMap::default(),
+            keys: Vec::new(),
+            touched: Vec::new(),
+            values: Vec::new(),
+            free: Vec::new(),
             max: max.max(8),
             clock: 0,
             dropped: 0,
@@ -29,34 +40,64 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
 
     /// The entry of `key`, made by `make` when absent; counts as a touch.
     pub(crate) fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        if self.map.len() >= self.max && !self.map.contains_key(&key) {
+        self.clock += 1;
+        let place = match self.places.get(&key) {
+            Some(place) => *place as usize,
+            None => self.place_for(key),
+        };
+        if let Some(touched) = self.touched.get_mut(place) {
+            *touched = self.clock;
+        }
+        // Places point into the values, which never shrink.
+        self.values[place].get_or_insert_with(make)
+    }
+
+    /// An empty place for a key that has none.
+    fn place_for(&mut self, key: K) -> usize {
+        if self.places.len() >= self.max {
             self.forget_oldest();
         }
-        self.clock += 1;
-        let slot = self.map.entry(key).or_insert_with(|| (0, make()));
-        slot.0 = self.clock;
-        &mut slot.1
+        let place = if let Some(place) = self.free.pop() {
+            if let Some(old) = self.keys.get_mut(place as usize) {
+                *old = key;
+            }
+            place
+        } else {
+            self.keys.push(key);
+            self.touched.push(0);
+            self.values.push(None);
+            self.keys.len() as u32 - 1
+        };
+        self.places.insert(key, place);
+        place as usize
+    }
+
+    fn value(&self, key: &K) -> Option<usize> {
+        self.places.get(key).map(|place| *place as usize)
     }
 
     /// The entry of `key`, untouched.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.map.get(key).map(|slot| &slot.1)
+        self.values.get(self.value(key)?)?.as_ref()
     }
 
     /// The entry of `key` for change, without counting as a touch.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.map.get_mut(key).map(|slot| &mut slot.1)
+        let place = self.value(key)?;
+        self.values.get_mut(place)?.as_mut()
     }
 
     /// Takes an entry out.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        self.map.remove(key).map(|slot| slot.1)
+        let place = self.places.remove(key)?;
+        self.free.push(place);
+        self.values.get_mut(place as usize)?.take()
     }
 
     /// How many entries there are.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.map.len()
+        self.places.len()
     }
 
     /// How many entries were forgotten for want of room.
@@ -66,19 +107,31 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
 
     /// The entries in order of key, for snapshots and sweeps.
     pub(crate) fn sorted(&self) -> Vec<(K, &V)> {
-        let mut rows: Vec<(K, &V)> = self.map.iter().map(|(key, slot)| (*key, &slot.1)).collect();
+        let mut rows: Vec<(K, &V)> = self
+            .keys
+            .iter()
+            .zip(&self.values)
+            .filter_map(|(key, value)| value.as_ref().map(|value| (*key, value)))
+            .collect();
         rows.sort_unstable_by_key(|row| row.0);
         rows
     }
 
+    /// Makes room. Called only when the table is full, so no place is free.
     fn forget_oldest(&mut self) {
-        let mut touched: Vec<u64> = self.map.values().map(|slot| slot.0).collect();
+        let mut touched = self.touched.clone();
         let cut = touched.len() / 8;
         let (_, line, _) = touched.select_nth_unstable(cut);
         let line = *line;
-        let before = self.map.len();
-        self.map.retain(|_, slot| slot.0 > line);
-        self.dropped += (before - self.map.len()) as u64;
+        let places = self.keys.iter().zip(&self.touched).zip(&mut self.values);
+        for (place, ((key, touched), value)) in places.enumerate() {
+            if *touched <= line {
+                self.places.remove(key);
+                *value = None;
+                self.free.push(place as u32);
+                self.dropped += 1;
+            }
+        }
     }
 }
 
@@ -99,5 +152,7 @@ mod tests {
         assert_eq!(table.get(&100), Some(&100));
         assert_eq!(table.len() as u64 + table.dropped(), 17);
         assert!(table.sorted().windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(table.remove(&100), Some(100));
+        assert_eq!((table.get(&100), *table.entry(101, || 7)), (None, 7));
     }
 }

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
 use rustc_hash::FxHasher;
+use smallvec::SmallVec;
 use thymus_schema::{
     Event, EventBody, EventId, Fact, InputId, Scope, SnapshotError, SnapshotReader, SnapshotWriter,
     Statement, Timestamp, Value,
@@ -24,7 +25,8 @@ pub(crate) fn began(event: &Event) -> Timestamp {
 /// Where evidence comes from, in bounded space.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trail {
-    ids: Vec<EventId>,
+    /// Most trails are of one event.
+    ids: SmallVec<[EventId; 2]>,
     total: u64,
     first: Timestamp,
     last: Timestamp,
@@ -89,7 +91,7 @@ impl Trail {
 
     /// Reads a trail.
     pub(crate) fn read(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
-        let mut ids = Vec::new();
+        let mut ids = SmallVec::new();
         for _ in 0..from.count(16)? {
             ids.push(EventId {
                 input: InputId(from.u64()?),

@@ -4,7 +4,7 @@
 //! Must not: follow names without bound (pointers only go backwards and are counted), keep record
 //! types nobody reads (their bytes become hexadecimal digits, cut).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use crate::{ParseBudget, Parsed, Quirk, Reader};
 
@@ -159,12 +159,16 @@ pub fn looks_like(bytes: &[u8]) -> bool {
         return response && answers > 0 && skip_record(&mut reader).is_some();
     }
     let mut quirks = Vec::new();
-    question(bytes, &mut reader, &mut quirks).is_some_and(|question| {
-        quirks.is_empty()
-            && question.qtype != 0
-            && matches!(question.qclass & 0x7fff, 1 | 3 | 4 | 254 | 255)
-            && (records > 0 || questions > 1 || reader.is_empty())
-    })
+    let Some((qtype, qclass)) = (|| {
+        labels(bytes, &mut reader, &mut quirks, |_| ())?;
+        Some((reader.u16()?, reader.u16()?))
+    })() else {
+        return false;
+    };
+    quirks.is_empty()
+        && qtype != 0
+        && matches!(qclass & 0x7fff, 1 | 3 | 4 | 254 | 255)
+        && (records > 0 || questions > 1 || reader.is_empty())
 }
 
 fn question<'a>(
@@ -242,7 +246,7 @@ fn typed_data<'a>(
     budget: &ParseBudget,
 ) -> Option<Box<str>> {
     Some(match rtype {
-        1 => Ipv4Addr::from(body.array::<4>()?).to_string().into(),
+        1 => v4_text(body.array::<4>()?),
         28 => Ipv6Addr::from(body.array::<16>()?).to_string().into(),
         2 | 5 | 6 | 12 | 39 => name(whole, &mut names, quirks)?,
         15 | 64 | 65 => {
@@ -268,6 +272,23 @@ fn typed_data<'a>(
         }
         _ => return None,
     })
+}
+
+/// An IPv4 address as text. The standard library's way goes through the formatting machinery, and
+/// this is the commonest record of all.
+fn v4_text(octets: [u8; 4]) -> Box<str> {
+    let mut text = Name::default();
+    for octet in octets {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let leading = digits.iter().take(2).take_while(|digit| **digit == 0);
+        for digit in digits.iter().skip(leading.count()) {
+            text.push(digit.saturating_add(b'0'));
+        }
+    }
+    text.as_str().into()
 }
 
 fn push_text(out: &mut String, byte: u8) {
@@ -303,19 +324,75 @@ pub(crate) fn name<'a>(
     reader: &mut Reader<'a>,
     quirks: &mut Vec<Quirk>,
 ) -> Option<Box<str>> {
-    let mut text = String::with_capacity(32);
+    let mut text = Name::default();
     labels(whole, reader, quirks, |label| {
         if !text.is_empty() {
-            text.push('.');
+            text.push(b'.');
         }
         for byte in label {
             match byte.to_ascii_lowercase() {
-                b @ (b'.' | b'\\') => escape(&mut text, b),
-                b => push_text(&mut text, b),
+                b @ (b'.' | b'\\' | ..0x20 | 0x7f..) => text.escape(b),
+                b => text.push(b),
             }
         }
     })?;
-    Some(text.into_boxed_str())
+    Some(text.as_str().into())
+}
+
+/// A name being written. Most fit the room on the stack, so that only the finished name is
+/// allocated.
+struct Name {
+    room: [u8; NAME_ROOM],
+    len: usize,
+    /// Takes over when the room is full.
+    long: String,
+}
+
+const NAME_ROOM: usize = 160;
+
+impl Default for Name {
+    fn default() -> Self {
+        Self {
+            room: [0; NAME_ROOM],
+            len: 0,
+            long: String::new(),
+        }
+    }
+}
+
+impl Name {
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds an ASCII character.
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.room.get_mut(self.len) {
+            *place = byte;
+            self.len = self.len.saturating_add(1);
+            return;
+        }
+        if self.long.is_empty() {
+            let written = std::str::from_utf8(&self.room).unwrap_or_default();
+            self.long.push_str(written);
+        }
+        self.long.push(char::from(byte));
+    }
+
+    fn escape(&mut self, byte: u8) {
+        self.push(b'\\');
+        for digit in [byte / 100, byte / 10 % 10, byte % 10] {
+            self.push(digit.saturating_add(b'0'));
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        if !self.long.is_empty() {
+            return &self.long;
+        }
+        let written = self.room.get(..self.len).unwrap_or_default();
+        std::str::from_utf8(written).unwrap_or_default()
+    }
 }
 
 /// Hands each label of a name to `take`. Pointers must go backwards, so there is no loop; a name
@@ -444,6 +521,28 @@ mod tests {
         assert_eq!(&*message.value.questions[0].name, "a");
         assert_eq!(message.quirks, ["bad_pointer"]);
         assert!(!looks_like(&bytes));
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            let octets = [octet, 10, 0, octet];
+            let usual = std::net::Ipv4Addr::from(octets).to_string();
+            assert_eq!(*v4_text(octets), *usual);
+        }
+    }
+
+    #[test]
+    fn a_name_longer_than_the_room_is_kept_whole() {
+        let mut bytes = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for _ in 0..3 {
+            bytes.push(60);
+            bytes.extend([b'\xfe'; 60]);
+        }
+        bytes.extend([0, 0, 1, 0, 1]);
+        let message = parse(&bytes, Depth::Answers, &BUDGET).unwrap().value;
+        let label = "\\254".repeat(60);
+        assert_eq!(*message.questions[0].name, [&*label; 3].join("."));
     }
 
     #[test]

@@ -44,6 +44,7 @@
 
 mod pair;
 
+use smallvec::SmallVec;
 use thymus_schema::{
     Event, EventBody, FlowId, FlowRecord, HttpTransaction, Phase, Service, SnapshotError,
     SnapshotReader, SnapshotWriter, Technique, Transport,
@@ -83,7 +84,7 @@ const USERS_MAX: usize = 32;
 /// The detector's state.
 pub(crate) struct Beacon {
     pairs: Table<PairKey, Pair>,
-    users: Table<u64, Vec<DeviceIdx>>,
+    users: Table<u64, SmallVec<[DeviceIdx; 4]>>,
     flows: Table<FlowId, PairKey>,
     waiting: Vec<PairKey>,
 }
@@ -154,7 +155,7 @@ impl Detector for Beacon {
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
         for key in std::mem::take(&mut self.waiting) {
-            let users = self.users.get(&key.1).map_or(1, Vec::len);
+            let users = self.users.get(&key.1).map_or(1, SmallVec::len);
             if let Some(pair) = self.pairs.get_mut(&key) {
                 pair.waiting = false;
                 pair.judge(key, users, cx);
@@ -201,7 +202,7 @@ impl Detector for Beacon {
         }
         for _ in 0..from.count(16)? {
             let destination = from.u64()?;
-            let mut devices = Vec::new();
+            let mut devices = SmallVec::new();
             for _ in 0..from.count(8)? {
                 devices.push(DeviceIdx(from.u64()? as u32));
             }
@@ -238,8 +239,13 @@ impl Beacon {
         if matches!(flow.service, Some(Service::Http | Service::Dns)) {
             return;
         }
-        let text = addr.to_string();
-        let name = cx.entities().name_of(addr).unwrap_or(&text);
+        let text;
+        let name = if let Some(name) = cx.entities().name_of(addr) {
+            name
+        } else {
+            text = addr.to_string();
+            &text
+        };
         let call = Call {
             name,
             channel: Channel::Flow,
@@ -291,7 +297,7 @@ impl Beacon {
     ) -> PairKey {
         let destination = key_of((call.name, call.port));
         let key = (device, destination, call.channel);
-        let users = self.users.entry(destination, Vec::new);
+        let users = self.users.entry(destination, SmallVec::new);
         if users.len() < USERS_MAX && !users.contains(&device) {
             users.push(device);
         }

@@ -41,7 +41,7 @@ use crate::cx::DetectCx;
 use crate::detector::DetectorSpec;
 use crate::domains;
 use crate::interest::Interest;
-use crate::rare::{Rare, Used};
+use crate::rare::{Name, Rare, Used};
 use crate::trail::key_of;
 
 pub(super) const SPEC: DetectorSpec = DetectorSpec {
@@ -86,12 +86,11 @@ fn used<'a>(event: &'a Event, cx: &'a DetectCx<'_>) -> Option<Used<'a>> {
         Some(host) => Cow::Borrowed(domains::registered(host)?),
         None => Cow::Owned(network(server.addr)),
     };
-    let peer = cx.entities().peer(PeerRole::Controller, server);
     Some(Used {
         party: client,
         item: key_of(name.as_bytes()),
-        name,
-        peer: (!server.is_local()).then_some(peer),
+        name: Name::Is(name),
+        peer: (!server.is_local()).then_some((PeerRole::Controller, server)),
     })
 }
 

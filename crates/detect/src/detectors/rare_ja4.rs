@@ -34,7 +34,7 @@ use thymus_schema::{Event, EventBody, PeerRole, Phase, Technique};
 use crate::cx::DetectCx;
 use crate::detector::DetectorSpec;
 use crate::interest::Interest;
-use crate::rare::{Rare, Used};
+use crate::rare::{Name, Rare, Used};
 use crate::trail::key_of;
 
 pub(super) const SPEC: DetectorSpec = DetectorSpec {
@@ -65,7 +65,7 @@ fn used<'a>(event: &'a Event, cx: &'a DetectCx<'_>) -> Option<Used<'a>> {
     Some(Used {
         party: client,
         item: key_of(tls.ja4.as_bytes()),
-        name: Cow::Borrowed(&tls.ja4),
-        peer: Some(cx.entities().peer(PeerRole::Controller, server)),
+        name: Name::Is(Cow::Borrowed(&tls.ja4)),
+        peer: Some((PeerRole::Controller, server)),
     })
 }

@@ -38,7 +38,7 @@ use thymus_schema::{Event, EventBody, PeerRole, Phase, Technique};
 use crate::cx::DetectCx;
 use crate::detector::DetectorSpec;
 use crate::interest::Interest;
-use crate::rare::{Rare, Used};
+use crate::rare::{Name, Rare, Used};
 use crate::trail::key_of;
 
 pub(super) const SPEC: DetectorSpec = DetectorSpec {
@@ -80,12 +80,10 @@ fn used<'a>(event: &'a Event, cx: &'a DetectCx<'_>) -> Option<Used<'a>> {
         |service| Cow::Borrowed(service.as_str()),
     );
     let item = key_of(what.as_bytes()) ^ server.key().rotate_left(17);
-    let name = Cow::Owned(format!("{what} on {}", server.addr));
-    let peer = Some(cx.entities().peer(PeerRole::Target, server));
     Some(Used {
         party: client,
         item,
-        name,
-        peer,
+        name: Name::On(what, server.addr),
+        peer: Some((PeerRole::Target, server)),
     })
 }

@@ -147,9 +147,9 @@ impl Detector for ThreatObservation {
         let days = self.habits.note(item, event.ts);
         for party in subjects(event, observation, cx) {
             let users = self.users.note(item, party.key()) as f64;
-            let surprise = self
-                .novelty
-                .observe(party, item, &observation.name, event, cx);
+            let surprise =
+                self.novelty
+                    .observe(party, item, || observation.name.clone(), event, cx);
             let alerts = self.devices.entry(party.key(), Hourly::default);
             alerts.turn(event.ts);
             alerts.push(event);

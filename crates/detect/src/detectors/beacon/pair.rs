@@ -1,7 +1,6 @@
 //! The calls of one device to one destination, and what they score.
 
-use std::collections::VecDeque;
-
+use smallvec::SmallVec;
 use thymus_schema::{
     Event, Peer, PeerRole, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique,
     Timestamp, Value,
@@ -37,13 +36,14 @@ pub(super) struct Pair {
     port: u16,
     relayed: bool,
     named: bool,
-    pub(super) beats: VecDeque<f64>,
-    sizes: VecDeque<u32>,
+    /// Most pairs call once or twice: these few need no memory of their own.
+    pub(super) beats: SmallVec<[f64; 3]>,
+    sizes: SmallVec<[u32; 4]>,
     received: f64,
     /// Requests that are polls by their very shape.
     pub(super) routine: u64,
     /// Digests of the names asked for, over DNS.
-    pub(super) names: Vec<u64>,
+    pub(super) names: SmallVec<[u64; 2]>,
     pub(super) count: u64,
     pub(super) judged_at: u64,
     pub(super) waiting: bool,
@@ -70,11 +70,11 @@ impl Pair {
             port: call.port,
             relayed: call.relayed,
             named: call.name.parse::<std::net::IpAddr>().is_err(),
-            beats: VecDeque::new(),
-            sizes: VecDeque::new(),
+            beats: SmallVec::new(),
+            sizes: SmallVec::new(),
             received: 0.0,
             routine: 0,
-            names: Vec::new(),
+            names: SmallVec::new(),
             count: 0,
             judged_at: 0,
             waiting: false,
@@ -104,15 +104,14 @@ impl Pair {
             .count();
         self.beats.insert(self.beats.len() - after, at);
         if self.beats.len() > BEATS_MAX {
-            self.beats.pop_front();
+            self.beats.remove(0);
         }
     }
 
     pub(super) fn sized(&mut self, sent: u64, received: u64) {
-        self.sizes
-            .push_back(u32::try_from(sent).unwrap_or(u32::MAX));
+        self.sizes.push(u32::try_from(sent).unwrap_or(u32::MAX));
         if self.sizes.len() > 64 {
-            self.sizes.pop_front();
+            self.sizes.remove(0);
         }
         self.received += received as f64;
     }
@@ -300,10 +299,10 @@ impl Pair {
         pair.routine = from.u64()?;
         pair.count = from.u64()?;
         for _ in 0..from.count(8)? {
-            pair.beats.push_back(from.f64()?);
+            pair.beats.push(from.f64()?);
         }
         for _ in 0..from.count(8)? {
-            pair.sizes.push_back(from.u64()? as u32);
+            pair.sizes.push(from.u64()? as u32);
         }
         for _ in 0..from.count(8)? {
             pair.names.push(from.u64()?);
@@ -323,7 +322,7 @@ fn is_messaging(port: u16) -> bool {
 
 /// Whether requests are of one size: half the spread between the quartiles is under a tenth of the
 /// median.
-fn one_size(sizes: &VecDeque<u32>) -> bool {
+fn one_size(sizes: &[u32]) -> bool {
     if sizes.len() < 8 {
         return false;
     }
