@@ -13,7 +13,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use thymus_analyst::{Analyst, AnalystConfig, Report, Site};
 use thymus_detect::{
-    AlertBudget, DETECTORS, Engine, EngineConfig, EngineSummary, HourlyMaximum, Party,
+    AlertBudget, DETECTORS, Engine, EngineConfig, EngineSummary, HourlyMaximum, Party, Prepared,
 };
 use thymus_ingest::{Indicators, Ledger, Replay, ReplayOptions};
 use thymus_schema::{Alert, Coverage, EntityId, Event, EventBody, InputId, LocalNetworks, Scope};
@@ -149,6 +149,37 @@ pub fn run(
     })
 }
 
+/// Feeds inputs into one engine, one after another, each an import of its own; `each` is called with
+/// what was read of one. For measuring: what the engine keeps outlives every input.
+pub(crate) fn series(
+    inputs: impl Iterator<Item = Result<PathBuf>>,
+    mut each: impl FnMut(&Coverage, &Engine) -> Result<()>,
+) -> Result<()> {
+    let indicators = Indicators::load(&[])?;
+    let mut engine: Option<(Engine, Analyst, LocalNetworks)> = None;
+    for path in inputs {
+        let options = ReplayOptions {
+            local: engine.as_ref().map(|(_, _, local)| local.clone()),
+            ..ReplayOptions::default()
+        };
+        let replay = Replay::open(&[path?], options)?;
+        let (engine, analyst, _) = engine.get_or_insert_with(|| {
+            let local = replay.local().clone();
+            let config = EngineConfig {
+                local: local.clone(),
+                ..EngineConfig::default()
+            };
+            let analyst = Analyst::new(AnalystConfig::default());
+            (Engine::new(&config), analyst, local)
+        });
+        let (_, coverage) = feed(replay, &indicators, engine, |engine, _, _| {
+            hand_over(engine, analyst, &mut ())
+        })?;
+        each(&coverage, engine)?;
+    }
+    Ok(())
+}
+
 /// Feeds the normal period, if there is one: it teaches and alerts nobody.
 fn learn(
     plan: &RunPlan,
@@ -187,6 +218,15 @@ fn hand_over(
     Ok(())
 }
 
+/// Events on their way from the reading thread.
+#[derive(Default)]
+struct Batch {
+    events: Vec<Event>,
+    prepared: Vec<Prepared>,
+    /// Bytes read so far and in all.
+    progress: (u64, u64),
+}
+
 /// Reads `replay` in a thread of its own and observes every event here; `after` is called with each
 /// batch once it is observed.
 fn feed(
@@ -195,19 +235,18 @@ fn feed(
     engine: &mut Engine,
     mut after: impl FnMut(&mut Engine, &[Event], (u64, u64)) -> Result<()>,
 ) -> Result<(Ledger, Coverage)> {
-    type Batch = (Vec<Event>, (u64, u64));
     let (sender, receiver): (SyncSender<Batch>, Receiver<Batch>) = sync_channel(BATCHES_MAX);
-    let empty: Mutex<Vec<Vec<Event>>> = Mutex::new(Vec::new());
+    let empty: Mutex<Vec<Batch>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
         let pool = &empty;
         // The sender goes with the reader: its end is the end of the batches.
         let reader = scope.spawn(move || read(replay, indicators, &sender, pool));
         let mut result = Ok(());
-        for (batch, progress) in &receiver {
-            for event in &batch {
-                engine.observe(event);
+        for batch in &receiver {
+            for (event, prepared) in batch.events.iter().zip(&batch.prepared) {
+                engine.observe_prepared(event, prepared);
             }
-            result = after(engine, &batch, progress);
+            result = after(engine, &batch.events, batch.progress);
             // The thread that made the events also frees them: it has less to do than this one.
             if let Ok(mut pool) = empty.lock() {
                 pool.push(batch);
@@ -229,8 +268,8 @@ fn feed(
 fn read(
     mut replay: Replay,
     indicators: &Indicators,
-    sender: &SyncSender<(Vec<Event>, (u64, u64))>,
-    empty: &Mutex<Vec<Vec<Event>>>,
+    sender: &SyncSender<Batch>,
+    empty: &Mutex<Vec<Batch>>,
 ) -> Result<(Ledger, Coverage)> {
     loop {
         let mut batch = empty
@@ -238,12 +277,15 @@ fn read(
             .ok()
             .and_then(|mut pool| pool.pop())
             .unwrap_or_default();
-        batch.clear();
-        let more = replay.next_batch(&mut batch)?;
+        batch.events.clear();
+        batch.prepared.clear();
+        let more = replay.next_batch(&mut batch.events)?;
         if !indicators.is_empty() {
-            batch = with_hits(batch, indicators);
+            batch.events = with_hits(batch.events, indicators);
         }
-        if !batch.is_empty() && sender.send((batch, replay.progress())).is_err() {
+        batch.prepared.extend(batch.events.iter().map(Prepared::of));
+        batch.progress = replay.progress();
+        if !batch.events.is_empty() && sender.send(batch).is_err() {
             break;
         }
         if !more {

@@ -44,6 +44,11 @@ impl Controllers {
         }
     }
 
+    /// How many were forgotten for want of room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+
     /// Whether it has answered as one.
     pub(crate) fn has(&self, party: Party) -> bool {
         self.0.users(party.key()) > 0

@@ -2,7 +2,8 @@
 //! controlled, alerts grow.
 
 use thymus_schema::{
-    Alert, Event, LocalNetworks, PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
+    Alert, Event, EventBody, LocalNetworks, PValue, SnapshotError, SnapshotReader, SnapshotWriter,
+    Timestamp,
 };
 
 use crate::alerts::AlertBook;
@@ -10,10 +11,12 @@ use crate::budget::AlertBudget;
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, Settings};
 use crate::detectors::DETECTORS;
+use crate::domains;
 use crate::entities::Entities;
 use crate::fdr::OnlineFdr;
 use crate::hours::{HourlyMaximum, Hours};
 use crate::interest::{self, KINDS};
+use crate::prepared::Prepared;
 
 /// What an engine is built from.
 #[derive(Clone, Debug, Default)]
@@ -123,9 +126,17 @@ impl Engine {
 
     /// Takes in one event. Time never runs backwards here: a late event is judged at the present.
     pub fn observe(&mut self, event: &Event) {
+        self.observe_prepared(event, &Prepared::of(event));
+    }
+
+    /// As [`Engine::observe`], for an event whose own part of the work is done.
+    pub fn observe_prepared(&mut self, event: &Event, prepared: &Prepared) {
         self.advance(event.ts);
         self.events += 1;
-        let parties = self.entities.learn(event);
+        if let EventBody::Dns(dns) = &event.body {
+            domains::remember(&dns.query, prepared.registered);
+        }
+        let parties = self.entities.learn(event, prepared);
         if let Some((client, server)) = parties {
             self.hours.active(client);
             self.hours.active(server);
@@ -316,6 +327,10 @@ impl Engine {
                 ("device_table_full", self.entities.dropped()),
                 ("alert_table_full", self.alerts.dropped()),
                 ("hour_table_full", self.hours.dropped()),
+                (
+                    "detector_tables_full",
+                    self.units.iter().map(|unit| unit.detector.dropped()).sum(),
+                ),
             ],
             disabled: self
                 .units

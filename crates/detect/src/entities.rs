@@ -8,6 +8,7 @@
 
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use thymus_schema::{
@@ -15,6 +16,7 @@ use thymus_schema::{
     PeerRole, Scope, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
 };
 
+use crate::prepared::Prepared;
 use crate::roles::Roles;
 
 /// A device, by its index in the order of first sight.
@@ -60,9 +62,10 @@ fn external_unit(addr: IpAddr) -> IpAddr {
 }
 
 /// An address as a number, IPv4 as the mapped one: one address has one number, and it hashes fast.
-type Bits = u128;
+pub(crate) type Bits = u128;
 
-fn bits(addr: IpAddr) -> Bits {
+/// The number of an address.
+pub(crate) fn bits(addr: IpAddr) -> Bits {
     match addr {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),
@@ -89,7 +92,7 @@ pub struct Entities {
     spoke_for: FxHashMap<Mac, FxHashSet<IpAddr>>,
     /// Frames and addresses that have told what they can, by hash; a lease starts it afresh.
     complete: Vec<Option<(Scope, Bits, Mac)>>,
-    names: FxHashMap<Bits, Box<str>>,
+    names: FxHashMap<Bits, Arc<str>>,
     /// Keys in use: DHCP can give a second device the address another is named after.
     keys: FxHashSet<Box<str>>,
     dropped: u64,
@@ -137,14 +140,14 @@ impl Entities {
 
     /// Learns from an event who is who, and gives client and server of its conversation; called
     /// before any detector sees it.
-    pub(crate) fn learn(&mut self, event: &Event) -> Option<(Party, Party)> {
+    pub(crate) fn learn(&mut self, event: &Event, prepared: &Prepared) -> Option<(Party, Party)> {
         let Some(conn) = &event.conn else {
-            self.learn_body(event, Scope::NONE);
+            self.learn_body(event, Scope::NONE, prepared);
             return None;
         };
         let (client, server) = (conn.client.addr, conn.server.addr);
         let devices = [client, server].map(|addr| self.admit(addr, conn.scope, event.ts));
-        self.learn_body(event, conn.scope);
+        self.learn_body(event, conn.scope, prepared);
         let moves_addresses = matches!(
             event.body,
             EventBody::Dhcp(_) | EventBody::Arp(_) | EventBody::Ndp(_)
@@ -168,7 +171,7 @@ impl Entities {
         Some((party(client, devices[0]), party(server, devices[1])))
     }
 
-    fn learn_body(&mut self, event: &Event, scope: Scope) {
+    fn learn_body(&mut self, event: &Event, scope: Scope, prepared: &Prepared) {
         match &event.body {
             EventBody::Flow(flow) => {
                 let Some(conn) = &event.conn else { return };
@@ -182,7 +185,7 @@ impl Entities {
                     self.learn_role(conn.client.addr, conn.server.addr, scope, event);
                 }
             }
-            EventBody::Dns(dns) => self.learn_names(dns),
+            EventBody::Dns(dns) => self.learn_names(dns, prepared),
             EventBody::Traffic(traffic) => {
                 if let Some(addr) = traffic.addr {
                     self.admit(addr, traffic.scope, event.ts);
@@ -323,31 +326,21 @@ impl Entities {
         }
     }
 
-    fn learn_names(&mut self, dns: &DnsTransaction) {
+    fn learn_names(&mut self, dns: &DnsTransaction, prepared: &Prepared) {
         if dns.flavor != DnsFlavor::Dns {
             return;
         }
-        for answer in &dns.answers {
-            if !matches!(answer.rtype, 1 | 28) {
+        let mut name: Option<Arc<str>> = None;
+        for addr in &prepared.addresses {
+            if self.names.get(addr).is_some_and(|old| **old == *dns.query) {
                 continue;
             }
-            if let Ok(addr) = answer.data.parse::<IpAddr>() {
-                self.name(bits(addr), &dns.query);
+            if self.names.len() >= Self::NAMES_MAX && !self.names.contains_key(addr) {
+                self.names.clear();
             }
+            let name = name.get_or_insert_with(|| (&*dns.query).into());
+            self.names.insert(*addr, Arc::clone(name));
         }
-    }
-
-    fn name(&mut self, addr: Bits, name: &str) {
-        if let Some(old) = self.names.get_mut(&addr) {
-            if **old != *name {
-                *old = name.into();
-            }
-            return;
-        }
-        if self.names.len() >= Self::NAMES_MAX {
-            self.names.clear();
-        }
-        self.names.insert(addr, name.into());
     }
 
     fn learn_role(&mut self, client: IpAddr, server: IpAddr, scope: Scope, event: &Event) {
@@ -529,11 +522,21 @@ mod tests {
         }
     }
 
+    fn learn(entities: &mut Entities, event: &Event) {
+        entities.learn(event, &Prepared::of(event));
+    }
+
     #[test]
     fn a_device_keeps_its_identity_across_leases() {
         let mut entities = Entities::new(LocalNetworks::default());
-        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.5", "anna"));
-        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.9", "anna"));
+        learn(
+            &mut entities,
+            &lease("02:00:00:00:00:01", "10.0.0.5", "anna"),
+        );
+        learn(
+            &mut entities,
+            &lease("02:00:00:00:00:01", "10.0.0.9", "anna"),
+        );
         let old = entities.party("10.0.0.5".parse().unwrap(), Scope::NONE);
         let new = entities.party("10.0.0.9".parse().unwrap(), Scope::NONE);
         assert_eq!(old.device, new.device);
@@ -543,9 +546,15 @@ mod tests {
     #[test]
     fn an_address_given_to_another_device_changes_hands() {
         let mut entities = Entities::new(LocalNetworks::default());
-        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.5", "anna"));
+        learn(
+            &mut entities,
+            &lease("02:00:00:00:00:01", "10.0.0.5", "anna"),
+        );
         let anna = entities.party("10.0.0.5".parse().unwrap(), Scope::NONE);
-        entities.learn(&lease("02:00:00:00:00:02", "10.0.0.5", "bert"));
+        learn(
+            &mut entities,
+            &lease("02:00:00:00:00:02", "10.0.0.5", "bert"),
+        );
         let bert = entities.party("10.0.0.5".parse().unwrap(), Scope::NONE);
         assert_ne!(anna.device, bert.device);
         assert_ne!(entities.id(anna), entities.id(bert));
@@ -563,7 +572,10 @@ mod tests {
     #[test]
     fn who_is_who_survives_a_snapshot() {
         let mut entities = Entities::new(LocalNetworks::default());
-        entities.learn(&lease("02:00:00:00:00:01", "10.0.0.5", "anna"));
+        learn(
+            &mut entities,
+            &lease("02:00:00:00:00:01", "10.0.0.5", "anna"),
+        );
         let mut out = SnapshotWriter::new();
         out.section("entities", 1);
         entities.snapshot(&mut out);
@@ -572,7 +584,7 @@ mod tests {
         again
             .restore(&mut SnapshotReader::open("entities", &sections["entities"], 1).unwrap())
             .unwrap();
-        again.learn(&lease("02:00:00:00:00:01", "10.0.0.7", "anna"));
+        learn(&mut again, &lease("02:00:00:00:00:01", "10.0.0.7", "anna"));
         assert_eq!(again.devices(), 1);
     }
 }

@@ -38,6 +38,11 @@ impl Habits {
         f64::from(days.earlier)
     }
 
+    /// How many things were forgotten for want of room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+
     /// Whether it was ever done.
     pub(crate) fn knows(&self, key: u64) -> bool {
         self.0.get(&key).is_some()
@@ -93,6 +98,11 @@ impl Popularity {
             users.push(user);
         }
         users.len()
+    }
+
+    /// How many things were forgotten for want of room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped()
     }
 
     /// How many did so far.

@@ -162,6 +162,11 @@ impl Novelty {
         })
     }
 
+    /// How many items and entities were forgotten for want of room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.items.dropped() + self.entities.dropped()
+    }
+
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
         out.f64(self.site.draws).f64(self.site.new);
         let mut groups: Vec<(u64, Rate)> = self.groups.iter().map(|(k, r)| (*k, *r)).collect();

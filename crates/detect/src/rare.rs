@@ -76,6 +76,10 @@ impl Detector for Rare {
         self.interest
     }
 
+    fn dropped(&self) -> u64 {
+        self.novelty.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let Some(used) = (self.used)(event, cx) else {
             return;

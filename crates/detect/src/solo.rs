@@ -7,6 +7,7 @@ use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Entities;
 use crate::interest;
+use crate::prepared::Prepared;
 
 /// A finding as the case files name it.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ impl Solo {
             self.next_tick = Some(if silent { event.ts } else { after_a_minute(at) });
         }
         self.next_tick = self.next_tick.or(Some(after_a_minute(event.ts)));
-        self.entities.learn(event);
+        self.entities.learn(event, &Prepared::of(event));
         let mut cx = context(&self.entities, &mut self.findings, event.ts, Some(event));
         if self.ignores_interest || self.detector.interest().has(interest::number(&event.body)) {
             self.detector.observe(event, &mut cx);

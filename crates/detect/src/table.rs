@@ -3,6 +3,7 @@
 //! Every per-pair memory of a detector is one of these: it never holds more than its bound, counts
 //! what it dropped, and forgets in a way that does not depend on hash order.
 
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
@@ -41,9 +42,13 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
     /// The entry of `key`, made by `make` when absent; counts as a touch.
     pub(crate) fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         self.clock += 1;
-        let place = match self.places.get(&key) {
-            Some(place) => *place as usize,
-            None => self.place_for(key),
+        let place = match self.places.entry(key) {
+            Entry::Occupied(entry) => *entry.get() as usize,
+            Entry::Vacant(entry) => {
+                let place = self.free.pop().unwrap_or(self.keys.len() as u32);
+                entry.insert(place);
+                self.settle(place as usize, key)
+            }
         };
         if let Some(touched) = self.touched.get_mut(place) {
             *touched = self.clock;
@@ -52,24 +57,20 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         self.values[place].get_or_insert_with(make)
     }
 
-    /// An empty place for a key that has none.
-    fn place_for(&mut self, key: K) -> usize {
-        if self.places.len() >= self.max {
-            self.forget_oldest();
-        }
-        let place = if let Some(place) = self.free.pop() {
-            if let Some(old) = self.keys.get_mut(place as usize) {
-                *old = key;
-            }
-            place
+    /// Gives a key the place that was found for it, and makes room when that was one too many.
+    fn settle(&mut self, place: usize, key: K) -> usize {
+        if let (Some(old), Some(touched)) = (self.keys.get_mut(place), self.touched.get_mut(place))
+        {
+            (*old, *touched) = (key, self.clock);
         } else {
             self.keys.push(key);
-            self.touched.push(0);
+            self.touched.push(self.clock);
             self.values.push(None);
-            self.keys.len() as u32 - 1
-        };
-        self.places.insert(key, place);
-        place as usize
+        }
+        if self.places.len() > self.max {
+            self.forget_oldest();
+        }
+        place
     }
 
     fn value(&self, key: &K) -> Option<usize> {
@@ -117,10 +118,11 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         rows
     }
 
-    /// Makes room. Called only when the table is full, so no place is free.
+    /// Makes room. Called only when the table is overfull, so no place is free, and the newest key
+    /// was touched last.
     fn forget_oldest(&mut self) {
         let mut touched = self.touched.clone();
-        let cut = touched.len() / 8;
+        let cut = self.max / 8;
         let (_, line, _) = touched.select_nth_unstable(cut);
         let line = *line;
         let places = self.keys.iter().zip(&self.touched).zip(&mut self.values);
@@ -153,6 +155,7 @@ mod tests {
         assert_eq!(table.len() as u64 + table.dropped(), 17);
         assert!(table.sorted().windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(table.remove(&100), Some(100));
-        assert_eq!((table.get(&100), *table.entry(101, || 7)), (None, 7));
+        assert_eq!(table.get(&100), None);
+        assert_eq!(*table.entry(101, || 7), 7, "a place left free begins empty");
     }
 }

@@ -262,6 +262,10 @@ impl Detector for AdEnumeration {
             .and(Interest::FLOW)
     }
 
+    fn dropped(&self) -> u64 {
+        self.controllers.dropped() + self.clients.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         self.controllers.learn(event, cx);
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {

@@ -101,6 +101,10 @@ impl Detector for AsrepRoasting {
         Interest::KERBEROS
     }
 
+    fn dropped(&self) -> u64 {
+        self.clients.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Kerberos(exchange) = &event.body else {
             return;

@@ -87,6 +87,10 @@ impl Detector for Dcsync {
             .and(Interest::FLOW)
     }
 
+    fn dropped(&self) -> u64 {
+        self.controllers.dropped() + self.clients.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         self.controllers.learn(event, cx);
         let EventBody::DceRpc(call) = &event.body else {

@@ -167,6 +167,13 @@ impl Detector for IcsCommand {
         Interest::ICS
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped()
+            + self.known.dropped()
+            + self.since.dropped()
+            + self.controllers.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Ics(call) = &event.body else {
             return;

@@ -180,6 +180,10 @@ impl Detector for JointAnomaly {
         Interest::TRAFFIC.and(Interest::FLOW)
     }
 
+    fn dropped(&self) -> u64 {
+        self.devices.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         match &event.body {
             EventBody::Traffic(traffic) => self.take_traffic(traffic, event, cx),

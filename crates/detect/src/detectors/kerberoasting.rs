@@ -130,6 +130,10 @@ impl Detector for Kerberoasting {
         Interest::KERBEROS
     }
 
+    fn dropped(&self) -> u64 {
+        self.clients.dropped() + self.weak_users.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Kerberos(exchange) = &event.body else {
             return;

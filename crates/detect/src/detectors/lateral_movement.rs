@@ -133,6 +133,15 @@ impl Detector for LateralMovement {
             .and(Interest::FLOW)
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped()
+            + self.targets.dropped()
+            + self.shells.dropped()
+            + self.entered.dropped()
+            + self.habits.dropped()
+            + self.known_shells.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let seen = match &event.body {
             EventBody::DceRpc(call) => of_call(call).map(|act| (act, &*call.operation)),

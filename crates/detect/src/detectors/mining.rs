@@ -75,6 +75,10 @@ impl Detector for Mining {
         Interest::OPERATION.and(Interest::LOGIN).and(Interest::FLOW)
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (verb, worker) = match &event.body {
             EventBody::Operation(op) if op.service == Some(Service::Stratum) => {

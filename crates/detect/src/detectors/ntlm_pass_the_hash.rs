@@ -112,6 +112,14 @@ impl Detector for PassTheHash {
         Interest::KERBEROS.and(Interest::NTLM)
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped()
+            + self.kerberos.dropped()
+            + self.homes.dropped()
+            + self.names.dropped()
+            + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;

@@ -110,6 +110,10 @@ impl Detector for PasswordGuessing {
         Interest::LOGIN.and(Interest::HTTP).and(Interest::FLOW)
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.known.dropped() + self.failing.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let Some(attempt) = Attempt::of(event) else {
             return;

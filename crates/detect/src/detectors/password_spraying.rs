@@ -106,6 +106,10 @@ impl Detector for PasswordSpraying {
         Interest::LOGIN.and(Interest::HTTP).and(Interest::FLOW)
     }
 
+    fn dropped(&self) -> u64 {
+        self.sources.dropped() + self.known.dropped() + self.spraying.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let Some(attempt) = Attempt::of(event) else {
             return;

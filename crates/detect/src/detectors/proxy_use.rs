@@ -135,6 +135,13 @@ impl Detector for ProxyUse {
             .and(Interest::TLS)
     }
 
+    fn dropped(&self) -> u64 {
+        self.proxied.dropped()
+            + self.relays.dropped()
+            + self.resolving.dropped()
+            + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;

@@ -107,6 +107,10 @@ impl Detector for ShareEncryption {
         Interest::SMB
     }
 
+    fn dropped(&self) -> u64 {
+        self.devices.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Smb(smb) = &event.body else {
             return;

@@ -139,6 +139,13 @@ impl Detector for ThreatObservation {
         Interest::OBSERVATION
     }
 
+    fn dropped(&self) -> u64 {
+        self.devices.dropped()
+            + self.novelty.dropped()
+            + self.users.dropped()
+            + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Observation(observation) = &event.body else {
             return;

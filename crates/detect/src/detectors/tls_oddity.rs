@@ -197,6 +197,10 @@ impl Detector for TlsOddity {
         Interest::TLS
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.users.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Tls(tls) = &event.body else {
             return;

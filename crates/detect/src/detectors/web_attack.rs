@@ -174,6 +174,10 @@ impl Detector for WebAttack {
         Interest::HTTP
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Http(http) = &event.body else {
             return;

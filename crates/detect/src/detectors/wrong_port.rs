@@ -152,6 +152,10 @@ impl Detector for WrongPort {
         Interest::FLOW
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped() + self.users.dropped() + self.habits.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Flow(flow) = &event.body else {
             return;

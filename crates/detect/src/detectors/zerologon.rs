@@ -74,6 +74,10 @@ impl Detector for Zerologon {
         Interest::DCE_RPC
     }
 
+    fn dropped(&self) -> u64 {
+        self.pairs.dropped()
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::DceRpc(call) = &event.body else {
             return;
