@@ -154,6 +154,16 @@ pub struct BenchArgs {
     /// Conversations to generate
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     pub flows: u64,
+    /// Feed the one capture named so often into one engine, each copy with other addresses and a
+    /// day later; tells time and memory after each
+    #[arg(long, value_name = "N", conflicts_with_all = ["peers", "log_records"])]
+    pub copies: Option<u32>,
+    /// Compare with tcpdump, ndpiReader, Zeek and Suricata, as far as they are installed
+    #[arg(long, conflicts_with = "log_records")]
+    pub peers: bool,
+    /// Measure the reading of a generated Zeek connection log with so many records instead
+    #[arg(long, value_name = "N")]
+    pub log_records: Option<u64>,
     /// Repeat so often and print the median
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub runs: usize,

@@ -1,14 +1,19 @@
 //! `thymus bench`: how fast the whole pipeline is on this machine, and how much memory it takes.
 
+mod copies;
+mod logs;
+mod peers;
 mod traffic;
 
 use std::fs::File;
-use std::io::{BufWriter, Write, stdout};
+use std::io::{BufWriter, StdoutLock, Write, stdout};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
+use self::copies::AfterCopy;
+use self::peers::Peer;
 use crate::Found;
 use crate::cli::BenchArgs;
 use crate::pipeline::{self, RunPlan};
@@ -43,14 +48,36 @@ struct Answer {
 /// When the input cannot be read or the generated capture cannot be written.
 pub(crate) fn run(args: &BenchArgs) -> Result<Found> {
     ensure!(args.runs > 0, "--runs must be at least 1");
+    if let Some(records) = args.log_records {
+        return logs(args, records);
+    }
     let made = args
         .paths
         .is_empty()
-        .then(|| Generated::new(args.flows))
+        .then(|| Generated::new("pcap", |out| traffic::write(args.flows, out)))
         .transpose()?;
     let paths = made
         .as_ref()
         .map_or_else(|| args.paths.clone(), |made| vec![made.path.clone()]);
+    let one = || match paths.as_slice() {
+        [path] => Ok(path),
+        _ => bail!("give one capture with --copies and --peers"),
+    };
+    if let Some(count) = args.copies {
+        return told(args, copies::measure(one()?, count)?.as_slice(), say_copies);
+    }
+    if args.peers {
+        return told(
+            args,
+            peers::measure(one()?, args.runs)?.as_slice(),
+            say_peers,
+        );
+    }
+    whole(args, paths, made.is_some())
+}
+
+/// The whole pipeline over what was named or generated.
+fn whole(args: &BenchArgs, paths: Vec<PathBuf>, generated: bool) -> Result<Found> {
     let plan = RunPlan {
         paths,
         budget: 5.0,
@@ -66,7 +93,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Found> {
         .context("no run was made")?;
     let rate = |n: u64| n as f64 / median.secs.max(1e-9);
     let answer = Answer {
-        generated: made.is_some(),
+        generated,
         runs: runs.len(),
         median,
         packets_per_sec: rate(median.packets),
@@ -75,25 +102,96 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Found> {
         bytes_per_sec: rate(median.bytes),
         peak_memory_bytes: peak_memory_bytes(),
     };
-    let mut out = stdout().lock();
-    if args.json {
-        serde_json::to_writer(&mut out, &answer)?;
-        out.write_all(b"\n")?;
-    } else {
+    told(args, &answer, |answer, out| {
         writeln!(
             out,
             "{:.3} s (median of {}): {:.0} packets/s, {:.0} flows/s, {:.0} events/s, {:.1} MB/s, \
              peak memory {:.1} MB",
-            median.secs,
+            answer.median.secs,
             answer.runs,
             answer.packets_per_sec,
             answer.flows_per_sec,
             answer.events_per_sec,
             answer.bytes_per_sec / 1e6,
             answer.peak_memory_bytes as f64 / 1e6
-        )?;
+        )
+    })
+}
+
+/// The reading of a generated log.
+fn logs(args: &BenchArgs, records: u64) -> Result<Found> {
+    let made = Generated::new("log", |out| logs::write(records, out))?;
+    let mut runs = (0..args.runs)
+        .map(|_| logs::read(made.path.clone()))
+        .collect::<Result<Vec<_>>>()?;
+    runs.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let (records, secs) = runs
+        .get(runs.len() / 2)
+        .copied()
+        .context("no run was made")?;
+    let answer = LogAnswer {
+        records,
+        secs,
+        records_per_sec: records as f64 / secs.max(1e-9),
+    };
+    told(args, &answer, |answer, out| {
+        writeln!(
+            out,
+            "{} log records in {:.3} s: {:.0} records/s",
+            answer.records, answer.secs, answer.records_per_sec
+        )
+    })
+}
+
+#[derive(Serialize)]
+struct LogAnswer {
+    records: u64,
+    secs: f64,
+    records_per_sec: f64,
+}
+
+/// Prints an answer as one JSON object or in words.
+fn told<T: Serialize + ?Sized>(
+    args: &BenchArgs,
+    answer: &T,
+    say: impl FnOnce(&T, &mut StdoutLock<'_>) -> std::io::Result<()>,
+) -> Result<Found> {
+    let mut out = stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, answer)?;
+        out.write_all(b"\n")?;
+    } else {
+        say(answer, &mut out)?;
     }
     Ok(Found::Nothing)
+}
+
+fn say_copies(after: &[AfterCopy], out: &mut StdoutLock<'_>) -> std::io::Result<()> {
+    for (number, copy) in after.iter().enumerate() {
+        writeln!(
+            out,
+            "copy {}: {:.3} s, {} packets, {} devices known, {:.1} MB now, {:.1} MB at most",
+            number + 1,
+            copy.secs,
+            copy.packets,
+            copy.devices,
+            copy.resident_bytes as f64 / 1e6,
+            copy.peak_bytes as f64 / 1e6
+        )?;
+    }
+    Ok(())
+}
+
+fn say_peers(peers: &[Peer], out: &mut StdoutLock<'_>) -> std::io::Result<()> {
+    for peer in peers {
+        writeln!(
+            out,
+            "{:>12}: {:.3} s, {:.3} s of processor time; Thymus takes {:.2} times as long, \
+             {:.2} times the processor time",
+            peer.name, peer.wall_secs, peer.cpu_secs, peer.wall_ratio, peer.cpu_ratio
+        )?;
+    }
+    Ok(())
 }
 
 fn measure(plan: &RunPlan) -> Result<Figures> {
@@ -109,18 +207,21 @@ fn measure(plan: &RunPlan) -> Result<Figures> {
     })
 }
 
-/// A generated capture, removed when it goes out of scope.
+/// A generated input, removed when it goes out of scope.
 struct Generated {
     path: PathBuf,
 }
 
 impl Generated {
-    fn new(flows: u64) -> Result<Self> {
-        let name = format!("thymus-bench-{}.pcap", std::process::id());
+    fn new(
+        extension: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> Result<Self> {
+        let name = format!("thymus-bench-{}.{extension}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let what = || format!("cannot write the generated capture {}", path.display());
+        let what = || format!("cannot write the generated input {}", path.display());
         let mut file = BufWriter::new(File::create(&path).with_context(what)?);
-        traffic::write(flows, &mut file)
+        write(&mut file)
             .and_then(|()| file.flush())
             .with_context(what)?;
         drop(file);

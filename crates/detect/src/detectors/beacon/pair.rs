@@ -326,7 +326,7 @@ fn one_size(sizes: &[u32]) -> bool {
     if sizes.len() < 8 {
         return false;
     }
-    let mut sorted: Vec<u32> = sizes.iter().copied().collect();
+    let mut sorted = sizes.to_vec();
     sorted.sort_unstable();
     let at = |share: usize| f64::from(sorted.get(sorted.len() * share / 4).copied().unwrap_or(0));
     at(2) > 0.0 && (at(3) - at(1)) / 2.0 < 0.1 * at(2)
