@@ -463,33 +463,11 @@ def _(c):
 
 # ---------------------------------------------------------------- http_oddity
 
-@case("http_oddity", "program_as_picture_from_an_address", "device:10.0.0.107 score>=4 access")
-def _(c):
-    c.office(2)
-    c.http(5000, "10.0.0.107", "203.0.113.60", "203.0.113.60", "/img/a.jpg", down=240000, magic="pe",
-           content_type="image/jpeg", file_name="a.jpg", user_agent="")
-
-
 @case("http_oddity", "posts_to_an_address", "device:10.0.0.108 score>=2.2 control")
 def _(c):
     for k in range(30):
         c.http(100 + k * 40, "10.0.0.108", "203.0.113.61", "203.0.113.61", "/gate", method="POST", up=200, down=20,
                user_agent="Mozilla/5.0")
-
-
-@case("http_oddity", "updates_of_many_devices")
-def _(c):
-    for n in range(10):
-        for k in range(4):
-            c.http(n * 5 + k * 600, f"10.0.0.{100 + n}", "198.51.100.70", "dl.vendor.example", f"/u{k}.exe",
-                   down=9000000, magic="pe", content_type="application/octet-stream", file_name=f"u{k}.exe",
-                   user_agent="Vendor-Update/3")
-
-
-@case("http_oddity", "installer_from_a_small_vendor")
-def _(c):
-    c.http(100, "10.0.0.101", "198.51.100.71", "www.small-tool.example", "/setup.exe", down=3000000, magic="pe",
-           content_type="application/x-msdownload", file_name="setup.exe", user_agent="Mozilla/5.0 (Windows NT 10.0)")
 
 
 @case("http_oddity", "printers_and_cameras_inside")
@@ -506,19 +484,6 @@ def _(c):
         for n in range(4):
             c.http(3000 + k * 120 + n, "10.0.0.109", f"203.0.113.{70 + n}", f"www.drop{n}.example", "/p5/panel.php",
                    method="POST", up=120, down=0, user_agent="Mozilla/5.0")
-
-
-@case("http_oddity", "program_under_a_look_alike_name", "device:10.0.0.110 score>=3 access")
-def _(c):
-    c.http(100, "10.0.0.110", "203.0.113.75", "www.school.example", "/font.php", method="POST", up=80, down=90000,
-           magic="pe", content_type="application/octet-stream", file_name="Chr\u03bfme font.exe",
-           user_agent="Mozilla/5.0 (Windows NT 6.1)")
-
-
-@case("http_oddity", "hidden_program", "device:10.0.0.111 score>=2.4 access")
-def _(c):
-    c.http(100, "10.0.0.111", "203.0.113.76", "cars.landing.example", "/?q=abcdef", down=110000, magic="",
-           content_type="application/x-msdownload", user_agent="Mozilla/5.0 (Windows NT 6.1)")
 
 
 @case("http_oddity", "public_name_on_a_local_host", "device:10.0.0.112 score>=1.9 control")
@@ -544,6 +509,234 @@ def _(c):
     for k in range(20):
         c.http(100 + k * 30, "10.0.0.114", "198.51.100.75", "www.forum.example", "/post.php", method="POST", up=900,
                down=4000, referrer="http://www.forum.example/read.php", user_agent="Mozilla/5.0 (Windows NT 10.0)")
+
+
+@case("http_oddity", "ordinary_shop_with_active_content")
+def _(c):
+    for k in range(20):
+        c.http(100 + k * 9, "10.0.0.115", "198.51.100.76", "www.shop.example", f"/films/f{k}.swf", down=90000, magic="swf",
+               content_type="application/x-shockwave-flash", file_name=f"f{k}.swf",
+               referrer="http://www.shop.example/", user_agent="Mozilla/5.0 (Windows NT 6.1; rv:24.0) Gecko/20100101 Firefox/24.0")
+
+
+# ---------------------------------------------------------------- dead_server
+
+@case("dead_server", "refused_for_an_hour", "device:10.0.0.107 score>=2.2 control")
+def _(c):
+    c.office(1)
+    for k in range(600):
+        c.flow(100 + k * 5, "10.0.0.107", "203.0.113.90", 5800 + 88, state="REJ", secs=0.1)
+
+
+@case("dead_server", "silent_control_server", "device:10.0.0.108 score>=1.5 control")
+def _(c):
+    for k in range(60):
+        c.flow(100 + k * 50, "10.0.0.108", "203.0.113.91", 4782, state="S0", secs=6.0)
+
+
+@case("dead_server", "product_whose_named_server_is_gone")
+def _(c):
+    c.dns(90, "10.0.0.101", "licence.vendor.example", "198.51.100.90")
+    for k in range(60):
+        c.flow(100 + k * 50, "10.0.0.101", "198.51.100.90", 443, state="S0", secs=6.0)
+
+
+@case("dead_server", "server_that_the_site_misses")
+def _(c):
+    for k in range(60):
+        for n in range(10):
+            c.flow(100 + k * 50 + n, f"10.0.0.{100 + n}", "198.51.100.91", 8443, state="REJ", secs=0.1)
+
+
+@case("dead_server", "flaky_server_that_answers")
+def _(c):
+    for k in range(60):
+        c.flow(100 + k * 50, "10.0.0.102", "198.51.100.92", 9443, state="SF" if k % 9 == 4 else "S0", secs=1.0,
+               up=700 if k % 9 == 4 else 0, down=900 if k % 9 == 4 else 0)
+
+
+# ---------------------------------------------------------------- program_download
+
+BROWSER = "Mozilla/5.0 (Windows NT 6.1; WOW64; rv:52.0) Gecko/20100101 Firefox/52.0"
+BROWSER_HEADERS = "host,user-agent,accept,accept-language,accept-encoding,connection"
+SYSTEM = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 6.1; Trident/7.0; .NET4.0C; .NET4.0E)"
+
+
+@case("program_download", "program_as_picture_from_an_address", "device:10.0.0.107 score>=4 access")
+def _(c):
+    c.office(2)
+    c.http(5000, "10.0.0.107", "203.0.113.60", "203.0.113.60", "/img/a.jpg", down=240000, magic="pe",
+           content_type="image/jpeg", file_name="a.jpg", user_agent="")
+
+
+@case("program_download", "neutral_name_from_a_page", "device:10.0.0.108 score>=2.5 access")
+def _(c):
+    c.http(100, "10.0.0.108", "203.0.113.61", "www.fresh.example", "/load.php", down=300000, magic="pe", shape="binary",
+           content_type="application/octet-stream", file_name="7", user_agent=SYSTEM,
+           headers="accept,accept-encoding,user-agent,host,connection")
+
+
+@case("program_download", "masked_program", "device:10.0.0.109 score>=3 access")
+def _(c):
+    c.http(100, "10.0.0.109", "203.0.113.62", "www.bakery.example", "/h7tg", down=240000, magic="pe_masked", shape="binary",
+           content_type="text/plain", user_agent=BROWSER, headers="host,user-agent,connection")
+
+
+@case("program_download", "program_as_base64_text", "device:10.0.0.112 score>=2.5 access")
+def _(c):
+    c.http(100, "10.0.0.112", "203.0.113.64", "www.notes.example", "/raw/x1.txt", down=900000, magic="pe_text", shape="base64",
+           content_type="text/plain", file_name="x1.txt", user_agent="")
+
+
+@case("program_download", "program_under_a_look_alike_name", "device:10.0.0.110 score>=3 access")
+def _(c):
+    c.http(100, "10.0.0.110", "203.0.113.75", "www.school.example", "/font.php", method="POST", up=80, down=90000,
+           magic="pe", content_type="application/octet-stream", file_name="Chr\u03bfme font.exe", user_agent=BROWSER)
+
+
+@case("program_download", "hidden_program", "device:10.0.0.111 score>=2.4 access")
+def _(c):
+    c.http(100, "10.0.0.111", "203.0.113.76", "cars.landing.example", "/?q=abcdef", down=110000, magic="",
+           content_type="application/x-msdownload", user_agent=BROWSER)
+
+
+@case("program_download", "unreadable_contents_for_nobody", "device:10.0.0.113 score>=2.5 access")
+def _(c):
+    c.http(100, "10.0.0.113", "203.0.113.65", "203.0.113.65", "/gate", down=190000, shape="random",
+           content_type="text/html", user_agent="")
+
+
+@case("program_download", "updates_of_many_devices")
+def _(c):
+    for n in range(10):
+        for k in range(4):
+            c.http(n * 5 + k * 600, f"10.0.0.{100 + n}", "198.51.100.70", "dl.vendor.example", f"/u{k}.exe",
+                   down=9000000, magic="pe", content_type="application/octet-stream", file_name=f"u{k}.exe",
+                   user_agent="Vendor-Update/3")
+
+
+@case("program_download", "installer_from_a_small_vendor")
+def _(c):
+    c.http(80, "10.0.0.101", "198.51.100.71", "www.small-tool.example", "/", down=9000, magic="html",
+           content_type="text/html", user_agent=BROWSER, headers=BROWSER_HEADERS)
+    c.http(100, "10.0.0.101", "198.51.100.71", "www.small-tool.example", "/get.php?what=setup", down=3000000, magic="pe",
+           content_type="application/x-msdownload", file_name="setup.exe", user_agent=BROWSER, headers=BROWSER_HEADERS,
+           referrer="http://www.small-tool.example/")
+
+
+@case("program_download", "firmware_of_a_camera")
+def _(c):
+    for k in range(4):
+        c.http(100 + k * 300, "10.0.0.40", "198.51.100.72", "files.cloud.example", "/cams/camera-1.7.5", down=400000,
+               magic="elf", shape="binary", content_type="binary/octet-stream", user_agent="Wget/1.13",
+               headers="user-agent,accept,host,connection")
+
+
+@case("program_download", "signatures_of_a_virus_scanner")
+def _(c):
+    for k in range(8):
+        c.http(100 + k * 40, "10.0.0.102", "198.51.100.73", "sig.scanner.example", f"/db/part{k}.cvd", down=900000,
+               shape="random", content_type="application/octet-stream", file_name=f"part{k}.cvd",
+               user_agent="Scanner/0.99 (OS: win32)", headers="host,user-agent,connection")
+
+
+@case("program_download", "pictures_text_and_maps")
+def _(c):
+    site = "http://www.news.example/"
+    c.http(99, "10.0.0.103", "198.51.100.74", "www.news.example", "/", down=90000, magic="html", shape="text",
+           content_type="text/html", user_agent=BROWSER, headers=BROWSER_HEADERS)
+    for k in range(40):
+        c.http(100 + k, "10.0.0.103", "198.51.100.74", "www.news.example", f"/i/{k}.jpg", down=90000, magic="image",
+               shape="binary", content_type="image/jpeg", user_agent=BROWSER, headers=BROWSER_HEADERS, referrer=site)
+        c.http(100 + k, "10.0.0.103", "198.51.100.74", "www.news.example", f"/tile/{k}", down=30000, shape="random",
+               content_type="application/x-protobuf", user_agent=BROWSER, headers=BROWSER_HEADERS, referrer=site)
+        c.http(100 + k, "10.0.0.103", "198.51.100.74", "www.news.example", f"/note{k}", down=30000, shape="text",
+               content_type="text/plain", user_agent=BROWSER, headers=BROWSER_HEADERS)
+
+
+# ---------------------------------------------------------------- infection_chain
+
+@case("infection_chain", "document_then_blob_then_calls", "device:10.0.0.107 score>=2.5 control")
+def _(c):
+    c.office(2)
+    c.http(3000, "10.0.0.107", "203.0.113.80", "www.letters.example", "/view.php?id=a1", down=140000, magic="ole",
+           content_type="application/msword", file_name="invoice.doc", user_agent=BROWSER, headers=BROWSER_HEADERS)
+    c.dns(3060, "10.0.0.107", "api.ipify.org", "203.0.113.81")
+    c.http(3062, "10.0.0.107", "203.0.113.82", "www.panel.example", "/p/forum.php", method="POST", up=115, down=700,
+           content_type="text/html", user_agent=BROWSER, headers="accept,content-type,host,user-agent,content-length")
+    c.http(3065, "10.0.0.107", "203.0.113.83", "www.garden.example", "/wp/1", down=46000, shape="random",
+           user_agent=BROWSER, headers="accept,host,user-agent")
+
+
+@case("infection_chain", "script_then_raw_socket", "device:10.0.0.108 score>=2 control")
+def _(c):
+    c.http(100, "10.0.0.108", "203.0.113.84", "203.0.113.84", "/a.jpg", down=400000, magic="pe_text", shape="base64",
+           content_type="image/jpeg", file_name="a.jpg", user_agent="")
+    c.flow(140, "10.0.0.108", "203.0.113.85", 6606, up=900, down=1800, secs=300.0, history="ShADadfF")
+
+
+@case("infection_chain", "stealer_asks_where_it_is_and_posts", "device:10.0.0.109 score>=2 control")
+def _(c):
+    c.dns(99, "10.0.0.109", "ip-api.com", "203.0.113.86")
+    c.http(105, "10.0.0.109", "203.0.113.87", "203.0.113.87", "/c2/gate.php", method="POST", up=90000, down=2,
+           request_magic="zip", request_shape="binary", user_agent="", headers="content-type,host,content-length")
+
+
+@case("infection_chain", "page_that_calls_back", "device:10.0.0.110 score>=1.7 control")
+def _(c):
+    c.http(100, "10.0.0.110", "10.0.0.66", "10.0.0.66", "/x", down=6000, magic="html", shape="text",
+           content_type="text/html", user_agent=BROWSER, headers=BROWSER_HEADERS)
+    c.flow(104, "10.0.0.110", "10.0.0.66", 4444, up=4000, down=700000, secs=300.0, history="ShADadfF")
+
+
+@case("infection_chain", "console_of_an_appliance_inside")
+def _(c):
+    for k in range(20):
+        c.http(100 + k * 10, "10.0.0.111", "10.0.0.67", "10.0.0.67", f"/{k}", down=6000, magic="html", shape="text",
+               content_type="text/html", user_agent=BROWSER, headers=BROWSER_HEADERS)
+        c.flow(104 + k * 10, "10.0.0.111", "10.0.0.67", 5900, up=4000, down=700000, secs=30.0, service="vnc")
+
+
+@case("infection_chain", "person_browses_downloads_and_asks_for_the_address")
+def _(c):
+    site = "http://www.office.example/"
+    for k in range(30):
+        c.http(100 + k * 20, "10.0.0.101", "198.51.100.80", "www.office.example", f"/page{k}", down=20000, magic="html",
+               shape="text", content_type="text/html", user_agent=BROWSER, headers=BROWSER_HEADERS, referrer=site)
+    c.http(700, "10.0.0.101", "198.51.100.80", "www.office.example", "/files/form.doc", down=90000, magic="ole",
+           content_type="application/msword", file_name="form.doc", user_agent=BROWSER, headers=BROWSER_HEADERS,
+           referrer=site)
+    c.dns(720, "10.0.0.101", "whatismyip.com", "198.51.100.81")
+    c.http(740, "10.0.0.101", "198.51.100.80", "www.office.example", "/search.php", method="POST", up=90, down=9000,
+           user_agent=BROWSER, headers=BROWSER_HEADERS, referrer=site)
+
+
+@case("infection_chain", "scale_that_uploads_and_camera_that_updates")
+def _(c):
+    for k in range(6):
+        c.http(100 + k * 300, "10.0.0.40", "198.51.100.82", "www.scale.example", "/upload", method="POST", up=90, down=40,
+               request_shape="binary", user_agent="")
+        c.http(90 + k * 300, "10.0.0.41", "198.51.100.83", "files.cloud.example", "/cams/camera-1.7.5", down=400000,
+               magic="elf", shape="binary", content_type="binary/octet-stream", user_agent="Wget/1.13")
+
+
+@case("infection_chain", "chat_on_a_port_of_its_own")
+def _(c):
+    for k in range(6):
+        c.dns(50 + k * 300, "10.0.0.42", "chat.vendor.example", "198.51.100.84")
+        c.flow(60 + k * 300, "10.0.0.42", "198.51.100.84", 5242, up=4000, down=6000, secs=200.0, history="ShADadfF")
+        c.https(70 + k * 300, "10.0.0.42", "198.51.100.85", "api.telegram.org")
+
+
+@case("infection_chain", "new_agent_on_every_device")
+def _(c):
+    for n in range(8):
+        client = f"10.0.0.{100 + n}"
+        c.dns(90 + n * 60, client, "api.ipify.org", "198.51.100.86")
+        c.http(100 + n * 60, client, "198.51.100.87", "get.agent.example", "/agent.exe", down=9000000, magic="pe",
+               content_type="application/octet-stream", file_name="agent.exe", user_agent="Agent/2")
+        c.http(130 + n * 60, client, "198.51.100.87", "get.agent.example", "/register.php", method="POST", up=300, down=40,
+               user_agent="Agent/2")
 
 
 # ---------------------------------------------------------------- ics_command

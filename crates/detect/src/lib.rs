@@ -20,6 +20,7 @@ mod domains;
 mod engine;
 mod entities;
 mod fdr;
+mod fetch;
 mod habit;
 mod hours;
 mod interest;

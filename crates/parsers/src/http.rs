@@ -12,6 +12,9 @@ const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Most header lines read of a message.
 const HEADERS_MAX: usize = 128;
 
+/// Longest list of header names.
+pub const NAMES_BYTES_MAX: usize = 200;
+
 /// How a message's end is found (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Body {
@@ -58,6 +61,9 @@ pub struct Request {
     pub content_type: Box<str>,
     /// Credentials for the server, else for the proxy.
     pub credentials: Option<Credentials>,
+    /// Names of the header fields in their order, lower case, with commas between; cut after
+    /// [`NAMES_BYTES_MAX`] bytes.
+    pub headers: Box<str>,
     /// How the body ends.
     pub body: Body,
 }
@@ -97,8 +103,15 @@ pub fn request(bytes: &[u8], budget: &ParseBudget) -> Option<(Request, usize)> {
     set_target(&mut out, method, target, budget);
     let mut framing = Framing::default();
     let mut proxy = None;
+    let mut names = String::new();
     for header in raw.headers.iter() {
         let name = header.name;
+        if names.len() + name.len() < NAMES_BYTES_MAX {
+            if !names.is_empty() {
+                names.push(',');
+            }
+            names.push_str(name);
+        }
         let value = || text(header.value, budget.text_bytes_max);
         if name.eq_ignore_ascii_case("host") {
             if out.host.is_empty() {
@@ -118,6 +131,8 @@ pub fn request(bytes: &[u8], budget: &ParseBudget) -> Option<(Request, usize)> {
             framing.note(header);
         }
     }
+    names.make_ascii_lowercase();
+    out.headers = names.into();
     out.credentials = out.credentials.or(proxy);
     out.body = framing.body().unwrap_or(Body::None);
     Some((out, used))

@@ -210,10 +210,19 @@ pub struct HttpTransaction {
     /// The response's declared content type.
     pub content_type: Box<str>,
     /// The response's type by its first bytes: `pe`, `elf`, `macho`, `zip`, `pdf`, `html`, `script`,
-    /// `image`, …; empty when not recognised.
+    /// `image`, …; `pe_masked` and `pe_text` for a Windows program behind a repeated key or written as
+    /// text; empty when not recognised.
     pub magic: Box<str>,
+    /// What the response's first bytes are made of: `text`, `base64`, `binary`, or `random` when they
+    /// look encrypted or packed; empty when unknown.
+    pub shape: Box<str>,
     /// The type of the request body by its first bytes.
     pub request_magic: Box<str>,
+    /// What the request's first bytes are made of, as `shape`.
+    pub request_shape: Box<str>,
+    /// Names of the request's header fields in their order, lower case, with commas between, at most
+    /// 200 bytes; empty when unknown.
+    pub headers: Box<str>,
     /// File name from content-disposition or the last path segment.
     pub file_name: Box<str>,
     /// Whether the request went to a proxy (absolute form or CONNECT).

@@ -1,48 +1,42 @@
 //! # HTTP oddity
 //!
 //! ## What it flags
-//! Programs downloaded from bare addresses or from hosts nobody else uses, contents that are not what
-//! the server calls them, requests of scripting tools, uploads without any browsing around them, the
-//! same page tried on host after host, and public names spoken to hosts of the local network.
+//! Uploads without any browsing around them, the same page tried on host after host, active content
+//! without a file's name, very long encoded addresses, and public names spoken to hosts of the local
+//! network. Programs that are fetched have a detector of their own.
 //!
 //! ## Why it matters
-//! Droppers fetch their programs over plain HTTP more often than people think, and the first stage
-//! speaks to addresses, not names.
+//! What breaks in speaks the protocol that every firewall lets through, but not as browsers do: it
+//! posts without having read, and works through lists of servers.
 //!
 //! ## How it scores
-//! Each oddity of a transaction has a weight by how rare it is: a program by its first bytes (one and a
-//! half), from a bare address (one and a half more), under another declared type or with letters of two
-//! alphabets in its name (one and a half more), given out by a page or in answer to a post (three
-//! quarters more), asked for by a script or by nobody (a half to one); contents declared a program that
-//! are none, as encrypted ones are (two and a half); active content without a file's name. Different
+//! Each oddity of a transaction has a weight by how rare it is: active content without a file's name
+//! (1.6), a very long encoded address (1.5), from a bare address six tenths more. Different
 //! oddities of one host add four tenths each. A destination that several devices use, or that is used on
-//! earlier days, is part of the site and takes two or more off. Repeated posts without a page count two
-//! to a bare address, and by the kind of page elsewhere. The same page posted to on three registered
+//! earlier days, is part of the site and takes two or more off. Repeated posts without a page count 1.4
+//! to a bare address and one to a page that is a program elsewhere, up to seven tenths more when nobody,
+//! a script or a false browser posts, and three tenths for bodies that no form makes. The same page posted to on three registered
 //! domains, as a list of control servers is worked through, counts two and more. The strongest
 //! transaction of the hour counts, a few tenths more for further ones. Inside the local network only one
 //! thing counts: a public name in requests to a local host that no name service gave that name, the same
 //! few pages again and again.
 //!
 //! ## Evidence
-//! The host, the address, the file, its type by content and as declared, the user agent, how many
-//! transactions were odd; the first of them.
+//! The host, the page or file, the user agent, how many transactions were odd; the first of them.
 //!
 //! ## What would have been normal
-//! Programs from the update services that many devices share.
+//! Forms that are sent from pages which were read before.
 //!
 //! ## Known false alarms
-//! Installers of small vendors, firmware updates of devices, games, content networks addressed by
-//! number, administrators who fetch tools.
+//! Telemetry of products that post to an address, advertisements with active content, games.
 //!
 //! ## ATT&CK
-//! T1105 Ingress Tool Transfer, T1071.001 Web Protocols.
+//! T1071.001 Web Protocols, T1008 Fallback Channels.
 //!
 //! ## Sources
 //! Invernizzi et al., *Nazca: Detecting Malware Distribution in Large-Scale Networks*, NDSS 2014.
 
 mod transaction;
-
-use std::net::IpAddr;
 
 use thymus_schema::{
     EntityId, Event, EventBody, HttpTransaction, Peer, PeerRole, Phase, SnapshotError,
@@ -53,20 +47,21 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::entities::Party;
+use crate::fetch::{asker, host_of, is_page, literal};
 use crate::habit::{Habits, Popularity};
 use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
 
-use self::transaction::{is_page, oddity};
+use self::transaction::oddity;
 
 /// The registration.
 pub(super) const SPEC: DetectorSpec = DetectorSpec {
     id: "http_oddity",
     title: "HTTP oddity",
     phase: Phase::Access,
-    techniques: &[Technique::new("T1071.001"), Technique::new("T1105")],
+    techniques: &[Technique::new("T1071.001"), Technique::new("T1008")],
     source: include_str!("http_oddity.rs"),
     snapshot_version: 1,
     build: |_: &Settings| Box::new(HttpOddity::default()),
@@ -87,6 +82,10 @@ struct Talk {
     silent: f64,
     /// Posts to a page that is a program, to a host with a name.
     machine: f64,
+    /// How little those who posted are like a browser or a product, at most.
+    asker: f64,
+    /// Whether a post held what no form holds.
+    sealed: bool,
     pages: f64,
     best: f64,
     /// The kinds of oddities, each with its highest weight.
@@ -119,21 +118,6 @@ impl Default for HttpOddity {
     }
 }
 
-/// The host of the request, without its port.
-fn host_of<'a>(http: &'a HttpTransaction, addr: &'a str) -> &'a str {
-    let host = if http.host.is_empty() {
-        addr
-    } else {
-        &*http.host
-    };
-    match host.rsplit_once(':') {
-        Some((head, port)) if !head.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => {
-            head
-        }
-        _ => host,
-    }
-}
-
 impl Detector for HttpOddity {
     fn interest(&self) -> Interest {
         Interest::HTTP
@@ -143,8 +127,7 @@ impl Detector for HttpOddity {
         let EventBody::Http(http) = &event.body else {
             return;
         };
-        let (Some(client), Some(server), Some(conn)) = (cx.client(), cx.server(), &event.conn)
-        else {
+        let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;
         };
         if !client.is_local() {
@@ -152,7 +135,7 @@ impl Detector for HttpOddity {
         }
         let addr = server.addr.to_string();
         let host = host_of(http, &addr);
-        let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        let literal = literal(host);
         let is_foreign = literal.is_none() && is_foreign(http, host, server, cx);
         // Inside, names and addresses mean nothing, and updates come from one's own servers.
         if literal.is_some_and(|addr| cx.is_local(addr))
@@ -168,7 +151,7 @@ impl Detector for HttpOddity {
         let (weight, what) = if is_foreign {
             (0.0, "")
         } else {
-            oddity(http, is_bare, conn.server.port)
+            oddity(http, is_bare)
         };
         let is_post = &*http.method == "POST";
         let by_machine = is_post && http.referrer.is_empty() && is_page(&http.uri);
@@ -301,6 +284,10 @@ impl Talk {
         self.silent += one(is_post && is_bare && http.user_agent.is_empty());
         self.machine += one(by_machine && !is_bare && !is_foreign);
         self.foreign += one(is_foreign);
+        if is_post {
+            self.asker = self.asker.max(asker(http));
+            self.sealed |= matches!(&*http.request_shape, "random" | "binary" | "base64");
+        }
         self.pages += one(&*http.method == "GET" && (200..400).contains(&http.status));
         if is_foreign && self.paths.len() < PATHS_MAX {
             let path = key_of(http.uri.split('?').next().unwrap_or_default());
@@ -334,10 +321,11 @@ impl Talk {
             return 0.0;
         }
         let grows = |count: f64, from: f64| 0.3 * (count / from).log10();
+        let odd = 0.8 * self.asker + if self.sealed { 0.3 } else { 0.0 };
         if self.posts >= 3.0 || self.silent >= 2.0 {
-            2.0 + grows(self.posts, 2.0)
+            1.4 + odd + grows(self.posts, 2.0)
         } else if self.machine >= 3.0 {
-            1.6 + grows(self.machine, 3.0)
+            1.0 + odd + grows(self.machine, 3.0)
         } else {
             0.0
         }
@@ -404,7 +392,7 @@ impl Hourly<Talk> {
              {count} requests in all"
         };
         let normal = Statement::new(
-            "Programs come from the update services that many devices share, under names.",
+            "Forms are sent from pages that were read before, and active content has a name.",
             Vec::new(),
         );
         let mut finding =

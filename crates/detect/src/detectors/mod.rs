@@ -5,12 +5,14 @@ mod amplification;
 mod asrep_roasting;
 mod beacon;
 mod dcsync;
+mod dead_server;
 mod dga;
 mod dns_tunnel;
 mod exfiltration;
 mod flood;
 mod http_oddity;
 mod ics_command;
+mod infection_chain;
 mod joint_anomaly;
 mod kerberoasting;
 mod lateral_movement;
@@ -18,6 +20,7 @@ mod mining;
 mod ntlm_pass_the_hash;
 mod password_guessing;
 mod password_spraying;
+mod program_download;
 mod proxy_use;
 mod rare_destination;
 mod rare_ja4;
@@ -47,12 +50,14 @@ pub const DETECTORS: &[DetectorSpec] = &[
     asrep_roasting::SPEC,
     beacon::SPEC,
     dcsync::SPEC,
+    dead_server::SPEC,
     dga::SPEC,
     dns_tunnel::SPEC,
     exfiltration::SPEC,
     flood::SPEC,
     http_oddity::SPEC,
     ics_command::SPEC,
+    infection_chain::SPEC,
     joint_anomaly::SPEC,
     kerberoasting::SPEC,
     lateral_movement::SPEC,
@@ -60,6 +65,7 @@ pub const DETECTORS: &[DetectorSpec] = &[
     ntlm_pass_the_hash::SPEC,
     password_guessing::SPEC,
     password_spraying::SPEC,
+    program_download::SPEC,
     proxy_use::SPEC,
     rare_destination::SPEC,
     rare_ja4::SPEC,

@@ -166,7 +166,8 @@ fn of_certificate(
     odd
 }
 
-fn oddities(
+/// The oddities of a handshake, with their weights.
+pub(super) fn oddities(
     tls: &TlsHandshake,
     port: u16,
     now: Timestamp,

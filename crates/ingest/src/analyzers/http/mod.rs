@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use thymus_parsers::http::{self, Body, Request};
-use thymus_parsers::magic::magic;
+use thymus_parsers::magic::{magic, shape};
 use thymus_parsers::{Compression, ParseBudget, decompress};
 use thymus_schema::{EventBody, HttpTransaction, Service, Transport};
 
@@ -203,6 +203,7 @@ impl HttpAnalyzer {
                 uri: request.uri,
                 user_agent: request.user_agent,
                 referrer: request.referrer,
+                headers: request.headers,
                 proxied: request.proxied,
                 ..HttpTransaction::default()
             }),
@@ -267,7 +268,10 @@ impl HttpAnalyzer {
 
     fn tell(&mut self, mut exchange: Exchange, cx: &mut AnalyzerCx<'_>) {
         exchange.event.request_magic = magic(&exchange.request_front).into();
-        exchange.event.magic = content_magic(&exchange).into();
+        exchange.event.request_shape = shape(&exchange.request_front).into();
+        let (kind, made_of) = content(&exchange);
+        exchange.event.magic = kind.into();
+        exchange.event.shape = made_of.into();
         if exchange.is_form && exchange.form_user.is_none() {
             exchange.form_user = http::form_user(&exchange.request_front);
         }
@@ -307,28 +311,30 @@ fn keep_front(front: &mut Vec<u8>, bytes: &[u8]) {
     front.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
-/// What the response's content is by its first bytes. A body that is packed for the way only
-/// (RFC 9110 section 8.4.1.3), not a packed file, is looked into.
-fn content_magic(exchange: &Exchange) -> &'static str {
-    let outer = magic(&exchange.response_front);
+/// What the response's content is by its first bytes, and what they are made of. A body that is
+/// packed for the way only (RFC 9110 section 8.4.1.3), not a packed file, is looked into.
+fn content(exchange: &Exchange) -> (&'static str, &'static str) {
+    let front = &*exchange.response_front;
+    let outer = magic(front);
     let name = exchange.event.file_name.to_ascii_lowercase();
     let is_packed_file = exchange.event.content_type.contains("zip")
         || [".gz", ".tgz"].iter().any(|end| name.ends_with(end));
     if outer != "gzip" || is_packed_file {
-        return outer;
+        return (outer, shape(front));
     }
-    let Ok(mut reader) = decompress(Compression::Gzip, &*exchange.response_front) else {
-        return outer;
+    let Ok(mut reader) = decompress(Compression::Gzip, front) else {
+        return (outer, shape(front));
     };
-    // Enough for every signature; the front ends in the middle of the stream, so errors are usual.
-    let mut inside = [0; 64];
+    // The front ends in the middle of the stream, so errors are usual.
+    let mut inside = [0; FRONT_BYTES_MAX];
     let mut len = 0;
     while let Ok(read @ 1..) = reader.read(&mut inside[len..]) {
         len += read;
     }
-    match magic(&inside[..len]) {
-        "" => outer,
-        inner => inner,
+    let inside = &inside[..len];
+    match magic(inside) {
+        "" => (outer, shape(inside)),
+        kind => (kind, shape(inside)),
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn http(row: &ZeekRow<'_>, cx: &mut ZeekCx<'_>) -> Decoded {
         file_name,
         user: user.clone(),
         uri,
+        ..HttpTransaction::default()
     };
     let decoded = cx.emit(row, EventBody::Http(Box::new(transaction)));
     if decoded == Decoded::Used && !user.is_empty() {
