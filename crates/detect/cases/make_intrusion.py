@@ -463,7 +463,7 @@ def _(c):
 
 # ---------------------------------------------------------------- http_oddity
 
-@case("http_oddity", "posts_to_an_address", "device:10.0.0.108 score>=2.2 control")
+@case("http_oddity", "posts_to_an_address", "device:10.0.0.108 score>=1.2 control")
 def _(c):
     for k in range(30):
         c.http(100 + k * 40, "10.0.0.108", "203.0.113.61", "203.0.113.61", "/gate", method="POST", up=200, down=20,
@@ -521,14 +521,14 @@ def _(c):
 
 # ---------------------------------------------------------------- dead_server
 
-@case("dead_server", "refused_for_an_hour", "device:10.0.0.107 score>=2.2 control")
+@case("dead_server", "refused_for_an_hour", "device:10.0.0.107 score>=2 control")
 def _(c):
     c.office(1)
     for k in range(600):
         c.flow(100 + k * 5, "10.0.0.107", "203.0.113.90", 5800 + 88, state="REJ", secs=0.1)
 
 
-@case("dead_server", "silent_control_server", "device:10.0.0.108 score>=1.5 control")
+@case("dead_server", "silent_control_server", "device:10.0.0.108 score>=1 control")
 def _(c):
     for k in range(60):
         c.flow(100 + k * 50, "10.0.0.108", "203.0.113.91", 4782, state="S0", secs=6.0)
@@ -640,6 +640,16 @@ def _(c):
                user_agent="Scanner/0.99 (OS: win32)", headers="host,user-agent,connection")
 
 
+@case("program_download", "films_and_updates_from_numbered_hosts")
+def _(c):
+    for k in range(20):
+        c.http(100 + k * 10, "10.0.0.104", "198.51.100.77", "198.51.100.77", f"/range/{k}-9?o=AQ7", down=900000,
+               shape="random", content_type="application/octet-stream", user_agent="CoreMedia/1.0 (Phone; OS 10_2)",
+               headers="host,range,user-agent,accept")
+        c.http(105 + k * 10, "10.0.0.104", "198.51.100.78", "198.51.100.78", "/data/filestream", down=900000,
+               shape="random", content_type="application/octet-stream", user_agent="Delivery-Optimization/10.0")
+
+
 @case("program_download", "pictures_text_and_maps")
 def _(c):
     site = "http://www.news.example/"
@@ -682,7 +692,7 @@ def _(c):
            request_magic="zip", request_shape="binary", user_agent="", headers="content-type,host,content-length")
 
 
-@case("infection_chain", "page_that_calls_back", "device:10.0.0.110 score>=1.7 control")
+@case("infection_chain", "page_that_calls_back", "device:10.0.0.110 score>=2.5 control")
 def _(c):
     c.http(100, "10.0.0.110", "10.0.0.66", "10.0.0.66", "/x", down=6000, magic="html", shape="text",
            content_type="text/html", user_agent=BROWSER, headers=BROWSER_HEADERS)

@@ -119,6 +119,10 @@ pub(crate) fn asker(http: &HttpTransaction) -> f64 {
     if TOOLS.iter().any(|tool| agent.contains(tool)) {
         return 0.5;
     }
+    // Products say their version (RFC 9110 section 10.1.5); a single word is what somebody typed.
+    if agent.len() >= 5 && !agent.contains(['/', ' ', '.']) {
+        return 0.4;
+    }
     let claims = agent.starts_with("mozilla/");
     if claims && agent.len() < 34 {
         return 0.6;
@@ -228,6 +232,8 @@ pub(crate) fn program(http: &HttpTransaction, place: Place<'_>) -> Option<Weighe
             what: "a script fetched by a script",
         });
     }
+    // Content networks are addressed by number too, by players and updaters that say who they are.
+    let where_from = from(place, if asked > 0.0 { 1.3 } else { 0.5 });
     hidden(http, place).map(|hidden| Weighed {
         weight: hidden.weight + asked + where_from,
         ..hidden

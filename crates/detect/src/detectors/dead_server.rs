@@ -11,7 +11,7 @@
 //!
 //! ## How it scores
 //! Failed TCP connections per device, address and port are counted within the hour; one that succeeds
-//! forgives them all. From eight on the score is eight tenths and one more for each tenfold. A name in
+//! forgives them all. From eight on the score is three tenths, and one more for each tenfold. A name in
 //! DNS for the address takes off one, a port below 1024 three tenths, and each other device that
 //! knocks there as well one: then it is a server that the site misses. What was done on earlier days
 //! counts less for each of them. A device that tries many such servers at once does something else,
@@ -43,6 +43,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
@@ -99,6 +100,10 @@ impl Default for DeadServer {
 }
 
 impl Detector for DeadServer {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (EventBody::Flow(flow), Some(conn)) = (&event.body, &event.conn) else {
             return;
@@ -143,7 +148,7 @@ impl Detector for DeadServer {
         let users = self.users.note(place, client.key()) as f64;
         let days = self.habits.note(key, event.ts);
         let named = cx.entities().name_of(server.addr).is_some();
-        let score = 0.8 + (pair.it.failed / ATTEMPTS_MIN).log10()
+        let score = 0.3 + (pair.it.failed / ATTEMPTS_MIN).log10()
             - if named { 1.0 } else { 0.0 }
             - if port < 1_024 { 0.3 } else { 0.0 }
             - (users - 1.0)

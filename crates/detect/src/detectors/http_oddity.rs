@@ -10,16 +10,16 @@
 //! posts without having read, and works through lists of servers.
 //!
 //! ## How it scores
-//! Each oddity of a transaction has a weight by how rare it is: active content without a file's name
-//! (1.6), a very long encoded address (1.5), from a bare address six tenths more. Different
-//! oddities of one host add four tenths each. A destination that several devices use, or that is used on
-//! earlier days, is part of the site and takes two or more off. Repeated posts without a page count 1.4
-//! to a bare address and one to a page that is a program elsewhere, up to seven tenths more when nobody,
-//! a script or a false browser posts, and three tenths for bodies that no form makes. The same page posted to on three registered
-//! domains, as a list of control servers is worked through, counts two and more. The strongest
-//! transaction of the hour counts, a few tenths more for further ones. Inside the local network only one
-//! thing counts: a public name in requests to a local host that no name service gave that name, the same
-//! few pages again and again.
+//! What products do as well counts little, so that only several oddities together weigh. Active content
+//! without a file's name counts a half, a very long encoded address one, either from a bare address six
+//! tenths more; different oddities of one host add four tenths of each. Repeated posts without a page
+//! count a half to a bare address and 0.4 to a page that is a program elsewhere, up to seven tenths more
+//! when nobody, a script or a false browser posts, and three tenths for bodies that no form makes. The
+//! same page posted to on three registered domains, as a list of control servers is worked through,
+//! counts two and more. The strongest transaction of the hour counts, a few tenths more for further
+//! ones. A destination that several devices use, or that is used on earlier days, is part of the site
+//! and takes two or more off. Inside the local network only one thing counts: a public name in requests
+//! to a local host that no name service gave that name, the same few pages again and again.
 //!
 //! ## Evidence
 //! The host, the page or file, the user agent, how many transactions were odd; the first of them.
@@ -323,9 +323,9 @@ impl Talk {
         let grows = |count: f64, from: f64| 0.3 * (count / from).log10();
         let odd = 0.8 * self.asker + if self.sealed { 0.3 } else { 0.0 };
         if self.posts >= 3.0 || self.silent >= 2.0 {
-            1.4 + odd + grows(self.posts, 2.0)
+            0.5 + odd + grows(self.posts, 2.0)
         } else if self.machine >= 3.0 {
-            1.0 + odd + grows(self.machine, 3.0)
+            0.4 + odd + grows(self.machine, 3.0)
         } else {
             0.0
         }

@@ -49,6 +49,7 @@ use crate::domains;
 use crate::entities::Party;
 use crate::fetch::{self, Place};
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::{began, key_of};
 use crate::window::{Distinct, Hourly};
@@ -112,6 +113,13 @@ impl Default for InfectionChain {
 }
 
 impl Detector for InfectionChain {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+            .and(Interest::TLS)
+            .and(Interest::HTTP)
+            .and(Interest::DNS)
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;
@@ -265,7 +273,7 @@ impl InfectionChain {
             "a conversation in no known protocol with a host of ours whose page was just read",
             format!("{}:{port}", server.addr),
         );
-        Some(Step::new(Kind::CallBack, 1.8, what, &host, key))
+        Some(Step::new(Kind::CallBack, 3.1, what, &host, key))
     }
 
     /// Conversations in no known protocol, and addresses that do not answer.
@@ -284,7 +292,12 @@ impl InfectionChain {
             let known = flow.service.is_some() || flow.missed_bytes > 0 || !opens(&flow.history);
             let name = cx.entities().name_of(server.addr);
             let place = key_of(name.and_then(domains::registered).unwrap_or(&text));
-            let weight = if name.is_some() { 0.6 } else { 0.9 };
+            // On the ports of the web it is mostly a product with a protocol of its own.
+            let weight = match (name.is_some(), port) {
+                (_, 80 | 443) => 0.3,
+                (true, _) => 0.6,
+                (false, _) => 0.9,
+            };
             let what = "a conversation in no known protocol";
             return (!known)
                 .then(|| Step::new(Kind::Raw, weight, what, &format!("{text}:{port}"), place));

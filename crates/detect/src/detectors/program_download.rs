@@ -50,6 +50,7 @@ use crate::domains;
 use crate::entities::Party;
 use crate::fetch::{self, Place, Weighed};
 use crate::habit::{Habits, Popularity};
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
@@ -109,6 +110,10 @@ impl Default for ProgramDownload {
 }
 
 impl Detector for ProgramDownload {
+    fn interest(&self) -> Interest {
+        Interest::HTTP
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let EventBody::Http(http) = &event.body else {
             return;

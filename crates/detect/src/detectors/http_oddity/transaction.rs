@@ -13,11 +13,11 @@ pub(super) fn oddity(http: &HttpTransaction, is_bare: bool) -> (f64, &'static st
     let bare = if is_bare { 0.6 } else { 0.0 };
     let flash = http.content_type.contains("shockwave-flash");
     if flash && http.response_len > 1_024 && fetch::extension(&http.uri) != "swf" {
-        return (1.6 + bare, "active content without a file's name");
+        return (0.5 + bare, "active content without a file's name");
     }
     let long = http.uri.len() > 600 && domains::entropy(http.uri.as_bytes()) > 5.2 && is_bare;
     if long {
-        (1.5, "a very long encoded address")
+        (1.0 + bare, "a very long encoded address")
     } else {
         (0.0, "")
     }
