@@ -331,9 +331,9 @@ fn hidden(http: &HttpTransaction, place: Place<'_>) -> Option<Weighed> {
     let is_picture = matches!(
         &*http.content_type,
         "image/png" | "image/jpeg" | "image/gif"
-    ) || matches!(end.as_str(), "png" | "jpg" | "jpeg" | "gif" | "bmp");
+    ) || matches!(end.as_str(), "png" | "jpg" | "jpeg" | "gif");
     if is_picture {
-        return weighed(1.4, "a picture that is none");
+        return weighed(1.0, "a picture that is none");
     }
     // Downloads of products have endings, types of their own or pages that lead to them.
     let is_nameless = end.is_empty() || is_page(&http.uri);
