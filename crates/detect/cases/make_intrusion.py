@@ -650,6 +650,16 @@ def _(c):
                shape="random", content_type="application/octet-stream", user_agent="Delivery-Optimization/10.0")
 
 
+@case("program_download", "product_that_updates_itself")
+def _(c):
+    c.http(100, "10.0.0.105", "198.51.100.79", "update.suite.example", "/v9/check.xml", down=900, magic="xml",
+           content_type="text/xml", user_agent="SuiteUpdater/9.1", headers="host,user-agent,accept")
+    for k in range(3):
+        c.http(110 + k * 10, "10.0.0.105", "198.51.100.79", "update.suite.example", f"/v9/part{k}.dll", down=700000,
+               magic="pe", content_type="application/octet-stream", file_name=f"part{k}.dll",
+               user_agent="SuiteUpdater/9.1", headers="host,user-agent,accept")
+
+
 @case("program_download", "pictures_text_and_maps")
 def _(c):
     site = "http://www.news.example/"

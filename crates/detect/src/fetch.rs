@@ -142,11 +142,11 @@ pub(crate) fn asker(http: &HttpTransaction) -> f64 {
 /// Whether the top-level domain is a generic one that few known sites are under: all others with at
 /// least one in two thousand of the 100,000 most visited domains (zer0h/top-1000000-domains).
 pub(crate) fn is_rare_top(host: &str) -> bool {
-    let top = host.rsplit('.').next().unwrap_or_default();
     const KNOWN: [&str; 21] = [
         "biz", "club", "com", "edu", "gov", "info", "int", "mil", "mobi", "net", "org", "pro",
         "aero", "app", "dev", "coop", "museum", "name", "cloud", "local", "example",
     ];
+    let top = host.rsplit('.').next().unwrap_or_default();
     top.len() >= 3 && top.bytes().all(|b| b.is_ascii_alphabetic()) && !KNOWN.contains(&top)
 }
 
