@@ -2,7 +2,8 @@
 //!
 //! ## What it flags
 //! NTLM log-ins of one account from one device to several servers, from a device where the account
-//! was not at home, or under a workstation name that is not the device's; and NTLM version 1.
+//! was not at home, or under a workstation name that is not the device's; NTLM version 1; and Kerberos
+//! log-ins that offer one kind of encryption alone, as programs do that hold a key and no password.
 //!
 //! ## Why it matters
 //! A stolen password hash works with NTLM and not with a plain Kerberos log-in. The log-ins succeed, so nothing
@@ -12,30 +13,38 @@
 //! Per hour, device and account: the number of servers beyond two (two digits per factor of ten), and
 //! then, only when there are several servers or the session is otherwise strange: the account was seen
 //! with Kerberos before (three quarters), never on this device though it has been watched for a day (one),
-//! under a workstation name other than this device's usual one or none (three quarters), NTLM version 1
-//! (one). What is done on many days is worth less.
+//! under a workstation name other than this device's usual one or none (three quarters), in an older
+//! dialect of the file protocol than the device agreed on with the same server before, as another
+//! program does (one), NTLM version 1 (one). What is done on many days is worth less. A log-in ticket asked for with a proof and in RC4
+//! alone scores two and a half where the domain seals its tickets in AES, little elsewhere and for one
+//! AES kind alone; one more when the same device offers several kinds otherwise. Other devices that do
+//! the same take off most of a digit each.
 //!
 //! ## Evidence
 //! The account, the servers, the workstation names, the version; the first log-ins' events.
 //!
 //! ## What would have been normal
-//! Kerberos log-ins, or NTLM to the few servers that are called by address.
+//! Kerberos log-ins with all the encryption the system knows, or NTLM to the few servers that are
+//! called by address.
 //!
 //! ## Known false alarms
 //! Programs that call servers by address, devices outside the domain, management systems, scanners
-//! with credentials.
+//! with credentials, services that log in from a file with one key.
 //!
 //! ## ATT&CK
 //! T1550.002 Pass the Hash, T1550.003 Pass the Ticket, T1078 Valid Accounts.
 //!
 //! ## Sources
-//! MS-NLMP; Ho et al., *Hopper: modeling and detecting lateral movement*, USENIX Security 2021.
+//! MS-NLMP; MS-KILE; RFC 4757; Ho et al., *Hopper: modeling and detecting lateral movement*, USENIX Security 2021.
+
+mod ticket;
 
 use thymus_schema::{
-    EntityId, Event, EventBody, NtlmAuth, Outcome, Peer, PeerRole, Phase, SnapshotError,
-    SnapshotReader, SnapshotWriter, Statement, Technique, Value,
+    EntityId, Event, EventBody, NtlmAuth, Outcome, Peer, PeerRole, Phase, Service, SmbAction,
+    SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Value,
 };
 
+use self::ticket::Tickets;
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
@@ -57,7 +66,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1550.003"),
     ],
     source: include_str!("ntlm_pass_the_hash.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_: &Settings| Box::new(PassTheHash::default()),
 };
 
@@ -74,6 +83,7 @@ struct Logins {
     uses_kerberos: bool,
     not_at_home: bool,
     odd_name: bool,
+    older_dialect: bool,
     version1: bool,
 }
 
@@ -86,8 +96,11 @@ struct PassTheHash {
     homes: Habits,
     /// Workstation name of a device.
     names: Table<u64, u64>,
+    /// Newest dialect of the file protocol agreed by client and server, and whether the last was older.
+    dialects: Table<u64, (u16, bool)>,
     /// Several servers by NTLM, by device and account.
     habits: Habits,
+    tickets: Tickets,
 }
 
 impl Default for PassTheHash {
@@ -97,7 +110,9 @@ impl Default for PassTheHash {
             kerberos: Habits::new(HABITS_MAX),
             homes: Habits::new(HABITS_MAX),
             names: Table::new(PAIRS_MAX),
+            dialects: Table::new(PAIRS_MAX),
             habits: Habits::new(HABITS_MAX),
+            tickets: Tickets::default(),
         }
     }
 }
@@ -109,7 +124,7 @@ fn account_of(user: &str) -> u64 {
 
 impl Detector for PassTheHash {
     fn interest(&self) -> Interest {
-        Interest::KERBEROS.and(Interest::NTLM)
+        Interest::KERBEROS.and(Interest::NTLM).and(Interest::SMB)
     }
 
     fn dropped(&self) -> u64 {
@@ -124,6 +139,9 @@ impl Detector for PassTheHash {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;
         };
+        if let EventBody::Kerberos(exchange) = &event.body {
+            self.tickets.observe(event, exchange, (client, server), cx);
+        }
         match &event.body {
             EventBody::Kerberos(exchange) if exchange.outcome == Outcome::Success => {
                 let account = account_of(&exchange.client);
@@ -131,6 +149,12 @@ impl Detector for PassTheHash {
                     self.kerberos.note(account, event.ts);
                     self.homes.note(key_of((client.key(), account)), event.ts);
                 }
+            }
+            EventBody::Smb(smb) if smb.action == SmbAction::Negotiate && smb.dialect > 0 => {
+                let pair = key_of((client.key(), server.key()));
+                let known = self.dialects.entry(pair, || (smb.dialect, false));
+                known.1 = smb.dialect < known.0;
+                known.0 = known.0.max(smb.dialect);
             }
             EventBody::Ntlm(auth) if !auth.user.is_empty() && auth.outcome != Outcome::Failure => {
                 self.login(event, auth, client, server, cx);
@@ -143,10 +167,16 @@ impl Detector for PassTheHash {
         self.kerberos.snapshot(out);
         self.homes.snapshot(out);
         self.habits.snapshot(out);
+        self.tickets.snapshot(out);
         let rows = self.names.sorted();
         out.u64(rows.len() as u64);
         for (device, name) in rows {
             out.u64(device).u64(*name);
+        }
+        let rows = self.dialects.sorted();
+        out.u64(rows.len() as u64);
+        for (pair, (newest, _)) in rows {
+            out.u64(pair).u64(u64::from(*newest));
         }
     }
 
@@ -155,11 +185,16 @@ impl Detector for PassTheHash {
             kerberos: Habits::restore(HABITS_MAX, from)?,
             homes: Habits::restore(HABITS_MAX, from)?,
             habits: Habits::restore(HABITS_MAX, from)?,
+            tickets: Tickets::restore(from)?,
             ..Self::default()
         };
         for _ in 0..from.count(16)? {
             let (device, name) = (from.u64()?, from.u64()?);
             fresh.names.entry(device, || name);
+        }
+        for _ in 0..from.count(16)? {
+            let (pair, newest) = (from.u64()?, from.u64()? as u16);
+            fresh.dialects.entry(pair, || (newest, false));
         }
         *self = fresh;
         Ok(())
@@ -182,6 +217,10 @@ impl PassTheHash {
         self.homes.note(home, event.ts);
         let name = key_of(auth.workstation.to_ascii_lowercase());
         let usual = *self.names.entry(client.key(), || name);
+        let older = self
+            .dialects
+            .get(&key_of((client.key(), server.key())))
+            .is_some_and(|(_, older)| *older && auth.carrier == Some(Service::Smb));
         let pair = self.pairs.entry(home, Hourly::default);
         pair.turn(event.ts);
         pair.push(event);
@@ -190,8 +229,9 @@ impl PassTheHash {
         pair.it.uses_kerberos |= self.kerberos.knows(account);
         pair.it.not_at_home |= watched && !was_home;
         pair.it.odd_name |= auth.workstation.is_empty() || name != usual;
+        pair.it.older_dialect |= older;
         pair.it.version1 |= auth.version1;
-        if pair.it.servers.len() > 2 {
+        if older || pair.it.servers.len() > 2 {
             pair.days = self.habits.note(home, event.ts);
         }
         let score = pair.score(client);
@@ -208,6 +248,7 @@ impl Hourly<Logins> {
         let marks = mark(it.uses_kerberos, 0.75)
             + mark(it.not_at_home, 1.0)
             + mark(it.odd_name, 0.75)
+            + mark(it.older_dialect, 1.0)
             + mark(it.version1, 1.0);
         let servers = tails::pareto(it.servers.len() as f64, 2.0, 2.5);
         let mut score = servers + marks * if it.servers.len() > 2 { 1.0 } else { 0.5 };
@@ -234,6 +275,10 @@ impl Hourly<Logins> {
             (
                 it.odd_name,
                 "the workstation name is not this device's usual one",
+            ),
+            (
+                it.older_dialect,
+                "the file protocol was of an older dialect than this device speaks",
             ),
             (it.version1, "NTLM version 1 was used"),
         ];
