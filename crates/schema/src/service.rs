@@ -40,6 +40,8 @@ services! {
     Dnp3 = "dnp3",
     /// DNS.
     Dns = "dns",
+    /// EtherNet/IP with CIP.
+    Enip = "enip",
     /// FTP control channel.
     Ftp = "ftp",
     /// FTP data channel.
@@ -48,6 +50,8 @@ services! {
     Http = "http",
     /// HTTP/2 in the clear.
     Http2 = "http2",
+    /// IEC 60870-5-104.
+    Iec104 = "iec104",
     /// IMAP.
     Imap = "imap",
     /// IRC.

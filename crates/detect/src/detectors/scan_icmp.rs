@@ -181,8 +181,12 @@ fn score(sweep: &Sweep) -> f64 {
         return 0.6 * sweep.peak.max(1.0).log10();
     }
     let outside = 1.0 - sweep.local / sweep.distinct.max(1.0);
-    let failing = failures_score((1.0 - 0.5 * outside) * 0.8 * sweep.surprising_peak());
-    let usual = (1.5 * sweep.usual_distinct).max(10.0);
+    let walk = failures_score((1.0 - 0.5 * outside) * 0.8 * sweep.surprising_peak());
+    // In a busy network many of those pinged answer, but not nearly all, as those of a list do.
+    let habit = 1.0 + sweep.usual_peak / 4.0;
+    let share = tails::binomial(sweep.failed, sweep.distinct, 0.1) / habit;
+    let failing = walk.max(0.7 * (1.0 - 0.5 * outside) * share);
+    let usual = (1.5 * sweep.usual_distinct).max(8.0);
     let many = tails::pareto(sweep.local, usual, 1.5);
     failing.max(many) + 0.3 * failing.min(many)
 }

@@ -6,9 +6,11 @@ mod dce_rpc;
 mod dhcp;
 mod dnp3;
 mod dns;
+mod enip;
 mod ftp;
 mod http;
 mod http2;
+mod iec104;
 mod imap;
 mod irc;
 mod kerberos;
@@ -56,9 +58,11 @@ pub const ANALYZERS: &[AnalyzerSpec] = &[
     dhcp::SPEC,
     dnp3::SPEC,
     dns::SPEC,
+    enip::SPEC,
     ftp::SPEC,
     http::SPEC,
     http2::SPEC,
+    iec104::SPEC,
     imap::SPEC,
     irc::SPEC,
     kerberos::SPEC,
