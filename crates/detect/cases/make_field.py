@@ -58,6 +58,33 @@ def _(c):
                           function=kind, name=name, write=kind != 100)
 
 
+def bacnet(c, at, client, server, name, function, write=False):
+    c.add(at, "ics", client, server, 47808, transport="udp", protocol="bacnet", function=function, name=name,
+          write=write)
+
+
+@case("ics_command", "building_controller_is_restarted", "device:10.0.0.108 score>=4.3 impact")
+def _(c):
+    bacnet(c, 3, "10.0.0.108", "10.0.0.70", "read_property", 12)
+    bacnet(c, 5, "10.0.0.108", "10.0.0.70", "reinitialize_device", 20, True)
+
+
+@case("ics_command", "building_station_reads_and_sets")
+def _(c):
+    for k in range(200):
+        bacnet(c, 3 * k, "10.0.0.60", f"10.0.0.7{k % 3}", "read_property_multiple", 14)
+        if k % 25 == 0:
+            bacnet(c, 3 * k + 1, "10.0.0.60", f"10.0.0.7{k % 3}", "write_property", 15, True)
+
+
+@case("ics_command", "panel_polls_memory")
+def _(c):
+    for k in range(200):
+        c.add(k, "ics", "10.0.0.60", "10.0.0.70", 9600, transport="udp", protocol="fins", unit=1,
+              function=0x0101 + (k % 40 == 39), name="memory_write" if k % 40 == 39 else "memory_read",
+              write=k % 40 == 39)
+
+
 # ---------------------------------------------------------------- scans
 
 @case("scan_vertical", "bare_segments_to_high_ports_ignored", "device:10.0.0.66 score>=4 reconnaissance")
@@ -190,6 +217,15 @@ def _(c):
     for k in range(400):
         c.flow(0.01 * k, "10.0.0.5", f"203.0.113.{k % 250}", 161, 0, 900, transport="udp", sport=12_294,
                secs=0.0, client_packets=0, server_packets=1)
+
+
+@case("amplification", "answers_of_ones_own_monitoring")
+def _(c):
+    for k in range(300):
+        c.flow(0.2 * k, "10.0.0.5", f"203.0.113.{k % 12}", 161, 80, 0 if k % 9 else 900, transport="udp",
+               sport=40_000 + k, secs=0.1)
+    c.flow(90, "10.0.0.5", "203.0.113.4", 161, 0, 900, transport="udp", sport=40_000, secs=0.0, client_packets=0,
+           server_packets=1)
 
 
 # ---------------------------------------------------------------- end of cases

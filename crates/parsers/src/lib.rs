@@ -22,6 +22,7 @@
 )]
 
 pub mod arp;
+pub mod bacnet;
 pub mod base64;
 pub mod bittorrent;
 mod budget;
@@ -32,6 +33,7 @@ pub mod dhcp;
 pub mod dnp3;
 pub mod dns;
 pub mod enip;
+pub mod fins;
 pub mod ftp;
 pub mod http;
 pub mod http2;

@@ -30,6 +30,8 @@ macro_rules! services {
 }
 
 services! {
+    /// BACnet/IP.
+    Bacnet = "bacnet",
     /// BitTorrent.
     BitTorrent = "bittorrent",
     /// DCE/RPC.
@@ -42,6 +44,8 @@ services! {
     Dns = "dns",
     /// EtherNet/IP with CIP.
     Enip = "enip",
+    /// FINS, of Omron's controllers.
+    Fins = "fins",
     /// FTP control channel.
     Ftp = "ftp",
     /// FTP data channel.

@@ -41,6 +41,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::sweep::is_group;
 use crate::table::Table;
 use crate::tails;
@@ -130,6 +131,10 @@ impl Pings {
 }
 
 impl Detector for IcmpTunnel {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (EventBody::Flow(flow), Some(conn)) = (&event.body, &event.conn) else {
             return;

@@ -4,7 +4,7 @@
 //! Commands to industrial controllers that this client never gave this controller: writes, stops,
 //! restarts, changes of mode, clock, address or link, downloads of programs and firmware; and sweeps
 //! over functions, units and controllers. Read are Modbus, DNP3, S7, EtherNet/IP with CIP (and the
-//! PCCC commands inside) and IEC 60870-5-104.
+//! PCCC commands inside), IEC 60870-5-104, BACnet/IP and FINS.
 //!
 //! ## Why it matters
 //! Controllers obey whoever speaks their protocol. A new client that writes, or a stop command, can
@@ -35,7 +35,7 @@
 //!
 //! ## Sources
 //! Modbus Application Protocol 1.1b3; IEEE 1815 (DNP3); ODVA, *The CIP Networks Library*; IEC
-//! 60870-5-101 and -104; Barbosa et al., *Exploiting traffic
+//! 60870-5-101 and -104; ASHRAE 135 (BACnet); Omron W227 (FINS); Barbosa et al., *Exploiting traffic
 //! periodicity in industrial control networks*, 2016.
 
 use std::collections::BTreeSet;
@@ -169,6 +169,10 @@ fn kind_of_name(name: &str) -> Option<Kind> {
         "reboot",
         "listen_only",
         "change_mode",
+        "communication_control",
+        "write_file",
+        "life_safety",
+        "force_bits",
         "set_network",
         "set_clock",
         "create_object",
@@ -183,6 +187,8 @@ fn kind_of_name(name: &str) -> Option<Kind> {
         "change_ascii_delimiter",
         "clear_counters",
         "password",
+        "access_right",
+        "list_element",
         "program",
         "controller_ownership",
         "object_service",

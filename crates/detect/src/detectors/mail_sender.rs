@@ -32,13 +32,14 @@
 
 use thymus_schema::{
     Event, EventBody, PeerRole, Phase, Service, SnapshotError, SnapshotReader, SnapshotWriter,
-    Statement, Technique, Transport, Value,
+    Statement, Technique, Transport,
 };
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
 use crate::habit::Habits;
+use crate::interest::Interest;
 use crate::table::Table;
 use crate::tails;
 use crate::window::{Distinct, Hourly};
@@ -88,6 +89,10 @@ impl Default for MailSender {
 }
 
 impl Detector for MailSender {
+    fn interest(&self) -> Interest {
+        Interest::FLOW
+    }
+
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
         let (EventBody::Flow(flow), Some(conn)) = (&event.body, &event.conn) else {
             return;

@@ -1,5 +1,6 @@
 //! One file per protocol, one line per protocol in [`ANALYZERS`], in alphabetical order.
 
+mod bacnet;
 mod bittorrent;
 mod calls;
 mod dce_rpc;
@@ -7,6 +8,7 @@ mod dhcp;
 mod dnp3;
 mod dns;
 mod enip;
+mod fins;
 mod ftp;
 mod http;
 mod http2;
@@ -53,12 +55,14 @@ use crate::analyzer::AnalyzerSpec;
 
 /// All protocols that are read.
 pub const ANALYZERS: &[AnalyzerSpec] = &[
+    bacnet::SPEC,
     bittorrent::SPEC,
     dce_rpc::SPEC,
     dhcp::SPEC,
     dnp3::SPEC,
     dns::SPEC,
     enip::SPEC,
+    fins::SPEC,
     ftp::SPEC,
     http::SPEC,
     http2::SPEC,
