@@ -210,6 +210,21 @@ def _(c):
               answers=[{"rtype": 1, "data": "10.0.0.44", "ttl": 120}])
 
 
+# ---------------------------------------------------------------- flood
+
+@case("flood", "bare_acknowledgements_without_end", "device:10.0.0.66 score>=2 impact")
+def _(c):
+    for k in range(3000):
+        c.flow(0.019 * k, "10.0.0.66", "10.0.0.20", 80, 0, 0, "OTH", 0.0, sport=1024 + k, client_packets=1,
+               server_packets=0)
+
+
+@case("flood", "old_conversations_end_unheard")
+def _(c):
+    for k in range(200):
+        c.flow(0.2 * k, "10.0.0.66", "10.0.0.20", 80, 0, 0, "OTH", 0.0, client_packets=1, server_packets=0)
+
+
 # ---------------------------------------------------------------- amplification
 
 @case("amplification", "answers_taken_for_the_servers_side", "device:10.0.0.5 score>=1.5 impact")

@@ -8,9 +8,9 @@
 //!
 //! ## How it scores
 //! Each first ping of a host is a step of a walk: up when no answer comes, down when one does, never
-//! below zero. The score grows with the height reached and with the number of local hosts pinged
-//! beyond what the source usually pings in an hour. From outside it grows only with the logarithm:
-//! that is the background noise of the Internet.
+//! below zero. The score grows with the height reached, with the share of those that did not answer,
+//! and with the number of local hosts pinged beyond what the source usually pings in an hour. From
+//! outside it grows only with the logarithm: that is the background noise of the Internet.
 //!
 //! ## Evidence
 //! How many hosts were pinged, how many did not answer, and the first pings' events.
