@@ -130,7 +130,8 @@ impl Detector for SpoofName {
             self.probed.entry((digest, asker.key()), || ());
         }
         if dns.answers.is_empty() {
-            if dns.rcode.is_none() {
+            // A question for everything there is under a name is one before claiming it.
+            if dns.rcode.is_none() && dns.qtype != 255 {
                 *self.unanswered.entry(digest, || 0) += 1;
             }
             return;
