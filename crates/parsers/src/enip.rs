@@ -202,9 +202,7 @@ fn path(mut reader: Reader<'_>, call: &mut Call) -> Option<()> {
 }
 
 const IDENTITY: u16 = 0x01;
-const ASSEMBLY: u16 = 0x04;
 const CONNECTION_MANAGER: u16 = 0x06;
-const PARAMETER: u16 = 0x0f;
 const PCCC: u16 = 0x67;
 const FLASH: u16 = 0xa1;
 const CLOCK: u16 = 0x8b;
@@ -261,10 +259,10 @@ impl Call {
 
     const fn set_name(&self) -> &'static str {
         match self.class {
-            ASSEMBLY | PARAMETER => "set_attribute",
             CLOCK | TIME_SYNC => "set_clock",
             0xf5 => "set_network_address",
             0xf6 | 0xf4 | 0x47 | 0x48 => "set_network_link",
+            // Assemblies and parameters: values of the process.
             _ => "set_attribute",
         }
     }

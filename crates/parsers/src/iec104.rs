@@ -38,17 +38,17 @@ pub fn parse(bytes: &[u8]) -> Option<Frame> {
     let mut reader = Reader::new(bytes);
     let start = reader.u8()?;
     let count = usize::from(reader.u8()?);
-    let control: [u8; 4] = reader.array()?;
-    let numbered = control[0] & 1 == 0;
-    let plausible = match control[0] & 3 {
+    let [first, second, third, fourth]: [u8; 4] = reader.array()?;
+    let numbered = first & 1 == 0;
+    let plausible = match first & 3 {
         // An unnumbered frame says one thing and has no numbers.
         3 => {
             count == 4
-                && control[1..] == [0; 3]
-                && matches!(control[0], 0x07 | 0x0b | 0x13 | 0x23 | 0x43 | 0x83)
+                && (second, third, fourth) == (0, 0, 0)
+                && matches!(first, 0x07 | 0x0b | 0x13 | 0x23 | 0x43 | 0x83)
         }
-        1 => count == 4 && control[..2] == [1, 0] && control[2] & 1 == 0,
-        _ => (10..=253).contains(&count) && control[2] & 1 == 0,
+        1 => count == 4 && (first, second) == (1, 0) && third & 1 == 0,
+        _ => (10..=253).contains(&count) && third & 1 == 0,
     };
     if start != 0x68 || !plausible {
         return None;

@@ -157,55 +157,59 @@ fn kind_of(call: &IcsCall) -> Kind {
         .unwrap_or(if call.write { Kind::Write } else { Kind::Read })
 }
 
+/// Words in the names of requests that change the controller itself.
+const CRITICAL: &[&str] = &[
+    "restart",
+    "reset",
+    "stop",
+    "download",
+    "firmware",
+    "initialize",
+    "plc_control",
+    "reboot",
+    "listen_only",
+    "change_mode",
+    "communication_control",
+    "write_file",
+    "life_safety",
+    "force_bits",
+    "set_network",
+    "set_clock",
+    "create_object",
+    "delete_object",
+    "restore_configuration",
+    "controller_lock",
+    "pccc_lock",
+    "pccc_force",
+];
+/// Words in the names of requests that prepare it or change how the link behaves.
+const CONFIGURE: &[&str] = &[
+    "diagnostics",
+    "change_ascii_delimiter",
+    "clear_counters",
+    "password",
+    "access_right",
+    "list_element",
+    "program",
+    "controller_ownership",
+    "object_service",
+    "apply_attributes",
+    "save_configuration",
+    "set_link",
+    "unlock",
+];
+/// Words in the names of requests that ask what it is.
+const IDENTIFY: &[&str] = &[
+    "identi",
+    "report_s",
+    "device_id",
+    "server_id",
+    "list_services",
+    "list_interfaces",
+    "block_list",
+];
+
 fn kind_of_name(name: &str) -> Option<Kind> {
-    const CRITICAL: &[&str] = &[
-        "restart",
-        "reset",
-        "stop",
-        "download",
-        "firmware",
-        "initialize",
-        "plc_control",
-        "reboot",
-        "listen_only",
-        "change_mode",
-        "communication_control",
-        "write_file",
-        "life_safety",
-        "force_bits",
-        "set_network",
-        "set_clock",
-        "create_object",
-        "delete_object",
-        "restore_configuration",
-        "controller_lock",
-        "pccc_lock",
-        "pccc_force",
-    ];
-    const CONFIGURE: &[&str] = &[
-        "diagnostics",
-        "change_ascii_delimiter",
-        "clear_counters",
-        "password",
-        "access_right",
-        "list_element",
-        "program",
-        "controller_ownership",
-        "object_service",
-        "apply_attributes",
-        "save_configuration",
-        "set_link",
-        "unlock",
-    ];
-    const IDENTIFY: &[&str] = &[
-        "identi",
-        "report_s",
-        "device_id",
-        "server_id",
-        "list_services",
-        "list_interfaces",
-        "block_list",
-    ];
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
     if name == "start" || has(CRITICAL) {
         Some(Kind::Critical)
