@@ -34,6 +34,9 @@ pub(crate) struct Attempt {
     pub(crate) port: u16,
     pub(crate) transport: Transport,
     pub(crate) ending: Ending,
+    /// Whether it was a bare segment that nobody answered: a scan's, or the last word of an old
+    /// conversation.
+    pub(crate) ignored: bool,
 }
 
 impl Attempt {
@@ -51,8 +54,8 @@ impl Attempt {
         let talked = flow.server_bytes > 0 && flow.server_packets > 0;
         let ending = match conn.transport {
             Transport::Tcp => match flow.state {
-                // A bare segment out of nowhere to a service's port, refused: a probe.
-                ConnState::Rstrh if is_bare_probe(conn, flow) => Ending::Failure,
+                // A bare segment out of nowhere to a service's port, refused or ignored: a probe.
+                ConnState::Rstrh | ConnState::Oth if is_bare_probe(conn, flow) => Ending::Failure,
                 // No beginning was seen, so nobody can say who tried.
                 ConnState::Oth | ConnState::Rstrh | ConnState::Shr => return None,
                 state if state.is_failed() => Ending::Failure,
@@ -68,19 +71,21 @@ impl Attempt {
             port: conn.server.port,
             transport: conn.transport,
             ending,
+            ignored: flow.state == ConnState::Oth && conn.transport == Transport::Tcp,
         })
     }
 }
 
-/// Whether the conversation was one empty segment towards a service's port and its reset: no end of
-/// an older conversation looks like this to more than a port or two.
+/// Whether the conversation was an empty segment towards a service's port and its reset, or two that
+/// were ignored: no end of an older conversation looks like this to more than a port or two. Of
+/// ports outside the privileged range only those below the ephemeral ones count, and only from
+/// above: old systems take client ports there.
 fn is_bare_probe(conn: &Conn, flow: &FlowRecord) -> bool {
-    conn.server.port < 1024
-        && conn.client.port >= 1024
-        && flow.client_packets == 1
-        && flow.server_packets == 1
-        && flow.client_bytes == 0
-        && flow.server_bytes == 0
+    let to_service = (conn.server.port < 1024 && conn.client.port >= 1024)
+        || (conn.server.port < 32_768 && conn.client.port >= 32_768);
+    let refused = flow.client_packets == 1 && flow.server_packets == 1;
+    let ignored = (1..=2).contains(&flow.client_packets) && flow.server_packets == 0;
+    to_service && (refused || ignored) && flow.client_bytes == 0 && flow.server_bytes == 0
 }
 
 /// Whether the address is not a single host's.

@@ -22,6 +22,7 @@
 )]
 
 pub mod arp;
+pub mod bacnet;
 pub mod base64;
 pub mod bittorrent;
 mod budget;
@@ -31,9 +32,12 @@ pub mod der;
 pub mod dhcp;
 pub mod dnp3;
 pub mod dns;
+pub mod enip;
+pub mod fins;
 pub mod ftp;
 pub mod http;
 pub mod http2;
+pub mod iec104;
 pub mod imap;
 pub mod irc;
 pub mod json;

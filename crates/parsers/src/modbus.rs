@@ -37,10 +37,8 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
     }
     let unit = reader.u8()?;
     let code = reader.u8()?;
+    // Function 0 is no valid one, yet those who try all functions begin with it.
     let function = code & 0x7f;
-    if function == 0 {
-        return None;
-    }
     let exception = if code & 0x80 == 0 {
         None
     } else {
@@ -89,6 +87,22 @@ pub const fn function_name(function: u8) -> &'static str {
         43 => "encapsulated_interface_transport",
         90 => "schneider_umas",
         _ => "unknown",
+    }
+}
+
+/// The name of a request: that of its function, or where that has functions of its own (`address` is
+/// their number then), theirs.
+pub const fn request_name(function: u8, address: u16) -> &'static str {
+    match (function, address) {
+        (8, 0) => "return_query_data",
+        (8, 1) => "restart_communications",
+        (8, 2) => "return_diagnostic_register",
+        (8, 3) => "change_ascii_delimiter",
+        (8, 4) => "force_listen_only",
+        (8, 10 | 20) => "clear_counters",
+        (8, 11..=18) => "return_counters",
+        (43, _) if address >> 8 == 14 => "read_device_identification",
+        _ => function_name(function),
     }
 }
 

@@ -17,14 +17,18 @@ const fn protocol(name: &'static str, fuzz: fn(&[u8])) -> Protocol {
 /// All protocols, in alphabetical order: one line each.
 pub const PROTOCOLS: &[Protocol] = &[
     protocol("arp", crate::arp::fuzz),
+    protocol("bacnet", crate::bacnet::fuzz),
     protocol("bittorrent", crate::bittorrent::fuzz),
     protocol("dce_rpc", crate::dce_rpc::fuzz),
     protocol("dhcp", crate::dhcp::fuzz),
     protocol("dnp3", crate::dnp3::fuzz),
     protocol("dns", crate::dns::fuzz),
+    protocol("enip", crate::enip::fuzz),
+    protocol("fins", crate::fins::fuzz),
     protocol("ftp", crate::ftp::fuzz),
     protocol("http", crate::http::fuzz),
     protocol("http2", crate::http2::fuzz),
+    protocol("iec104", crate::iec104::fuzz),
     protocol("imap", crate::imap::fuzz),
     protocol("irc", crate::irc::fuzz),
     protocol("json", crate::json::fuzz),

@@ -21,7 +21,7 @@ pub struct Job {
     pub reference: u16,
     /// The function.
     pub function: u8,
-    /// How many items a read or write has.
+    /// How many items a read or write has; of user data the subfunction.
     pub items: u8,
     /// Error class and code of an answer; 0 when it succeeded.
     pub error: u16,
@@ -74,11 +74,12 @@ fn job(mut reader: Reader<'_>) -> Option<Job> {
         // User data: the group and subfunction stand behind a fixed head of five bytes.
         reader.skip(5)?;
         let function = reader.u8()?;
+        let items = reader.u8().unwrap_or_default();
         return Some(Job {
             kind,
             reference,
             function,
-            items: 0,
+            items,
             error,
         });
     }
@@ -119,6 +120,26 @@ pub const fn function_name(function: u8) -> &'static str {
         0xf0 => "setup_communication",
         _ => "unknown",
     }
+}
+
+/// The name of a request of user data: by the group in the low half of `function` and the subfunction.
+pub const fn user_name(function: u8, subfunction: u8) -> &'static str {
+    match (function & 15, subfunction) {
+        (1, _) => "program_test",
+        (2, _) => "cyclic_data",
+        (3, _) => "block_list",
+        (4, 1) => "identify_system",
+        (5, _) => "password",
+        (7, 2 | 3) => "set_clock",
+        (7, _) => "read_clock",
+        (15, _) => "numeric_control",
+        _ => "user_data",
+    }
+}
+
+/// Whether user data is a request; the other kinds are answers and pushed values.
+pub const fn is_user_request(function: u8) -> bool {
+    function >> 4 == 4
 }
 
 /// Whether a function changes the process or the controller.

@@ -30,6 +30,8 @@ macro_rules! services {
 }
 
 services! {
+    /// BACnet/IP.
+    Bacnet = "bacnet",
     /// BitTorrent.
     BitTorrent = "bittorrent",
     /// DCE/RPC.
@@ -40,6 +42,10 @@ services! {
     Dnp3 = "dnp3",
     /// DNS.
     Dns = "dns",
+    /// EtherNet/IP with CIP.
+    Enip = "enip",
+    /// FINS, of Omron's controllers.
+    Fins = "fins",
     /// FTP control channel.
     Ftp = "ftp",
     /// FTP data channel.
@@ -48,6 +54,8 @@ services! {
     Http = "http",
     /// HTTP/2 in the clear.
     Http2 = "http2",
+    /// IEC 60870-5-104.
+    Iec104 = "iec104",
     /// IMAP.
     Imap = "imap",
     /// IRC.

@@ -44,6 +44,7 @@ techniques! {
     "T1069.002" "Permission Groups Discovery: Domain Groups",
     "T1070.001" "Indicator Removal: Clear Windows Event Logs",
     "T1071.001" "Application Layer Protocol: Web Protocols",
+    "T1071.003" "Application Layer Protocol: Mail Protocols",
     "T1071.004" "Application Layer Protocol: DNS",
     "T1078" "Valid Accounts",
     "T1087.002" "Account Discovery: Domain Account",

@@ -34,7 +34,7 @@
 //! and factors); RFC 4987.
 
 use thymus_schema::{
-    ConnState, Event, EventBody, FlowRecord, PeerRole, Phase, SnapshotError, SnapshotReader,
+    Conn, ConnState, Event, EventBody, FlowRecord, PeerRole, Phase, SnapshotError, SnapshotReader,
     SnapshotWriter, Statement, Technique, Transport, Value,
 };
 
@@ -172,23 +172,10 @@ impl Detector for Amplification {
                     self.add(event, Part::Backscatter, victim, reflector, answers, 0.0, 0);
                 }
             }
-            // The answer came first: nobody asked. Between two service ports servers talk.
             Transport::Udp
-                if flow.server_packets == 0
-                    && PORTS.contains(&conn.client.port)
-                    && conn.server.port >= 1024
-                    && server.is_local()
-                    && !client.is_local() =>
+                if let Some((victim, reflector, port)) = unasked(flow, conn, client, server) =>
             {
-                self.add(
-                    event,
-                    Part::Victim,
-                    server,
-                    client,
-                    up,
-                    0.0,
-                    conn.client.port,
-                );
+                self.add(event, Part::Victim, victim, reflector, up + down, 0.0, port);
             }
             Transport::Udp
                 if PORTS.contains(&conn.server.port)
@@ -285,6 +272,26 @@ impl Amplification {
             self.waiting.push(key);
         }
     }
+}
+
+/// Datagrams from the port of an amplifying service that nobody asked for, whichever side the source
+/// took for the client: victim, reflector and the service's port. Between equal service ports
+/// servers talk.
+fn unasked(
+    flow: &FlowRecord,
+    conn: &Conn,
+    client: Party,
+    server: Party,
+) -> Option<(Party, Party, u16)> {
+    let (from, to, victim, reflector) = if flow.server_packets == 0 {
+        (conn.client.port, conn.server.port, server, client)
+    } else if flow.client_packets == 0 && flow.part == 0 {
+        (conn.server.port, conn.client.port, client, server)
+    } else {
+        return None;
+    };
+    let answers = PORTS.contains(&from) && from != to && !PORTS.contains(&to);
+    (answers && victim.is_local() && !reflector.is_local()).then_some((victim, reflector, from))
 }
 
 /// A TCP answer whose beginning nobody sent: victim and reflector.

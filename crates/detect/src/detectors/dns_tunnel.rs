@@ -13,7 +13,8 @@
 //! weighed by their mean length and entropy. Down: the bytes of different answers that stay in the
 //! domain or carry free text (TXT, NULL, CNAME, MX, SRV, private types). Volumes of ordinary lookups
 //! follow a power law; the score is the surprise under it, with the device's own earlier hours
-//! toward that domain as the usual. Answers that only say yes or no (addresses in 127.0.0.0/8, no
+//! toward that domain as the usual. Many different names in types whose answers carry anything (TXT,
+//! NULL, CNAME, MX, private) add to it. Answers that only say yes or no (addresses in 127.0.0.0/8, no
 //! such name) are what reputation and block lists give and count less, as do domains that several
 //! devices ask in the same way, domains that the device has asked for days, and resolvers that ask
 //! for others.
@@ -77,6 +78,9 @@ const UP_USUAL: f64 = 600.0;
 /// Bytes of different free answers that an ordinary hour has.
 const DOWN_USUAL: f64 = 1500.0;
 
+/// Different names below one domain that an ordinary hour asks for in types that can carry anything.
+const CARRIERS_USUAL: f64 = 20.0;
+
 /// Client and domain.
 type PairKey = (u64, u64);
 
@@ -94,6 +98,8 @@ struct Tunnel {
     entropy: f64,
     /// Different names whose answer said only yes or no.
     curt: f64,
+    /// Different names asked for in types whose answers can carry anything.
+    carriers: f64,
     usual_up: f64,
     usual_down: f64,
     trail: Trail,
@@ -218,6 +224,7 @@ impl Tunnel {
             down: 0.0,
             entropy: 0.0,
             curt: 0.0,
+            carriers: 0.0,
             usual_up: 0.0,
             usual_down: 0.0,
             trail: Trail::default(),
@@ -246,6 +253,13 @@ impl Tunnel {
             self.up += new * sub.len() as f64;
             self.entropy += new * domains::entropy(sub.as_bytes());
             self.curt += if is_curt(dns) { new } else { 0.0 };
+            // Text, null, alias and mail types, and the private ones.
+            let carries = matches!(dns.qtype, 5 | 10 | 15 | 16 | 65_280..);
+            self.carriers += if carries && dns.rcode != Some(3) {
+                new
+            } else {
+                0.0
+            };
             told = true;
         }
         for answer in &dns.answers {
@@ -280,6 +294,7 @@ impl Tunnel {
         let up = tails::pareto(up, (1.5 * self.usual_up).max(UP_USUAL), 2.0);
         let down = tails::pareto(self.down, (1.5 * self.usual_down).max(DOWN_USUAL), 1.8);
         let mut score = up.max(down) + 0.4 * up.min(down);
+        score += tails::pareto(self.carriers, CARRIERS_USUAL, 1.0);
         let age_hours = cx.now().secs_since(self.known_since) / 3600.0;
         if age_hours > 48.0 {
             score -= 0.5 * (age_hours / 24.0).log2();

@@ -239,7 +239,12 @@ impl Flood {
         let Some(conn) = &event.conn else { return };
         match conn.transport {
             Transport::Tcp if flow.part == 0 => {
-                let failed = flow.state.is_failed() || is_half_open(flow);
+                // Bare segments without a beginning are ignored by who is drowning in them.
+                let bare = flow.state == ConnState::Oth
+                    && flow.server_packets == 0
+                    && flow.client_packets <= 2
+                    && flow.client_bytes == 0;
+                let failed = flow.state.is_failed() || bare || is_half_open(flow);
                 let (bad, good) = if failed { (1.0, 0.0) } else { (0.0, 1.0) };
                 self.hit(event, cx, Kind::Syn, bad, good);
             }

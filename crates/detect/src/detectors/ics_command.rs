@@ -2,7 +2,9 @@
 //!
 //! ## What it flags
 //! Commands to industrial controllers that this client never gave this controller: writes, stops,
-//! restarts, downloads of programs; and sweeps over functions, units and controllers.
+//! restarts, changes of mode, clock, address or link, downloads of programs and firmware; and sweeps
+//! over functions, units and controllers. Read are Modbus, DNP3, S7, EtherNet/IP with CIP (and the
+//! PCCC commands inside), IEC 60870-5-104, BACnet/IP and FINS.
 //!
 //! ## Why it matters
 //! Controllers obey whoever speaks their protocol. A new client that writes, or a stop command, can
@@ -11,8 +13,10 @@
 //! ## How it scores
 //! Control traffic hardly changes, so every function that is new between two known partners is rare,
 //! the more the longer the controller has been watched: writes more than reads, a client that is new
-//! to the controller more than a new function of a known one. Stopping, restarting and downloading
-//! are rare everywhere and score from the first day. Exceptions, functions and units beyond
+//! to the controller more than a new function of a known one. The functions that change the
+//! controller itself (stop, reset, mode, clock, address, link, lock, program, firmware) are rare
+//! everywhere and score from the first day, while cyclic reads and writes of values are the
+//! ordinary life of a plant. Exceptions, functions and units beyond
 //! the few of ordinary use add up as scans. What was done on earlier days is worth less.
 //!
 //! ## Evidence
@@ -30,7 +34,8 @@
 //! Command Message, T0858 Change Operating Mode, T0888 Remote System Information Discovery.
 //!
 //! ## Sources
-//! Modbus Application Protocol 1.1b3; IEEE 1815 (DNP3); Barbosa et al., *Exploiting traffic
+//! Modbus Application Protocol 1.1b3; IEEE 1815 (DNP3); ODVA, *The CIP Networks Library*; IEC
+//! 60870-5-101 and -104; ASHRAE 135 (BACnet); Omron W227 (FINS); Barbosa et al., *Exploiting traffic
 //! periodicity in industrial control networks*, 2016.
 
 use std::collections::BTreeSet;
@@ -118,13 +123,13 @@ impl Default for IcsCommand {
     }
 }
 
+/// What a request does: by number where a specification numbers it, else by its name, else by whether
+/// it writes.
 fn kind_of(call: &IcsCall) -> Kind {
     let name = call.name.to_ascii_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
     let by_number = match call.protocol {
         Some(Service::Modbus) => match call.function {
             13 | 40 | 90 | 126 | 125 => Some(Kind::Critical),
-            8 => Some(Kind::Configure),
             17 | 43 => Some(Kind::Identify),
             _ => None,
         },
@@ -138,28 +143,83 @@ fn kind_of(call: &IcsCall) -> Kind {
             0x1d..=0x1f => Some(Kind::Configure),
             _ => None,
         },
+        Some(Service::Iec104) => match call.function {
+            105 => Some(Kind::Critical),
+            110..=113 | 123 | 125 => Some(Kind::Configure),
+            // Stations set their outstations' clocks all day.
+            103 => Some(Kind::Read),
+            _ => None,
+        },
         _ => None,
     };
-    let by_name = if has(&[
-        "restart",
-        "stop",
-        "download",
-        "firmware",
-        "program",
-        "initialize",
-        "plc_control",
-        "reboot",
-        "listen_only",
-    ]) {
+    by_number
+        .or_else(|| kind_of_name(&name))
+        .unwrap_or(if call.write { Kind::Write } else { Kind::Read })
+}
+
+/// Words in the names of requests that change the controller itself.
+const CRITICAL: &[&str] = &[
+    "restart",
+    "reset",
+    "stop",
+    "download",
+    "firmware",
+    "initialize",
+    "plc_control",
+    "reboot",
+    "listen_only",
+    "change_mode",
+    "communication_control",
+    "write_file",
+    "life_safety",
+    "force_bits",
+    "set_network",
+    "set_clock",
+    "create_object",
+    "delete_object",
+    "restore_configuration",
+    "controller_lock",
+    "pccc_lock",
+    "pccc_force",
+];
+/// Words in the names of requests that prepare it or change how the link behaves.
+const CONFIGURE: &[&str] = &[
+    "diagnostics",
+    "change_ascii_delimiter",
+    "clear_counters",
+    "password",
+    "access_right",
+    "list_element",
+    "program",
+    "controller_ownership",
+    "object_service",
+    "apply_attributes",
+    "save_configuration",
+    "set_link",
+    "unlock",
+];
+/// Words in the names of requests that ask what it is.
+const IDENTIFY: &[&str] = &[
+    "identi",
+    "report_s",
+    "device_id",
+    "server_id",
+    "list_services",
+    "list_interfaces",
+    "block_list",
+];
+
+fn kind_of_name(name: &str) -> Option<Kind> {
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    if name == "start" || has(CRITICAL) {
         Some(Kind::Critical)
-    } else if has(&["identif", "report_s", "device_id", "server_id"]) {
+    } else if has(CONFIGURE) {
+        Some(Kind::Configure)
+    } else if has(IDENTIFY) {
         Some(Kind::Identify)
     } else {
         None
-    };
-    by_number
-        .or(by_name)
-        .unwrap_or(if call.write { Kind::Write } else { Kind::Read })
+    }
 }
 
 impl Detector for IcsCommand {

@@ -11,11 +11,13 @@ mod dns_tunnel;
 mod exfiltration;
 mod flood;
 mod http_oddity;
+mod icmp_tunnel;
 mod ics_command;
 mod infection_chain;
 mod joint_anomaly;
 mod kerberoasting;
 mod lateral_movement;
+mod mail_sender;
 mod mining;
 mod ntlm_pass_the_hash;
 mod password_guessing;
@@ -56,11 +58,13 @@ pub const DETECTORS: &[DetectorSpec] = &[
     exfiltration::SPEC,
     flood::SPEC,
     http_oddity::SPEC,
+    icmp_tunnel::SPEC,
     ics_command::SPEC,
     infection_chain::SPEC,
     joint_anomaly::SPEC,
     kerberoasting::SPEC,
     lateral_movement::SPEC,
+    mail_sender::SPEC,
     mining::SPEC,
     ntlm_pass_the_hash::SPEC,
     password_guessing::SPEC,

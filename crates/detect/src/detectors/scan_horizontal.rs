@@ -89,7 +89,8 @@ impl Detector for ScanHorizontal {
         let Some(attempt) = Attempt::from_event(event, cx) else {
             return;
         };
-        if !matches!(attempt.transport, Transport::Tcp | Transport::Udp) {
+        let has_ports = matches!(attempt.transport, Transport::Tcp | Transport::Udp);
+        if !has_ports || attempt.ignored {
             return;
         }
         let key = (attempt.src.key(), attempt.port, attempt.transport);

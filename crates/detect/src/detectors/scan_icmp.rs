@@ -8,9 +8,9 @@
 //!
 //! ## How it scores
 //! Each first ping of a host is a step of a walk: up when no answer comes, down when one does, never
-//! below zero. The score grows with the height reached and with the number of local hosts pinged
-//! beyond what the source usually pings in an hour. From outside it grows only with the logarithm:
-//! that is the background noise of the Internet.
+//! below zero. The score grows with the height reached, with the share of local ones that did not answer,
+//! and with the number of local hosts pinged beyond what the source usually pings in an hour. From
+//! outside it grows only with the logarithm: that is the background noise of the Internet.
 //!
 //! ## Evidence
 //! How many hosts were pinged, how many did not answer, and the first pings' events.
@@ -181,8 +181,14 @@ fn score(sweep: &Sweep) -> f64 {
         return 0.6 * sweep.peak.max(1.0).log10();
     }
     let outside = 1.0 - sweep.local / sweep.distinct.max(1.0);
-    let failing = failures_score((1.0 - 0.5 * outside) * 0.8 * sweep.surprising_peak());
-    let usual = (1.5 * sweep.usual_distinct).max(10.0);
+    let walk = failures_score((1.0 - 0.5 * outside) * 0.8 * sweep.surprising_peak());
+    // In a busy network many of those pinged answer, but not nearly all, as those of a list do. Where
+    // none answers, the line may be down, and the walk says all there is to say.
+    let habit = 1.0 + sweep.usual_peak / 4.0;
+    let answered = ((sweep.distinct - sweep.failed) / 8.0).clamp(0.0, 1.0);
+    let share = answered * tails::binomial(sweep.failed, sweep.distinct, 0.1) / habit;
+    let failing = walk.max(0.7 * (1.0 - outside) * share);
+    let usual = (1.5 * sweep.usual_distinct).max(8.0);
     let many = tails::pareto(sweep.local, usual, 1.5);
     failing.max(many) + 0.3 * failing.min(many)
 }

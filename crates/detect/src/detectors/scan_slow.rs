@@ -162,7 +162,7 @@ impl Detector for ScanSlow {
         if !between_ours {
             return;
         }
-        let Some(attempt) = Attempt::from_event(event, cx) else {
+        let Some(attempt) = Attempt::from_event(event, cx).filter(|it| !it.ignored) else {
             return;
         };
         if !matches!(attempt.transport, Transport::Tcp | Transport::Udp) {

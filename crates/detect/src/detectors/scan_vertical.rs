@@ -1,7 +1,7 @@
 //! # Port scan
 //!
 //! ## What it flags
-//! One source that tries many ports of one host.
+//! One source that tries many ports of one host, or many protocols above IP.
 //!
 //! ## Why it matters
 //! Before a machine is attacked it is asked what it offers.
@@ -10,7 +10,9 @@
 //! Each first try of a port is a step of a walk: up for a failure, down for a success, never below
 //! zero. From inside, the score grows with the height of the walk, each further failure counting a
 //! little less. From outside it grows with the logarithm of the ports tried: a few tries are the
-//! background noise of the Internet, thousands on one host are meant.
+//! background noise of the Internet, thousands on one host are meant. Bare segments without a
+//! beginning (FIN, Xmas, null, ACK and window scans) count as failures when they are reset or
+//! ignored, and so do packets of other IP protocols that nobody answers.
 //!
 //! ## Evidence
 //! The host, how many ports were tried, how many failed, and the first tries' events.
@@ -88,7 +90,7 @@ impl Detector for ScanVertical {
         };
         let traced =
             attempt.transport == Transport::Udp && (33_434..33_700).contains(&attempt.port);
-        if traced || !matches!(attempt.transport, Transport::Tcp | Transport::Udp) {
+        if traced || attempt.transport == Transport::Icmp {
             return;
         }
         let key = (attempt.src.key(), attempt.dst.key());
@@ -100,7 +102,7 @@ impl Detector for ScanVertical {
         let (_, sweep) = self
             .pairs
             .entry(key, || (attempt.dst, Sweep::new(attempt.src, event.ts)));
-        let target = u64::from(attempt.port) << 1 | u64::from(attempt.transport == Transport::Udp);
+        let target = u64::from(attempt.port) << 3 | attempt.transport as u64;
         let new = sweep.contact(
             (event.id, began(event)),
             target,
@@ -162,7 +164,7 @@ fn judge(dst: Party, sweep: &Sweep, cx: &mut DetectCx<'_>) {
     }
     let trail = &sweep.trail;
     let statement = Statement::new(
-        "tried {ports} ports of {host} in {span}; {failed} of them refused or did not answer",
+        "tried {ports} ports or protocols of {host} in {span}; {failed} of them refused or did not answer",
         vec![
             trail.fact("ports", Value::Count(sweep.distinct as u64)),
             trail.fact("host", Value::Name(dst.addr.to_string().into())),

@@ -2,7 +2,7 @@
 //!
 //! ## What it flags
 //! A second DHCP server that gives out another router or name server than the network's own, and a
-//! client that asks for addresses under ever new hardware addresses.
+//! client that asks for addresses under ever new hardware addresses, or for ever new addresses.
 //!
 //! ## Why it matters
 //! Who hands out the router and the name server sees and steers everybody's traffic. Using up the
@@ -13,7 +13,8 @@
 //! is scored by what differs: the router and the name servers most, and by how established the first
 //! one is and how often the second has answered. Two servers that give out the same are the usual
 //! fail-over pair and score low. Hardware addresses that ask for the first time in a minute are
-//! counted; the score is the surprise of the number.
+//! counted; the score is the surprise of the number. The different addresses that one hardware
+//! address asks for within an hour add up beyond two, of which one is that of the network it left.
 //!
 //! ## Evidence
 //! The new server, what it gives out, what the known server gives out, the messages.
@@ -61,6 +62,12 @@ const SERVERS_MAX: usize = 256;
 const CLIENTS_MAX: usize = 65_536;
 /// From so many devices on it no longer matters how many a server has answered.
 const SERVED_MAX: usize = 4;
+/// Devices whose wishes for addresses are remembered.
+const WISHERS_MAX: usize = 4_096;
+/// Different addresses kept of one device's wishes; more only count.
+const WISHES_MAX: usize = 64;
+/// The span in which a device's wishes add up.
+const WISH_SECS: f64 = 3600.0;
 /// New hardware addresses in a minute that a network may have when people arrive.
 const NEW_CLIENTS_USUAL: f64 = 12.0;
 
@@ -75,8 +82,18 @@ struct Server {
     trail: Trail,
 }
 
+/// The addresses one device asked for within an hour.
+struct Wishes {
+    since: Timestamp,
+    addresses: Vec<IpAddr>,
+    asker: Option<Party>,
+    trail: Trail,
+}
+
 /// The detector's state.
 pub(crate) struct SpoofDhcp {
+    wishes: Table<(Scope, Mac), Wishes>,
+    hoarders: Vec<(Scope, Mac)>,
     servers: Table<(Scope, IpAddr), Server>,
     clients: Table<Mac, ()>,
     minute: i64,
@@ -88,6 +105,8 @@ pub(crate) struct SpoofDhcp {
 impl Default for SpoofDhcp {
     fn default() -> Self {
         Self {
+            wishes: Table::new(WISHERS_MAX),
+            hoarders: Vec::new(),
             servers: Table::new(SERVERS_MAX),
             clients: Table::new(CLIENTS_MAX),
             minute: 0,
@@ -108,6 +127,7 @@ impl Detector for SpoofDhcp {
             return;
         };
         let scope = event.conn.as_ref().map_or(Scope::NONE, |conn| conn.scope);
+        self.on_wish(event, dhcp, scope, cx);
         match &*dhcp.message {
             "discover" | "solicit" => self.on_discover(event, dhcp, cx),
             "offer" | "ack" | "advertise" | "reply" => self.on_answer(event, dhcp, scope, cx),
@@ -116,10 +136,15 @@ impl Detector for SpoofDhcp {
     }
 
     fn dropped(&self) -> u64 {
-        self.servers.dropped() + self.clients.dropped()
+        self.servers.dropped() + self.clients.dropped() + self.wishes.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
+        for key in std::mem::take(&mut self.hoarders) {
+            if let Some(wishes) = self.wishes.get(&key) {
+                hoarding(key.1, wishes, cx);
+            }
+        }
         let score = tails::pareto(f64::from(self.new_clients), NEW_CLIENTS_USUAL, 3.0);
         if score >= 0.3
             && cx.matters(score)
@@ -203,7 +228,81 @@ impl Detector for SpoofDhcp {
     }
 }
 
+/// A device that asks for many different addresses.
+fn hoarding(mac: Mac, wishes: &Wishes, cx: &mut DetectCx<'_>) {
+    // A device that moved asks for its old address and gets another; few ask for a third.
+    let more = (wishes.addresses.len() as f64 - 2.0).max(0.0);
+    let score = 0.8 * more.powf(0.8);
+    let Some(asker) = wishes.asker.filter(|_| score >= 0.3 && cx.matters(score)) else {
+        return;
+    };
+    let trail = &wishes.trail;
+    let shown = wishes
+        .addresses
+        .iter()
+        .take(8)
+        .map(|addr| addr.to_string().into());
+    let statement = Statement::new(
+        "asked for {count} different addresses under one hardware address, {mac}: {addresses}",
+        vec![
+            trail.fact("count", Value::Count(wishes.addresses.len() as u64)),
+            trail.fact("mac", Value::Name(mac.to_string().into())),
+            trail.fact("addresses", Value::Names(shown.collect())),
+        ],
+    );
+    let counterfactual = Statement::new(
+        "A device asks for {one} address, its last one.",
+        vec![trail.fact("one", Value::Count(1))],
+    );
+    let mut finding = trail.finding(asker, key_of(mac), score, statement, counterfactual);
+    finding.phase = Some(Phase::Reconnaissance);
+    finding.techniques = vec![Technique::new("T1499"), Technique::new("T1557.003")];
+    cx.raise(finding);
+}
+
 impl SpoofDhcp {
+    /// Notes which addresses a device asks for, or is given.
+    fn on_wish(&mut self, event: &Event, dhcp: &DhcpMessage, scope: Scope, cx: &DetectCx<'_>) {
+        let asks = matches!(&*dhcp.message, "discover" | "request" | "decline");
+        let wanted = if asks {
+            dhcp.requested
+        } else {
+            dhcp.requested.or(dhcp.assigned)
+        };
+        let Some(addr) = wanted.filter(|addr| !addr.is_unspecified()) else {
+            return;
+        };
+        if dhcp.mac.is_zero() {
+            return;
+        }
+        let key = (scope, dhcp.mac);
+        let fresh = || Wishes {
+            since: event.ts,
+            addresses: Vec::new(),
+            asker: None,
+            trail: Trail::default(),
+        };
+        let wishes = self.wishes.entry(key, fresh);
+        if event.ts.secs_since(wishes.since) > WISH_SECS {
+            *wishes = fresh();
+        }
+        if wishes.addresses.len() >= WISHES_MAX || wishes.addresses.contains(&addr) {
+            return;
+        }
+        wishes.addresses.push(addr);
+        wishes.trail.push(event);
+        // Who has no address yet is told by the one it is about to get.
+        let known = cx
+            .client()
+            .filter(|party| !party.addr.is_unspecified() && Some(party.addr) != dhcp.server);
+        wishes.asker = known
+            .or(wishes.asker)
+            .or_else(|| Some(cx.party(addr, scope)));
+        if wishes.addresses.len() > 2 && !self.hoarders.contains(&key) {
+            self.hoarders.push(key);
+        }
+    }
+
     fn on_discover(&mut self, event: &Event, dhcp: &DhcpMessage, cx: &DetectCx<'_>) {
         let minute = event.ts.as_secs().div_euclid(60);
         if minute != self.minute {

@@ -11,7 +11,9 @@
 //! ## How it scores
 //! A host answers for its own name. The score grows with the number of different names it answers
 //! with its own address, with how many of them had gone unanswered before, and when `wpad` is among
-//! them. Answers that name another host's address (name servers, sleep proxies) count a third.
+//! them. Answers that name another host's address (name servers, sleep proxies) count a third. Names
+//! that the host asked for itself before (RFC 6762 probing, LLMNR uniqueness, NetBIOS registration)
+//! are its own and do not count.
 //!
 //! ## Evidence
 //! The names, how many of them nobody had answered before, and the answers' events.
@@ -78,6 +80,8 @@ struct Responder {
 pub(crate) struct SpoofName {
     responders: Table<u64, Responder>,
     unanswered: Table<u64, u32>,
+    /// Who asked for which name before anybody answered: names claimed for oneself.
+    probed: Table<(u64, u64), ()>,
     waiting: Vec<u64>,
 }
 
@@ -86,6 +90,7 @@ impl Default for SpoofName {
         Self {
             responders: Table::new(RESPONDERS_MAX),
             unanswered: Table::new(NAMES_MAX),
+            probed: Table::new(NAMES_MAX),
             waiting: Vec::new(),
         }
     }
@@ -116,8 +121,17 @@ impl Detector for SpoofName {
             return;
         }
         let digest = key_of(&*name);
+        // A registration brings the answer that it asks for.
+        let registers = dns.responder.is_none() && dns.rcode.is_none();
+        if let Some(asker) = cx.client()
+            && registers
+            && (dns.answers.is_empty() || gives(dns, asker.addr))
+        {
+            self.probed.entry((digest, asker.key()), || ());
+        }
         if dns.answers.is_empty() {
-            if dns.rcode.is_none() {
+            // A question for everything there is under a name is one before claiming it.
+            if dns.rcode.is_none() && dns.qtype != 255 {
                 *self.unanswered.entry(digest, || 0) += 1;
             }
             return;
@@ -125,12 +139,17 @@ impl Detector for SpoofName {
         let Some(party) = responder(dns, scope, cx) else {
             return;
         };
+        // Who wants a name asks for it himself first, and whoever has it already speaks up. A forger
+        // answers what others ask.
+        if self.probed.get(&(digest, party.key())).is_some() {
+            return;
+        }
         let dead = self.unanswered.remove(&digest).unwrap_or(0) >= 2;
         self.answered(event, dns, party, name, dead, cx.client());
     }
 
     fn dropped(&self) -> u64 {
-        self.responders.dropped() + self.unanswered.dropped()
+        self.responders.dropped() + self.unanswered.dropped() + self.probed.dropped()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -176,12 +195,7 @@ impl SpoofName {
             return;
         }
         // Claiming a name means giving one's own address for it.
-        let own = dns.answers.iter().any(|answer| {
-            answer
-                .data
-                .parse::<IpAddr>()
-                .is_ok_and(|addr| addr == party.addr)
-        });
+        let own = gives(dns, party.addr);
         responder.count += if own { 1.0 } else { 0.33 };
         responder.dead += if dead && own { 1.0 } else { 0.0 };
         responder.proxy_name |= &*name == "wpad" && own;
@@ -198,6 +212,13 @@ impl SpoofName {
             self.waiting.push(key);
         }
     }
+}
+
+/// Whether the answers give an address.
+fn gives(dns: &DnsTransaction, addr: IpAddr) -> bool {
+    dns.answers
+        .iter()
+        .any(|answer| answer.data.parse::<IpAddr>() == Ok(addr))
 }
 
 /// Who answered: named by the source, else the server of the conversation when that is a host.

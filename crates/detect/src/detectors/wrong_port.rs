@@ -124,7 +124,8 @@ fn rarity(service: Service, port: u16) -> f64 {
     }
     match (service, port) {
         (Service::Ssh, 80 | 443 | 53 | 25 | 123) => 3.6,
-        (Service::Http, 443 | 8443) => 1.6,
+        // Answered, that is: a browser that errs gets a refusal and comes back encrypted.
+        (Service::Http, 443) => 2.4,
         (Service::Tls, 80) => 2.0,
         (
             Service::Irc

@@ -1,14 +1,18 @@
 //! One file per protocol, one line per protocol in [`ANALYZERS`], in alphabetical order.
 
+mod bacnet;
 mod bittorrent;
 mod calls;
 mod dce_rpc;
 mod dhcp;
 mod dnp3;
 mod dns;
+mod enip;
+mod fins;
 mod ftp;
 mod http;
 mod http2;
+mod iec104;
 mod imap;
 mod irc;
 mod kerberos;
@@ -51,14 +55,18 @@ use crate::analyzer::AnalyzerSpec;
 
 /// All protocols that are read.
 pub const ANALYZERS: &[AnalyzerSpec] = &[
+    bacnet::SPEC,
     bittorrent::SPEC,
     dce_rpc::SPEC,
     dhcp::SPEC,
     dnp3::SPEC,
     dns::SPEC,
+    enip::SPEC,
+    fins::SPEC,
     ftp::SPEC,
     http::SPEC,
     http2::SPEC,
+    iec104::SPEC,
     imap::SPEC,
     irc::SPEC,
     kerberos::SPEC,

@@ -114,12 +114,13 @@ fn answer(message: &Message, waiting: &mut VecDeque<Message>, cx: &mut AnalyzerC
 }
 
 fn emit(message: &Message, exception: Option<u8>, cx: &mut AnalyzerCx<'_>) {
+    let name = modbus::request_name(message.function, message.address);
     cx.emit(EventBody::Ics(Box::new(IcsCall {
         protocol: Some(Service::Modbus),
         unit: message.unit.into(),
         function: message.function.into(),
-        name: modbus::function_name(message.function).into(),
-        write: modbus::is_write(message.function),
+        name: name.into(),
+        write: modbus::is_write(message.function) && !name.starts_with("return_"),
         address: message.address.into(),
         quantity: message.quantity.into(),
         exception,
@@ -144,5 +145,33 @@ mod tests {
             (16, true, Some(2))
         );
         assert_eq!((call.unit, call.address, call.quantity), (17, 40, 9));
+    }
+
+    #[test]
+    fn trying_functions_from_zero_on_is_read_to_the_end() {
+        let mut talk = Talk::tcp(&SPEC, 502);
+        for function in 0..3 {
+            talk.client(&[0, 1, 0, 0, 0, 6, 17, function, 0, 0, 0, 1]);
+            talk.server(&[0, 1, 0, 0, 0, 3, 17, function | 0x80, 1]);
+        }
+        talk.client(&[0, 2, 0, 0, 0, 6, 17, 8, 0, 4, 0, 0]);
+        talk.close();
+        let names: Vec<&str> = talk
+            .events
+            .iter()
+            .filter_map(|body| match body {
+                EventBody::Ics(call) => Some(&*call.name),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "unknown",
+                "read_coils",
+                "read_discrete_inputs",
+                "force_listen_only"
+            ]
+        );
     }
 }

@@ -82,7 +82,8 @@ fn take(job: Job, waiting: &mut VecDeque<Job>, cx: &mut AnalyzerCx<'_>) {
             }
             waiting.push_back(job);
         }
-        USER_DATA => emit(job, None, cx),
+        USER_DATA if s7::is_user_request(job.function) => emit(job, None, cx),
+        USER_DATA => {}
         _ => {
             let at = waiting
                 .iter()
@@ -96,7 +97,7 @@ fn take(job: Job, waiting: &mut VecDeque<Job>, cx: &mut AnalyzerCx<'_>) {
 
 fn emit(job: Job, exception: Option<u8>, cx: &mut AnalyzerCx<'_>) {
     let name = if job.kind == USER_DATA {
-        "user_data"
+        s7::user_name(job.function, job.items)
     } else {
         s7::function_name(job.function)
     };
@@ -104,7 +105,11 @@ fn emit(job: Job, exception: Option<u8>, cx: &mut AnalyzerCx<'_>) {
         protocol: Some(Service::S7),
         function: job.function.into(),
         name: name.into(),
-        write: job.kind != USER_DATA && s7::is_write(job.function),
+        write: if job.kind == USER_DATA {
+            name == "set_clock"
+        } else {
+            s7::is_write(job.function)
+        },
         quantity: job.items.into(),
         exception,
         ..IcsCall::default()

@@ -54,7 +54,11 @@ impl FlowEngine {
             self.end_flow(stalest, now);
         }
         self.counters.flows += 1;
-        let flipped = self.ports.first_is_from_server(header, net.destination);
+        let ends = (address_digest(net.source), address_digest(net.destination));
+        let flipped = self
+            .ports
+            .first_is_from_server(header, net.destination, ends);
+        self.ports.note(header, ends.0, ends.1);
         let mut flow = Flow::new(net, header, directed, flipped, now);
         flow.local = [flow.conn.client.addr, flow.conn.server.addr]
             .map(|address| self.local.contains(address));
@@ -147,6 +151,10 @@ impl Flow {
         if let Segment::Icmp { kind, code, .. } = header.segment {
             client.port = u16::from(icmp_request(net.source, kind).unwrap_or(kind));
             server.port = u16::from(code);
+        }
+        // Protocols without ports are told by their number.
+        if matches!(header.segment, Segment::Other) {
+            server.port = u16::from(net.protocol);
         }
         let transport = transport_of(header);
         Self {

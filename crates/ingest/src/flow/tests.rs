@@ -323,6 +323,31 @@ fn a_conversation_joined_in_the_middle_has_its_server_at_the_service_port() {
 }
 
 #[test]
+fn who_talks_with_many_from_one_port_is_the_server_of_what_is_joined_in_the_middle() {
+    let mut bench = Bench::new();
+    let frame = |from, to, ports: (u16, u16)| {
+        let builder = PacketBuilder::ipv4(from, to, 64)
+            .tcp(ports.0, ports.1, 7, 100)
+            .ack(9);
+        let mut bytes = vec![0; 12];
+        bytes.extend_from_slice(&[8, 0]);
+        builder.write(&mut bytes, b"xyz").unwrap();
+        bytes
+    };
+    // Neither port is known; the server speaks first in the last one.
+    for port in 1400..1404 {
+        bench.raw(&frame(CLIENT, SERVER, (port, 7411)));
+    }
+    bench.raw(&frame(SERVER, CLIENT, (7411, 1500)));
+    let events = bench.finish();
+    let conns: Vec<_> = events.iter().filter_map(|event| event.conn).collect();
+    assert!(
+        conns.iter().all(|conn| conn.server.port == 7411),
+        "{conns:?}"
+    );
+}
+
+#[test]
 fn an_opening_in_pieces_is_given_whole_to_the_analyzer() {
     let mut bench = Bench::new();
     bench.handshake();

@@ -98,10 +98,21 @@ impl ZeekCx<'_> {
         after: Duration,
         body: thymus_schema::EventBody,
     ) -> Decoded {
+        self.emit_between(row, conn_of(row), after, body)
+    }
+
+    /// The same for a record that names its parties in its own way.
+    fn emit_between(
+        &mut self,
+        row: &ZeekRow<'_>,
+        conn: Option<Conn>,
+        after: Duration,
+        body: thymus_schema::EventBody,
+    ) -> Decoded {
         let Some(ts) = time(row, F::Ts) else {
             return Decoded::Broken("record_without_time");
         };
-        self.records.emit(ts.plus(after), conn_of(row), body);
+        self.records.emit(ts.plus(after), conn, body);
         Decoded::Used
     }
 }
@@ -144,6 +155,20 @@ fn conn_of(row: &ZeekRow<'_>) -> Option<Conn> {
         server,
         transport,
         scope,
+    })
+}
+
+/// The conversation of a DHCP exchange: newer versions name no ports, and the client only where it has
+/// an address.
+fn dhcp_conn_of(row: &ZeekRow<'_>) -> Option<Conn> {
+    conn_of(row).or_else(|| {
+        Some(Conn {
+            flow: FlowId::default(),
+            client: endpoint(row.addr(F::ClientAddr)?, Some(68)),
+            server: endpoint(row.addr(F::ServerAddr)?, Some(67)),
+            transport: Transport::Udp,
+            scope: Scope::NONE,
+        })
     })
 }
 

@@ -5,7 +5,7 @@ use thymus_schema::{
     DhcpMessage, DnsAnswer, DnsFlavor, DnsTransaction, EventBody, Operation, Outcome, Service,
 };
 
-use super::{ZeekCx, span, text};
+use super::{ZeekCx, dhcp_conn_of, span, text};
 use crate::logs::Decoded;
 use crate::logs::names::{dns_type, name_text};
 
@@ -100,8 +100,9 @@ pub(super) fn dhcp(row: &ZeekRow<'_>, cx: &mut ZeekCx<'_>) -> Decoded {
         lease_secs: span(row, F::LeaseTime).as_secs() as u32,
         ..DhcpMessage::default()
     };
-    cx.emit_after(
+    cx.emit_between(
         row,
+        dhcp_conn_of(row),
         span(row, F::Duration),
         EventBody::Dhcp(Box::new(message)),
     )
