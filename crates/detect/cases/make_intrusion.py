@@ -239,6 +239,69 @@ def _(c):
             rpc(c, at + 2, f"10.0.0.{100 + n}", "10.0.0.10", "IRemUnknown2", "RemRelease", 5)
 
 
+@case("lateral_movement", "password_store_from_a_hidden_share", "device:10.0.0.107 score>=3.2 lateral")
+def _(c):
+    c.office(3)
+    smb(c, 9000, "10.0.0.107", "10.0.0.10", "tree_connect", r"\\dc\C$")
+    smb(c, 9001, "10.0.0.107", "10.0.0.10", "open", r"\\dc\C$", r"Windows\Temp\ntds.dit")
+
+
+@case("lateral_movement", "looks_for_where_it_may_administer", "device:10.0.0.107 score>=2.5 lateral")
+def _(c):
+    c.office(3)
+    for n in range(9):
+        smb(c, 9000 + n, "10.0.0.107", f"10.0.0.{100 + n}", "tree_connect", rf"\\10.0.0.{100 + n}\ADMIN$",
+            status=0xC0000022)
+        rpc(c, 9000.5 + n, "10.0.0.107", f"10.0.0.{100 + n}", "svcctl", "OpenSCManagerW", 15, outcome="failure")
+
+
+@case("lateral_movement", "subscription_stored_over_wmi", "device:10.0.0.107 score>=2.6 lateral")
+def _(c):
+    c.office(3)
+    rpc(c, 9000, "10.0.0.107", "10.0.0.104", "IWbemLevel1Login", "NTLMLogin", 6)
+    for k in range(3):
+        rpc(c, 9001 + k, "10.0.0.107", "10.0.0.104", "IWbemServices", "PutInstance", 14)
+
+
+@case("lateral_movement", "driver_for_another_machine", "device:10.0.0.107 score>=2.6 lateral")
+def _(c):
+    c.office(3)
+    rpc(c, 9000, "10.0.0.107", "10.0.0.10", "spoolss", "RpcOpenPrinterEx", 69)
+    rpc(c, 9001, "10.0.0.107", "10.0.0.10", "spoolss", "RpcAddPrinterDriverEx", 89)
+
+
+@case("lateral_movement", "shell_by_the_port_of_remote_management", "device:10.0.0.107 score>=2 lateral")
+def _(c):
+    c.office(3)
+    for k in range(4):
+        c.flow(9000 + k, "10.0.0.107", "10.0.0.104", 5985, up=24_000, down=4_000, secs=3)
+
+
+@case("lateral_movement", "events_are_handed_in")
+def _(c):
+    for n in range(12):
+        for k in range(8):
+            at = n * 31 + k * 900
+            c.http(at, f"10.0.0.{100 + n}", "10.0.0.12", "wec:5985", "/wsman/SubscriptionManager/WEC", port=5985,
+                   method="POST", up=2000, down=900)
+            c.flow(at, f"10.0.0.{100 + n}", "10.0.0.12", 5985, up=3_000, down=1_400, secs=2)
+
+
+@case("lateral_movement", "package_for_a_server")
+def _(c):
+    domain(c, 8)
+    smb(c, 20_000, "10.0.0.107", "10.0.0.10", "tree_connect", r"\\dc\C$")
+    smb(c, 20_001, "10.0.0.107", "10.0.0.10", "write", r"\\dc\C$", r"install\agent.msi", size=4_000_000)
+
+
+@case("lateral_movement", "inventory_reads_many_machines")
+def _(c):
+    domain(c, 2)
+    for n in range(6):
+        rpc(c, 3000 + n * 10, "10.0.0.9", f"10.0.0.{100 + n}", "IWbemLevel1Login", "NTLMLogin", 6)
+        rpc(c, 3001 + n * 10, "10.0.0.9", f"10.0.0.{100 + n}", "IWbemServices", "ExecQuery", 20)
+
+
 # ---------------------------------------------------------------- share_encryption
 
 def documents(c, count, folders):
@@ -341,6 +404,30 @@ def _(c):
         rpc(c, 260 + k * 900, "10.0.0.10", "10.0.0.9", "drsuapi", "DRSGetNCChanges", 3)
 
 
+@case("dcsync", "device_announces_itself_as_controller", "device:10.0.0.107 score>=4.4 credentials")
+def _(c):
+    domain(c)
+    rpc(c, 8000, "10.0.0.107", "10.0.0.10", "drsuapi", "DRSBind", 0)
+    rpc(c, 8001, "10.0.0.107", "10.0.0.10", "drsuapi", "DRSAddEntry", 17)
+    rpc(c, 8002, "10.0.0.107", "10.0.0.10", "drsuapi", "DRSReplicaAdd", 5)
+
+
+@case("dcsync", "script_fetches_the_policy_store", "device:10.0.0.107 score>=4 credentials")
+def _(c):
+    domain(c)
+    for k in range(3):
+        c.http(8000 + k, "10.0.0.107", "10.0.0.16", "sts.corp.example", "/adfs/services/policystoretransfer",
+               method="POST", up=3500, down=90_000, user_agent="Mozilla/5.0 WindowsPowerShell/5.1")
+
+
+@case("dcsync", "federation_servers_share_their_store")
+def _(c):
+    domain(c)
+    for k in range(24):
+        c.http(300 + k * 300, "10.0.0.17", "10.0.0.16", "sts.corp.example", "/adfs/services/policystoretransfer",
+               method="POST", up=3500, down=900)
+
+
 # ---------------------------------------------------------------- zerologon
 
 @case("zerologon", "storm_then_password", "device:10.0.0.107 score>=6 credentials")
@@ -398,6 +485,19 @@ def _(c):
     for n in range(8):
         for k, service in enumerate(["HTTP/intranet", "MSSQLSvc/erp", "HTTP/wiki", "IMAP/mail"]):
             krb(c, 60 + n * 7 + k, f"10.0.0.{100 + n}", "tgs", f"user{n}", service)
+
+
+@case("kerberoasting", "one_weak_ticket_by_choice", "device:10.0.0.107 score>=2.5 credentials")
+def _(c):
+    domain(c)
+    krb(c, 4000, "10.0.0.107", "tgs", "ann", "MSSQLSvc/db01.corp.example:1433", ticket_etype=23, offered_etypes=[23])
+
+
+@case("kerberoasting", "database_account_without_strong_keys")
+def _(c):
+    domain(c)
+    for n in range(2):
+        krb(c, 4000 + n, "10.0.0.107", "tgs", "ann", f"MSSQLSvc/db0{n}.corp.example:1433", ticket_etype=23)
 
 
 # ---------------------------------------------------------------- asrep_roasting
@@ -769,6 +869,28 @@ def _(c):
                 "RpcRemoteFindFirstPrinterChangeNotificationEx", 65)
 
 
+@case("ad_enumeration", "everything_taken_over_a_sealed_connection", "device:10.0.0.107 score>=2.5 reconnaissance")
+def _(c):
+    domain(c)
+    c.flow(4000, "10.0.0.107", "10.0.0.10", 389, up=9_000, down=7_000_000, service="ldap", secs=9)
+
+
+@case("ad_enumeration", "rights_to_act_for_a_server_changed", "device:10.0.0.107 score>=3 credentials")
+def _(c):
+    domain(c)
+    c.add(4000, "ldap", "10.0.0.107", "10.0.0.10", 389, operation="modify", name="cn=srv1,dc=corp,dc=example",
+          attributes=["msDS-AllowedToActOnBehalfOfOtherIdentity"], result=0)
+
+
+@case("ad_enumeration", "consoles_load_the_schema_and_readers_are_readable")
+def _(c):
+    domain(c)
+    for n in range(3):
+        c.flow(4000 + n * 300, f"10.0.0.{100 + n}", "10.0.0.10", 389, up=3_000, down=320_000, service="ldap")
+    search(c, 5000, "10.0.0.104", "(sAMAccountName=a*)", 900)
+    c.flow(5000, "10.0.0.104", "10.0.0.10", 389, up=3_000, down=9_000_000, service="ldap")
+
+
 # ---------------------------------------------------------------- ntlm_pass_the_hash
 
 def ntlm(c, at, client, server, user, workstation, **more):
@@ -796,6 +918,22 @@ def _(c):
 def _(c):
     for k in range(200):
         ntlm(c, k * 700, "10.0.0.60", f"10.0.0.{11 + k % 2}", "scan", "MFP", version1=k % 50 == 0)
+
+
+@case("ntlm_pass_the_hash", "ticket_for_a_stolen_key", "device:10.0.0.107 score>=2.6 lateral")
+def _(c):
+    domain(c)
+    krb(c, 4000, "10.0.0.107", "as", "user1", offered_etypes=[23])
+
+
+@case("ntlm_pass_the_hash", "services_log_in_from_a_file_with_one_key")
+def _(c):
+    domain(c)
+    for k in range(4):
+        krb(c, 300 + k * 1700, "10.0.0.20", "as", "svc-web", offered_etypes=[18])
+    # A site of old devices: the domain itself knows nothing better.
+    for n in range(3):
+        krb(c, 500 + n * 9, f"10.0.0.{30 + n}", "as", f"scan{n}", offered_etypes=[23], ticket_etype=23)
 
 
 # ---------------------------------------------------------------- web_attack

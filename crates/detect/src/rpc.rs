@@ -1,7 +1,8 @@
 //! Remote procedure calls by what they are for, whether a source gave names or numbers.
 //!
 //! Interface identifiers and operation numbers: MS-SCMR, MS-TSCH, MS-RRP, MS-WMI, MS-DCOM, MS-DRSR,
-//! MS-NRPC, MS-SAMR, MS-LSAD, MS-DSSP, MS-SRVS, MS-WKST, MS-RPRN, MS-DFSNM, MS-EFSR, MS-FSRVP.
+//! MS-NRPC, MS-SAMR, MS-LSAD, MS-DSSP, MS-SRVS, MS-WKST, MS-RPRN, MS-PAR, MS-DFSNM, MS-EFSR, MS-FSRVP,
+//! MS-EVEN, MS-EVEN6.
 //
 // tidy: table
 
@@ -22,6 +23,9 @@ pub(crate) enum Interface {
     Server,
     Workstation,
     Printing,
+    RemotePrinting,
+    EventLog,
+    EventLog6,
     Dfs,
     EncryptedFiles,
     ShadowCopies,
@@ -29,8 +33,9 @@ pub(crate) enum Interface {
 }
 
 use Interface::{
-    Accounts, Dcom, Dfs, DomainRole, EncryptedFiles, Netlogon, Policy, Printing, Registry,
-    Replication, Server, Services, ShadowCopies, Tasks, Wmi, Workstation,
+    Accounts, Dcom, Dfs, DomainRole, EncryptedFiles, EventLog, EventLog6, Netlogon, Policy,
+    Printing, Registry, RemotePrinting, Replication, Server, Services, ShadowCopies, Tasks, Wmi,
+    Workstation,
 };
 
 const INTERFACES: &[(&str, &str, Interface)] = &[
@@ -60,6 +65,7 @@ const INTERFACES: &[(&str, &str, Interface)] = &[
         "000001a0-0000-0000-c000-000000000046",
         Dcom,
     ),
+    ("iactivation", "4d9f4ab8-7d1c-11cf-861e-0020af6e7c57", Dcom),
     (
         "isystemactivator",
         "000001a0-0000-0000-c000-000000000046",
@@ -80,6 +86,17 @@ const INTERFACES: &[(&str, &str, Interface)] = &[
         Workstation,
     ),
     ("spoolss", "12345678-1234-abcd-ef00-0123456789ab", Printing),
+    (
+        "iremotewinspool",
+        "76f03f96-cdfd-44fc-a22c-64950a001209",
+        RemotePrinting,
+    ),
+    ("eventlog", "82273fdc-e32a-18c3-3f78-827929dc23ea", EventLog),
+    (
+        "eventlog6",
+        "f6beaff7-1e19-4fbb-9f8f-b89e2018337c",
+        EventLog6,
+    ),
     ("netdfs", "4fc742e0-4a10-11cf-8273-00aa004ae673", Dfs),
     ("dfs", "4fc742e0-4a10-11cf-8273-00aa004ae673", Dfs),
     (
@@ -99,6 +116,11 @@ const INTERFACES: &[(&str, &str, Interface)] = &[
     ),
     (
         "fssagentrpc",
+        "a8e0653c-2744-4389-a61d-7373df8b2292",
+        ShadowCopies,
+    ),
+    (
+        "fileservervssagent",
         "a8e0653c-2744-4389-a61d-7373df8b2292",
         ShadowCopies,
     ),

@@ -2,7 +2,8 @@
 //!
 //! ## What it flags
 //! A device that reads the directory as attackers' mapping tools do (all users, all computers, all
-//! service accounts, weak settings), asks machines who is logged in, lists accounts over the security
+//! service accounts, weak settings, permissions), takes very much out of it over a connection that
+//! cannot be read, changes who may act for whom, asks machines who is logged in, lists accounts over the security
 //! accounts interface, fetches stored secrets over the local security authority, or makes a server authenticate to somewhere else.
 //!
 //! ## Why it matters
@@ -10,8 +11,10 @@
 //! own identity.
 //!
 //! ## How it scores
-//! Directory searches are sorted by what their filter asks for; each broad or telling kind has a
-//! weight, and different kinds in one hour add up. Machines asked for sessions, shares or logged-in users
+//! Directory searches are sorted by what their filter and attributes ask for; each broad or telling kind has a
+//! weight, and different kinds in one hour add up. Where searches are sealed only their size is left:
+//! what a device took out of the directory counts beyond a third of a megabyte (the size of a schema,
+//! which programs fetch once), two digits per factor of ten. Machines asked for sessions, shares or logged-in users
 //! count beyond three, for being asked about sessions at all as one kind (two and a half digits per factor of ten), listing of accounts and groups on the
 //! accounts interface has a weight of its own, and so have secrets read from another machine. Calls known to make a server authenticate elsewhere score by
 //! themselves, less towards print servers, whose clients make such a call as well. What is done on
@@ -25,21 +28,23 @@
 //! Searches for single objects by name.
 //!
 //! ## Known false alarms
-//! Inventory, directory synchronisation, address books, administrators' consoles in their first days.
+//! Inventory, directory synchronisation, address books, appliances that import all users,
+//! administrators' consoles in their first days.
 //!
 //! ## ATT&CK
 //! T1087.002 Domain Account, T1069.002 Domain Groups, T1018 Remote System Discovery, T1135 Network
 //! Share Discovery; T1049 System Network Connections Discovery (sessions); coercion leads to T1557,
-//! secrets are T1003.004.
+//! secrets are T1003.004, changed rights T1098.
 //!
 //! ## Sources
-//! RFC 4515 (search filters); MS-SAMR, MS-LSAD, MS-SRVS, MS-WKST, MS-RPRN, MS-EFSR, MS-DFSNM.
+//! RFC 4515 (search filters); MS-SAMR, MS-LSAD, MS-SRVS, MS-WKST, MS-RPRN, MS-EFSR, MS-DFSNM,
+//! MS-EVEN; MS-ADTS (attributes and controls).
 
 use std::collections::BTreeMap;
 
 use thymus_schema::{
-    DceRpcCall, Event, EventBody, LdapCall, PeerRole, Phase, SnapshotError, SnapshotReader,
-    SnapshotWriter, Statement, Technique, Value,
+    DceRpcCall, Event, EventBody, FlowRecord, LdapCall, PeerRole, Phase, Service, SnapshotError,
+    SnapshotReader, SnapshotWriter, Statement, Technique, Value,
 };
 
 use crate::controllers::Controllers;
@@ -65,6 +70,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1049"),
         Technique::new("T1069.002"),
         Technique::new("T1087.002"),
+        Technique::new("T1098"),
         Technique::new("T1135"),
         Technique::new("T1557"),
     ],
@@ -78,6 +84,10 @@ const HABITS_MAX: usize = 32_768;
 
 /// The kind of question that takes credentials.
 const SECRETS: &str = "stored secrets of a machine";
+/// The kinds of change.
+const RIGHTS: &str = "a change of who may act for an account";
+/// About the size of a schema, in bytes: what is ordinary to fetch once.
+const DIRECTORY_BYTES: f64 = 350_000.0;
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -86,6 +96,10 @@ struct Asked {
     /// Machines asked who is there.
     machines: Distinct,
     coerced: f64,
+    /// Bytes taken out of the directory over connections that cannot be read.
+    sealed: f64,
+    /// Entries it was given where they can be read.
+    read: u64,
 }
 
 /// The detector's state.
@@ -107,6 +121,17 @@ impl Default for AdEnumeration {
 
 /// What a search asks for, when it asks broadly or for what weakens a domain.
 fn of_search(call: &LdapCall) -> Option<(&'static str, f64)> {
+    let names = |attribute: &str| {
+        call.attributes
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(attribute))
+    };
+    if &*call.operation == "modify" {
+        let rights = names("msDS-AllowedToActOnBehalfOfOtherIdentity")
+            || names("msDS-AllowedToDelegateTo")
+            || names("msDS-KeyCredentialLink");
+        return rights.then_some((RIGHTS, 3.0));
+    }
     if &*call.operation != "search" {
         return None;
     }
@@ -162,6 +187,8 @@ fn of_search(call: &LdapCall) -> Option<(&'static str, f64)> {
         "pkicertificatetemplate",
     ]) {
         Some(("trusts and certificate templates", 1.6))
+    } else if call.entries > 1 && names("nTSecurityDescriptor") {
+        Some(("permissions of many objects", 2.0))
     } else {
         None
     };
@@ -185,7 +212,7 @@ fn of_search(call: &LdapCall) -> Option<(&'static str, f64)> {
         "objectclass=organizationalunit",
         "grouppolicycontainer",
     ]) {
-        Some(("the domain's structure", 0.8))
+        Some(("the domain's structure", 0.5))
     } else {
         None
     };
@@ -241,13 +268,14 @@ fn coercion(call: &DceRpcCall, to_controller: bool) -> f64 {
             3.6
         }
         Some(Interface::ShadowCopies) => 2.6,
+        Some(Interface::EventLog) if numbered("ElfrOpenBEL", &[9]) => 2.6,
         Some(Interface::Printing)
             if numbered("RpcRemoteFindFirstPrinterChangeNotification", &[62, 65]) =>
         {
             if to_controller {
                 3.4
             } else {
-                0.8
+                0.4
             }
         }
         _ => 0.0,
@@ -272,7 +300,11 @@ impl Detector for AdEnumeration {
             return;
         };
         let (kind, asks, coerces) = match &event.body {
-            EventBody::Ldap(call) => (of_search(call), false, 0.0),
+            EventBody::Flow(flow) => return self.sealed(event, flow, (client, server), cx),
+            EventBody::Ldap(call) => {
+                self.read(event, call, client);
+                (of_search(call), false, 0.0)
+            }
             EventBody::DceRpc(call) => {
                 let is_controller = self.controllers.has(server);
                 (
@@ -329,6 +361,53 @@ impl Detector for AdEnumeration {
     }
 }
 
+impl AdEnumeration {
+    /// Entries were given in the clear: the size of that conversation says nothing more.
+    fn read(&mut self, event: &Event, call: &LdapCall, client: Party) {
+        if call.entries > 20 {
+            let asked = self.clients.entry(client.key(), Hourly::default);
+            asked.turn(event.ts);
+            asked.it.read += u64::from(call.entries);
+        }
+    }
+
+    /// A conversation with the directory is over.
+    fn sealed(
+        &mut self,
+        event: &Event,
+        flow: &FlowRecord,
+        (client, server): (Party, Party),
+        cx: &mut DetectCx<'_>,
+    ) {
+        let port = event.conn.as_ref().map_or(0, |conn| conn.server.port);
+        let is_directory = matches!(port, 389 | 636 | 3268 | 3269)
+            && matches!(flow.service, None | Some(Service::Ldap | Service::Tls));
+        let is_reader = client.is_local()
+            && server.is_local()
+            && !self.controllers.has(client)
+            && self.controllers.has(server);
+        if !is_directory || !is_reader || (flow.server_bytes as f64) < DIRECTORY_BYTES / 10.0 {
+            return;
+        }
+        let asked = self.clients.entry(client.key(), Hourly::default);
+        asked.turn(event.ts);
+        asked.it.sealed += flow.server_bytes as f64;
+        if asked.it.sealed < DIRECTORY_BYTES || asked.it.read > 0 {
+            return;
+        }
+        let what = "much of the directory";
+        let days = self.habits.note(key_of((client.key(), what)), event.ts);
+        let weight = tails::pareto(asked.it.sealed, DIRECTORY_BYTES, 2.0) - Habits::relief(days);
+        asked.push(event);
+        asked.names.add(what);
+        asked.it.kinds.insert(what, weight.max(0.0));
+        let score = asked.score();
+        if cx.matters(score) && asked.window.rises(score) {
+            asked.raise(score, client, server, cx);
+        }
+    }
+}
+
 impl Hourly<Asked> {
     fn score(&self) -> f64 {
         let best = self.it.kinds.values().copied().fold(0.0, f64::max);
@@ -346,7 +425,12 @@ impl Hourly<Asked> {
             self.count("machines", self.it.machines.len() as f64),
             self.span(),
         ];
-        let template = if self.it.coerced > 1.0 {
+        let changed = self.it.kinds.contains_key(RIGHTS);
+        let template = if self.it.sealed > DIRECTORY_BYTES && self.it.coerced <= 1.0 {
+            facts.push(self.trail.fact("bytes", Value::Bytes(self.it.sealed as u64)));
+            "asked the domain for {names} with {count} requests in {span}, took {bytes} out of the directory unseen, \
+             and asked {machines} machines for their users and shares"
+        } else if self.it.coerced > 1.0 {
             facts.push(
                 self.trail
                     .fact("server", Value::Entity(target.entity.clone())),
@@ -370,6 +454,9 @@ impl Hourly<Asked> {
         } else if self.it.kinds.contains_key(SECRETS) {
             finding.phase = Some(Phase::Credentials);
             finding.techniques = vec![Technique::new("T1003.004")];
+        } else if changed {
+            finding.phase = Some(Phase::Credentials);
+            finding.techniques = vec![Technique::new("T1098")];
         }
         cx.raise(finding);
     }

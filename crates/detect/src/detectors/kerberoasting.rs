@@ -9,9 +9,9 @@
 //! unseen. RC4 makes guessing a thousand times cheaper, so attackers ask for it.
 //!
 //! ## How it scores
-//! Per hour and device: one RC4 ticket for a service account that nobody else uses with RC4 has a
-//! base score, more of them add two and a half digits per factor of ten, and a request that offers
-//! nothing but RC4 adds one and a half. Tickets for many different services of accounts (not of
+//! Per hour and device: a request that offers nothing but RC4 scores three, for it is the client's own
+//! choice. An RC4 ticket that the server chose for a service account that nobody else uses with RC4
+//! says little, more than two of them add two and a half digits per factor of ten. Tickets for many different services of accounts (not of
 //! machines) count beyond six. The more of the site's tickets are RC4 anyway, the less RC4 counts.
 //! What is done on many days is worth less.
 //!
@@ -223,10 +223,11 @@ impl Hourly<Tickets> {
         let weak = self.it.weak.len() as f64;
         let mut score = 0.0;
         if weak > 0.0 {
-            score = 1.6 + tails::pareto(weak, 1.0, 2.5);
-            if self.it.only_weak {
-                score += 1.5;
-            }
+            score = if self.it.only_weak {
+                3.1 + tails::pareto(weak, 1.0, 2.5)
+            } else {
+                0.4 + tails::pareto(weak, 2.0, 2.5)
+            };
             score *= (1.0 - share_weak).clamp(0.0, 1.0);
         }
         score += tails::pareto(self.it.services.len() as f64, 6.0, 2.5);

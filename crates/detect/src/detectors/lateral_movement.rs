@@ -3,8 +3,9 @@
 //! ## What it flags
 //! A device that administers another one remotely in the ways intruders use: it creates services or
 //! scheduled tasks, looks through or stops services, runs commands over WMI, DCOM or Windows remote
-//! management, edits the remote registry, calls functions known for letting callers break in, copies programs to administrative shares, or opens shells on many devices it never
-//! visited.
+//! management, edits the remote registry, calls functions known for letting callers break in, copies
+//! programs to administrative shares or password stores from them, clears event logs, is refused the
+//! right to administer, or opens shells on many devices it never visited.
 //!
 //! ## Why it matters
 //! From the first infected device intruders go on to others with stolen accounts, through the same
@@ -13,11 +14,15 @@
 //! ## How it scores
 //! Each kind of remote administration has a weight by how rare it is in ordinary device-hours;
 //! within an hour the heaviest counts full and each further kind against the same target adds a
-//! third (opening the service manager goes without saying for whoever makes or starts a service). A
-//! program copied to a hidden share, then a service, then a pipe of its own is one story.
-//! Several targets add up to a digit per factor of ten, and one more is added when the device was
-//! itself administered remotely shortly before. Shells on servers new to the device count by their
-//! number. Whoever did the like on earlier days is an administrator and scores less for each of them.
+//! third (what another kind cannot do without, such as opening the service manager, adds nothing). A
+//! program copied to a hidden share, then a service, then a pipe of its own is one story; a package
+//! for installation is worth less than a bare program. Several targets add up to a digit per factor
+//! of ten, half of it when all was only looked at and nothing refused. Nearly half a digit is added
+//! when neither side is known to serve others: workstations are administered from servers and
+//! consoles, not from each other. One more is added when the device was itself administered remotely
+//! shortly before. What four or more devices do on the same server is a service of that server and
+//! worth less. Shells on servers new to the device count by their number. Whoever did the like on
+//! earlier days is an administrator and scores less for each of them.
 //!
 //! ## Evidence
 //! The target, the kinds of remote administration, the names of services, files or operations; the
@@ -27,18 +32,20 @@
 //! Use of the server's own services: files, mail, directory.
 //!
 //! ## Known false alarms
-//! New administrators, software deployment and inventory in their first days, help desks,
-//! vulnerability scanners with credentials.
+//! New administrators, software deployment and inventory in their first days, help desks that go from
+//! their own device to others', vulnerability scanners with credentials.
 //!
 //! ## ATT&CK
 //! T1021 with T1021.001 (RDP), T1021.002 (admin shares), T1021.003 (DCOM), T1021.004 (SSH) and
 //! T1021.006 (WinRM), T1047 (WMI), T1053.005 (scheduled task), T1543.003 and T1569.002 (services),
 //! T1570 (tool transfer), T1210 (exploitation of remote services), T1007 and T1489 (services looked
-//! through and stopped).
+//! through and stopped), T1003.003 (hashes fetched), T1546.003 (event subscriptions), T1547.012
+//! (printer drivers), T1070.001 (logs cleared), T1078 (an account tried where it has no rights).
 //!
 //! ## Sources
-//! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP, MS-SRVS, MS-DSSP; Microsoft
-//! security bulletins MS04-011 and MS08-067; Ho et al., *Hopper: modeling
+//! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP, MS-SRVS, MS-DSSP, MS-WSMV,
+//! MS-RPRN, MS-PAR, MS-EVEN, MS-EVEN6; Microsoft
+//! security bulletins MS04-011 and MS08-067, CVE-2021-34527; Ho et al., *Hopper: modeling
 //! and detecting lateral movement*, USENIX Security 2021, for chains of log-ins.
 
 mod act;
@@ -50,12 +57,14 @@ use thymus_schema::{
     Statement, Technique, Timestamp, Value,
 };
 
-use self::act::{Act, of_call, of_http, of_share};
+use self::act::{Act, is_management, of_call, of_http, of_share};
+use crate::controllers::Controllers;
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Party;
-use crate::habit::Habits;
+use crate::habit::{Habits, Popularity};
 use crate::interest::Interest;
+use crate::roles::Roles;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -67,6 +76,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     title: "Lateral movement",
     phase: Phase::Lateral,
     techniques: &[
+        Technique::new("T1003.003"),
         Technique::new("T1007"),
         Technique::new("T1021"),
         Technique::new("T1021.001"),
@@ -76,26 +86,35 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1021.006"),
         Technique::new("T1047"),
         Technique::new("T1053.005"),
+        Technique::new("T1070.001"),
+        Technique::new("T1078"),
         Technique::new("T1210"),
         Technique::new("T1489"),
         Technique::new("T1543.003"),
+        Technique::new("T1546.003"),
+        Technique::new("T1547.012"),
         Technique::new("T1569.002"),
         Technique::new("T1570"),
     ],
     source: include_str!("lateral_movement.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_: &Settings| Box::new(LateralMovement::default()),
 };
 
 const PAIRS_MAX: usize = 8_192;
 const HABITS_MAX: usize = 65_536;
+const SERVICES_MAX: usize = 8_192;
+/// Clients from which on a device is a server.
+const SERVER_CLIENTS: f64 = 2.5;
 const CHAIN_SECS: f64 = 7200.0;
 
 #[derive(Debug, Default)]
 struct Acts {
     kinds: BTreeSet<Act>,
-    /// Further targets of the same client this hour.
+    /// Targets of the same client this hour.
     targets: f64,
+    /// Neither side is known to serve others.
+    among_equals: bool,
     chained: bool,
 }
 
@@ -110,6 +129,9 @@ struct LateralMovement {
     entered: Table<u64, (Timestamp, u64)>,
     habits: Habits,
     known_shells: Habits,
+    /// Who does a thing on a server.
+    users: Popularity,
+    controllers: Controllers,
 }
 
 impl Default for LateralMovement {
@@ -121,6 +143,8 @@ impl Default for LateralMovement {
             entered: Table::new(PAIRS_MAX),
             habits: Habits::new(HABITS_MAX),
             known_shells: Habits::new(HABITS_MAX),
+            users: Popularity::new(SERVICES_MAX),
+            controllers: Controllers::default(),
         }
     }
 }
@@ -131,6 +155,8 @@ impl Detector for LateralMovement {
             .and(Interest::SMB)
             .and(Interest::HTTP)
             .and(Interest::FLOW)
+            .and(Interest::KERBEROS)
+            .and(Interest::LDAP)
     }
 
     fn dropped(&self) -> u64 {
@@ -143,6 +169,7 @@ impl Detector for LateralMovement {
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
+        self.controllers.learn(event, cx);
         let seen = match &event.body {
             EventBody::DceRpc(call) => of_call(call).map(|act| (act, &*call.operation)),
             EventBody::Smb(smb) => of_share(smb).map(|act| {
@@ -158,8 +185,9 @@ impl Detector for LateralMovement {
             EventBody::Http(http) => of_http(http).map(|act| (act, &*http.uri)),
             EventBody::Flow(flow) => {
                 let busy = flow.part == 0 && flow.server_bytes > 3_000 && flow.client_bytes > 1_000;
+                let port = event.conn.as_ref().map_or(0, |conn| conn.server.port);
                 match flow.service {
-                    Some(Service::Winrm) => Some((Act::Winrm, "")),
+                    _ if is_management(flow, port) => Some((Act::Winrm, "")),
                     Some(service @ (Service::Ssh | Service::Rdp | Service::Vnc)) if busy => {
                         return self.shell(event, service, cx);
                     }
@@ -176,11 +204,15 @@ impl Detector for LateralMovement {
     fn snapshot(&self, out: &mut SnapshotWriter) {
         self.habits.snapshot(out);
         self.known_shells.snapshot(out);
+        self.users.snapshot(out);
+        self.controllers.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
         self.habits = Habits::restore(HABITS_MAX, from)?;
         self.known_shells = Habits::restore(HABITS_MAX, from)?;
+        self.users = Popularity::restore(SERVICES_MAX, from)?;
+        self.controllers = Controllers::restore(from)?;
         Ok(())
     }
 }
@@ -190,10 +222,21 @@ impl LateralMovement {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;
         };
-        if !server.is_local() || client.key() == server.key() {
+        // An old hole is reached for on purpose, whosever device it is.
+        if (!server.is_local() && act != Act::Fragile) || client.key() == server.key() {
             return;
         }
         let key = key_of((client.key(), server.key()));
+        let users = self
+            .users
+            .note(key_of((server.key(), act)), client.key());
+        if act.only_looks() || act == Act::Winrm {
+            // Many do it: the server is there for that.
+            if users > 3 {
+                return;
+            }
+        }
+        let among_equals = !self.serves(client, cx) && !self.serves(server, cx);
         // Who administers at all is no stranger to a further way of doing so.
         let any = self.habits.note(client.key(), event.ts);
         let days = self
@@ -222,10 +265,20 @@ impl LateralMovement {
         pair.it.kinds.insert(act);
         pair.it.targets = count;
         pair.it.chained |= chained;
+        pair.it.among_equals = among_equals;
         let score = pair.score(client, cx);
         if cx.matters(score) && pair.window.rises(score) {
             pair.raise(key, score, client, server, cx);
         }
+    }
+
+    /// Whether the device is known to serve others.
+    fn serves(&self, party: Party, cx: &DetectCx<'_>) -> bool {
+        let clients = party
+            .device
+            .and_then(|idx| cx.entities().roles(idx))
+            .map_or(0.0, Roles::clients);
+        clients > SERVER_CLIENTS || self.controllers.has(party)
     }
 
     /// Whether `client` was itself entered shortly before, by somebody other than `server`.
@@ -297,14 +350,22 @@ impl LateralMovement {
 
 impl Hourly<Acts> {
     fn score(&self, client: Party, cx: &DetectCx<'_>) -> f64 {
-        // Whoever makes, starts or stops a service opened their manager first.
-        let has = |act| self.it.kinds.contains(&act);
-        let implied = has(Act::CreateService) || has(Act::StartService) || has(Act::StopService);
-        let told = |act: &&Act| !(implied && **act == Act::Services);
-        let weights = self.it.kinds.iter().filter(told).map(|act| act.weight());
+        let kinds = &self.it.kinds;
+        let told = kinds
+            .iter()
+            .filter(|act| !kinds.iter().any(|other| act.is_part_of(*other)));
+        let weights = told.map(|act| act.weight());
         let best = weights.clone().fold(0.0, f64::max);
         let others = weights.sum::<f64>() - best;
-        let mut score = best + 0.35 * others + tails::pareto(self.it.targets, 1.0, 1.0);
+        let spread = if kinds.iter().all(|act| act.only_looks()) {
+            0.5
+        } else {
+            1.0
+        };
+        let mut score = best + 0.35 * others + spread * tails::pareto(self.it.targets, 1.0, 1.0);
+        if self.it.among_equals && client.is_local() && best >= 1.6 {
+            score += 0.4;
+        }
         if self.it.chained {
             score += 1.0;
         }

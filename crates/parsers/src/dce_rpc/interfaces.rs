@@ -674,6 +674,7 @@ const INTERFACES: &[Interface] = &[
             (2, "ElfrCloseEL"),
             (4, "ElfrNumberOfRecords"),
             (7, "ElfrOpenELW"),
+            (9, "ElfrOpenBELW"),
             (10, "ElfrReadELW"),
         ],
     ),

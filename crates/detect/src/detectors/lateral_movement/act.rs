@@ -1,6 +1,8 @@
 //! Kinds of remote administration, and the traffic by which each is known.
 
-use thymus_schema::{DceRpcCall, HttpTransaction, SmbAction, SmbOperation, Technique};
+use thymus_schema::{
+    DceRpcCall, FlowRecord, HttpTransaction, Outcome, Service, SmbAction, SmbOperation, Technique,
+};
 
 use crate::rpc::{Interface, is_operation};
 
@@ -11,9 +13,13 @@ pub(super) enum Act {
     StartService,
     StopService,
     Services,
+    Refused,
     Fragile,
+    Driver,
+    ClearLog,
     Task,
     WmiRun,
+    WmiChange,
     Wmi,
     DcomRun,
     Activate,
@@ -21,7 +27,9 @@ pub(super) enum Act {
     Winrm,
     SaveRegistry,
     Registry,
+    Secrets,
     CopyProgram,
+    CopyPackage,
     TouchProgram,
     AdminShare,
     OwnPipe,
@@ -31,14 +39,46 @@ impl Act {
     /// −log10 of the share of device-hours in which somebody does it without history.
     pub(super) fn weight(self) -> f64 {
         match self {
-            Self::CreateService | Self::Task | Self::Fragile => 3.0,
+            Self::Secrets => 3.2,
+            Self::CreateService | Self::Task | Self::Fragile | Self::ClearLog => 3.0,
             Self::WmiRun => 2.8,
-            Self::CopyProgram | Self::SaveRegistry | Self::DcomRun => 2.6,
-            Self::StopService => 2.2,
-            Self::StartService | Self::Winrm | Self::Services | Self::Activate => 2.0,
-            Self::Wmi | Self::TouchProgram => 1.7,
-            Self::Dcom | Self::Registry | Self::AdminShare => 1.2,
-            Self::OwnPipe => 0.8,
+            Self::CopyProgram
+            | Self::SaveRegistry
+            | Self::DcomRun
+            | Self::WmiChange
+            | Self::Driver => 2.6,
+            Self::StopService | Self::StartService => 2.3,
+            Self::Winrm | Self::Services | Self::Activate => 2.0,
+            Self::Wmi | Self::TouchProgram => 1.6,
+            // Packages are what software is rolled out in; intruders bring bare programs.
+            Self::CopyPackage => 1.5,
+            Self::Refused => 1.4,
+            Self::Registry | Self::AdminShare => 1.2,
+            Self::Dcom | Self::OwnPipe => 0.8,
+        }
+    }
+
+    /// Whether it only looks, as inventory and monitoring do on many devices.
+    pub(super) fn only_looks(self) -> bool {
+        matches!(
+            self,
+            Self::Services | Self::Wmi | Self::Dcom | Self::Activate | Self::Registry
+        )
+    }
+
+    /// Whether `other` cannot be done without it, so that both are one deed.
+    pub(super) fn is_part_of(self, other: Self) -> bool {
+        match self {
+            Self::Services => matches!(
+                other,
+                Self::CreateService | Self::StartService | Self::StopService
+            ),
+            Self::AdminShare => matches!(
+                other,
+                Self::Secrets | Self::CopyProgram | Self::CopyPackage | Self::TouchProgram
+            ),
+            Self::TouchProgram => other == Self::CopyProgram,
+            _ => false,
         }
     }
 
@@ -49,9 +89,13 @@ impl Act {
             Self::StartService => "started a service",
             Self::StopService => "stopped a service",
             Self::Services => "opened the service manager",
+            Self::Refused => "was refused the right to administer",
             Self::Fragile => "called a function known for breaking in",
+            Self::Driver => "installed a printer driver",
+            Self::ClearLog => "cleared an event log",
             Self::Task => "registered a scheduled task",
             Self::WmiRun => "ran a method over WMI",
+            Self::WmiChange => "stored or deleted objects over WMI",
             Self::Wmi => "used WMI",
             Self::DcomRun => "ran a method of an object over DCOM",
             Self::Activate => "asked for a maker of objects over DCOM",
@@ -59,7 +103,9 @@ impl Act {
             Self::Winrm => "used Windows remote management",
             Self::SaveRegistry => "saved registry hives",
             Self::Registry => "opened the remote registry",
+            Self::Secrets => "opened a store of password hashes over an administrative share",
             Self::CopyProgram => "wrote a program to an administrative share",
+            Self::CopyPackage => "wrote an installation package to an administrative share",
             Self::TouchProgram => "opened a program on an administrative share",
             Self::AdminShare => "entered an administrative share",
             Self::OwnPipe => "opened a pipe of an unknown name",
@@ -73,12 +119,17 @@ impl Act {
             Self::StartService => "T1569.002",
             Self::StopService => "T1489",
             Self::Services => "T1007",
+            Self::Refused => "T1078",
             Self::Fragile => "T1210",
+            Self::Driver => "T1547.012",
+            Self::ClearLog => "T1070.001",
             Self::Task => "T1053.005",
             Self::WmiRun | Self::Wmi => "T1047",
+            Self::WmiChange => "T1546.003",
             Self::Dcom | Self::DcomRun | Self::Activate => "T1021.003",
             Self::Winrm => "T1021.006",
-            Self::CopyProgram | Self::TouchProgram => "T1570",
+            Self::Secrets => "T1003.003",
+            Self::CopyProgram | Self::CopyPackage | Self::TouchProgram => "T1570",
             Self::AdminShare | Self::OwnPipe => "T1021.002",
             Self::SaveRegistry | Self::Registry => "T1021",
         })
@@ -100,11 +151,26 @@ pub(super) fn of_call(call: &DceRpcCall) -> Option<Act> {
         Interface::Services if is("ControlService", &[1]) || is("DeleteService", &[2]) => {
             Some(Act::StopService)
         }
-        Interface::Services if is("OpenSCManager", &[15, 27, 64, 65]) => Some(Act::Services),
+        Interface::Services if is("OpenSCManager", &[15, 27, 64, 65]) => {
+            Some(if call.outcome == Outcome::Failure {
+                Act::Refused
+            } else {
+                Act::Services
+            })
+        }
         // Path names and domain roles are worked out at home; asking another machine to do it is
         // how its oldest holes are reached.
         Interface::Server if is("NetprPathCanonicalize", &[31]) => Some(Act::Fragile),
         Interface::DomainRole if is("DsRolerUpgradeDownlevelServer", &[9]) => Some(Act::Fragile),
+        Interface::Printing if is("RpcAddPrinterDriver", &[9, 89]) => Some(Act::Driver),
+        Interface::RemotePrinting
+            if is("RpcAsyncAddPrinterDriver", &[39])
+                || is("RpcAsyncInstallPrinterDriverFromPackage", &[62]) =>
+        {
+            Some(Act::Driver)
+        }
+        Interface::EventLog if is("ElfrClearELF", &[0]) => Some(Act::ClearLog),
+        Interface::EventLog6 if is("EvtRpcClearLog", &[6]) => Some(Act::ClearLog),
         Interface::Tasks
             if is("SchRpcRegisterTask", &[1])
                 || is("SchRpcRun", &[12])
@@ -114,6 +180,16 @@ pub(super) fn of_call(call: &DceRpcCall) -> Option<Act> {
         }
         Interface::Wmi if is("ExecMethod", &[24, 25]) || is("ExecMethodAsync", &[]) => {
             Some(Act::WmiRun)
+        }
+        // PutClass to DeleteInstance: how subscriptions and classes of one's own are stored.
+        Interface::Wmi
+            if is("PutClass", &[8, 9])
+                || is("DeleteClass", &[10, 11])
+                || is("PutInstance", &[14, 15])
+                || is("PutInstanceAsync", &[])
+                || is("DeleteInstance", &[16, 17]) =>
+        {
+            Some(Act::WmiChange)
         }
         Interface::Wmi => Some(Act::Wmi),
         Interface::Dcom if is("Invoke", &[]) => Some(Act::DcomRun),
@@ -139,8 +215,26 @@ fn is_admin_share(share: &str) -> bool {
         || (head.len() == 1 && head.bytes().all(|byte| byte.is_ascii_alphabetic()))
 }
 
+fn extension(path: &str) -> String {
+    path.rsplit('.').next().unwrap_or("").to_ascii_lowercase()
+}
+
+fn is_package(path: &str) -> bool {
+    matches!(extension(path).as_str(), "msi" | "msp" | "msu" | "cab")
+}
+
+/// Files that hold the password hashes of a machine or a domain: the registry's hives and the
+/// directory itself, wherever a shadow copy or a program put them.
+fn is_secret(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let name = path.rsplit('\\').next().unwrap_or(&path);
+    name == "ntds.dit"
+        || (matches!(name, "sam" | "security" | "system") && path.contains("\\config\\"))
+        || (name.starts_with("lsass") && name.ends_with(".dmp"))
+}
+
 fn is_program(path: &str) -> bool {
-    let ext = path.rsplit('.').next().unwrap_or("").to_ascii_lowercase();
+    let ext = extension(path);
     matches!(
         ext.as_str(),
         "exe"
@@ -152,7 +246,6 @@ fn is_program(path: &str) -> bool {
             | "js"
             | "sys"
             | "scr"
-            | "msi"
             | "com"
             | "hta"
             | "aspx"
@@ -160,18 +253,27 @@ fn is_program(path: &str) -> bool {
     )
 }
 
+/// `STATUS_ACCESS_DENIED`.
+const DENIED: u32 = 0xc000_0022;
+
 /// What an operation on a share does, if it administers.
 pub(super) fn of_share(smb: &SmbOperation) -> Option<Act> {
+    let is_admin = is_admin_share(&smb.share);
+    if is_admin && smb.action == SmbAction::TreeConnect && smb.status == DENIED {
+        return Some(Act::Refused);
+    }
     if smb.status != 0 {
         return None;
     }
-    if is_admin_share(&smb.share) {
-        return Some(match smb.action {
+    if is_admin {
+        let writes = matches!(
+            smb.action,
             SmbAction::Write | SmbAction::Create | SmbAction::Rename
-                if is_program(&smb.path) || is_program(&smb.new_path) =>
-            {
-                Act::CopyProgram
-            }
+        );
+        return Some(match smb.action {
+            _ if is_secret(&smb.path) => Act::Secrets,
+            _ if writes && (is_program(&smb.path) || is_program(&smb.new_path)) => Act::CopyProgram,
+            _ if writes && is_package(&smb.path) => Act::CopyPackage,
             SmbAction::Open if is_program(&smb.path) => Act::TouchProgram,
             _ => Act::AdminShare,
         });
@@ -224,7 +326,48 @@ fn is_known_pipe(path: &str) -> bool {
     KNOWN.iter().any(|known| name.starts_with(known)) || name.starts_with("mssql")
 }
 
-/// What a request does, if it administers.
+/// What a request does, if it administers. Devices that hand in their event logs use the same door
+/// (MS-WSMV, subscriptions).
 pub(super) fn of_http(http: &HttpTransaction) -> Option<Act> {
-    (http.uri.starts_with("/wsman") && http.status != 401).then_some(Act::Winrm)
+    let is_subscription = http
+        .uri
+        .to_ascii_lowercase()
+        .starts_with("/wsman/subscription");
+    (http.uri.starts_with("/wsman") && !is_subscription && http.status != 401).then_some(Act::Winrm)
+}
+
+/// Whether a conversation to the ports of Windows remote management carried a log-in and a question
+/// with its answer.
+pub(super) fn is_management(flow: &FlowRecord, port: u16) -> bool {
+    let is_winrm = flow.service == Some(Service::Winrm)
+        || (matches!(port, 5985 | 5986)
+            && matches!(
+                flow.service,
+                None | Some(Service::Http | Service::Tls)
+            ));
+    is_winrm && flow.part == 0 && flow.client_bytes > 4_000 && flow.server_bytes > 1_500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_of_hashes_are_known_wherever_they_lie() {
+        assert!(is_secret(r"Temp\vss\NTDS.dit"));
+        assert!(is_secret(r"Windows\System32\config\SAM"));
+        assert!(!is_secret(r"Windows\System32\config\systemprofile\a.txt"));
+        assert!(!is_secret(r"data\SYSTEM"));
+    }
+
+    #[test]
+    fn forwarded_events_are_no_administration() {
+        let asked = |uri: &str| HttpTransaction {
+            uri: uri.into(),
+            status: 200,
+            ..HttpTransaction::default()
+        };
+        assert_eq!(of_http(&asked("/wsman?PSVersion=5.1")), Some(Act::Winrm));
+        assert_eq!(of_http(&asked("/wsman/SubscriptionManager/WEC")), None);
+    }
 }
