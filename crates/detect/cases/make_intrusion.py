@@ -287,6 +287,27 @@ def _(c):
             c.flow(at, f"10.0.0.{100 + n}", "10.0.0.12", 5985, up=3_000, down=1_400, secs=2)
 
 
+@case("lateral_movement", "pipes_are_tried_on_a_server_that_has_none", "device:10.0.0.107 score>=2.5 lateral")
+def _(c):
+    c.office(3)
+    smb(c, 9000, "10.0.0.107", "10.0.0.10", "open", r"\\dc\IPC$", "svcctl")
+    smb(c, 9100, "10.0.0.107", "10.0.0.10", "open", r"\\dc\IPC$", "atsvc", status=0xC0000034)
+
+
+@case("lateral_movement", "transactions_no_client_sends", "device:10.0.0.107 score>=3 lateral")
+def _(c):
+    c.office(3)
+    c.add(9000, "quirk", "10.0.0.107", "10.0.0.31", 445, parser="smb", quirk="oversized_transaction")
+    c.add(9003, "quirk", "10.0.0.107", "10.0.0.31", 445, parser="smb", quirk="session_setup_transaction")
+
+
+@case("lateral_movement", "malformed_messages_of_other_kinds")
+def _(c):
+    c.office(3)
+    for k in range(6):
+        c.add(9000 + k, "quirk", "10.0.0.107", "10.0.0.31", 445, parser="smb", quirk="cut_request")
+
+
 @case("lateral_movement", "package_for_a_server")
 def _(c):
     domain(c, 8)
@@ -491,6 +512,21 @@ def _(c):
 def _(c):
     domain(c)
     krb(c, 4000, "10.0.0.107", "tgs", "ann", "MSSQLSvc/db01.corp.example:1433", ticket_etype=23, offered_etypes=[23])
+
+
+@case("kerberoasting", "weak_before_strong", "device:10.0.0.108 score>=2.5 credentials")
+def _(c):
+    domain(c)
+    krb(c, 4000, "10.0.0.108", "tgs", "ann", "MSSQLSvc/db01.corp.example:1433", ticket_etype=23,
+        offered_etypes=[23, 16, 3, 18])
+
+
+@case("kerberoasting", "domain_of_old_devices")
+def _(c):
+    for n in range(6):
+        for k, service in enumerate(["host/pc", "cifs/files", "LDAP/dc", "cifs/dc", "HTTP/intranet"]):
+            krb(c, 60 + n * 7 + k, f"10.0.0.{100 + n}", "tgs", f"user{n}", service, ticket_etype=23,
+                offered_etypes=[23, -133, -128, 3, 1, 24, -135])
 
 
 @case("kerberoasting", "database_account_without_strong_keys")
@@ -924,6 +960,23 @@ def _(c):
 def _(c):
     domain(c)
     krb(c, 4000, "10.0.0.107", "as", "user1", offered_etypes=[23])
+
+
+@case("ntlm_pass_the_hash", "another_program_on_the_same_device", "device:10.0.0.107 score>=1.3 lateral")
+def _(c):
+    domain(c, 26)
+    for k in range(3):
+        smb(c, 80_000 + k * 60, "10.0.0.107", "10.0.0.11", "negotiate", "", dialect=0x0311)
+    smb(c, 92_000, "10.0.0.107", "10.0.0.11", "negotiate", "", dialect=0x0300)
+    ntlm(c, 92_001, "10.0.0.107", "10.0.0.11", "admin", "", carrier="smb")
+
+
+@case("ntlm_pass_the_hash", "old_device_keeps_to_its_dialect")
+def _(c):
+    domain(c, 26)
+    for k in range(40):
+        smb(c, k * 2300, "10.0.0.60", "10.0.0.11", "negotiate", "", dialect=0x0210)
+        ntlm(c, k * 2300 + 1, "10.0.0.60", "10.0.0.11", "scan", "MFP", carrier="smb")
 
 
 @case("ntlm_pass_the_hash", "services_log_in_from_a_file_with_one_key")

@@ -9,8 +9,10 @@
 //! unseen. RC4 makes guessing a thousand times cheaper, so attackers ask for it.
 //!
 //! ## How it scores
-//! Per hour and device: a request that offers nothing but RC4 scores three, for it is the client's own
-//! choice. An RC4 ticket that the server chose for a service account that nobody else uses with RC4
+//! Per hour and device: a request that offers RC4 alone or puts it before AES, or offers no AES though
+//! the same device does otherwise, scores three, for it is the client's own choice; old devices, which
+//! know nothing better, offer several old kinds. An RC4 ticket that the server chose for a service
+//! account that nobody else uses with RC4
 //! says little, more than two of them add two and a half digits per factor of ten. Tickets for many different services of accounts (not of
 //! machines) count beyond six. The more of the site's tickets are RC4 anyway, the less RC4 counts.
 //! What is done on many days is worth less.
@@ -28,7 +30,7 @@
 //! T1558.003 Kerberoasting.
 //!
 //! ## Sources
-//! RFC 4120, RFC 8429 (RC4 deprecated); Medin, *Attacking Kerberos: Kicking the Guard Dog of Hades*,
+//! RFC 4120, MS-KILE, RFC 8429 (RC4 deprecated); Medin, *Attacking Kerberos: Kicking the Guard Dog of Hades*,
 //! 2014.
 
 use thymus_schema::{
@@ -52,7 +54,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     phase: Phase::Credentials,
     techniques: &[Technique::new("T1558.003")],
     source: include_str!("kerberoasting.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_: &Settings| Box::new(Kerberoasting::default()),
 };
 
@@ -74,6 +76,8 @@ struct Kerberoasting {
     weak_users: Popularity,
     /// On which days a client used a service with RC4 or many services.
     habits: Habits,
+    /// Devices that offered AES.
+    modern: Habits,
     /// Tickets of the site: all, and RC4.
     tickets: f64,
     weak: f64,
@@ -85,6 +89,7 @@ impl Default for Kerberoasting {
             clients: Table::new(CLIENTS_MAX),
             weak_users: Popularity::new(SERVICES_MAX),
             habits: Habits::new(CLIENTS_MAX),
+            modern: Habits::new(CLIENTS_MAX),
             tickets: 20.0,
             weak: 1.0,
         }
@@ -116,13 +121,21 @@ fn account_service(exchange: &KerberosExchange) -> Option<&str> {
     (!service.is_empty() && !is_machine).then_some(service)
 }
 
-/// Whether nothing but RC4 and older was offered.
-fn offers_only_weak(exchange: &KerberosExchange) -> bool {
-    exchange.offered_etypes.contains(&RC4)
-        && !exchange
-            .offered_etypes
-            .iter()
-            .any(|etype| (17..=20).contains(etype))
+fn offers_aes(exchange: &KerberosExchange) -> bool {
+    exchange
+        .offered_etypes
+        .iter()
+        .any(|etype| (17..=20).contains(etype))
+}
+
+/// Whether the client wants RC4 though it could have better: `modern` says that it offers AES
+/// otherwise. Systems put their best first (MS-KILE 3.1.5.2), and old ones offer several old kinds.
+fn chooses_weak(exchange: &KerberosExchange, modern: bool) -> bool {
+    let offered = &*exchange.offered_etypes;
+    if offered.first() == Some(&RC4) && (offered.len() == 1 || offers_aes(exchange)) {
+        return true;
+    }
+    modern && offered.contains(&RC4) && !offers_aes(exchange)
 }
 
 impl Detector for Kerberoasting {
@@ -144,14 +157,18 @@ impl Detector for Kerberoasting {
         if exchange.request != KerberosRequest::Tgs || exchange.error.is_some() {
             return;
         }
-        let only_weak = offers_only_weak(exchange);
+        let modern = self.modern.knows(client.key());
+        let only_weak = chooses_weak(exchange, modern);
+        if offers_aes(exchange) && !only_weak {
+            self.modern.note(client.key(), event.ts);
+        }
         let is_weak = exchange.ticket_etype == RC4 || only_weak;
         let share = self.weak / self.tickets;
         self.tickets += 1.0;
         self.weak += f64::from(u8::from(is_weak && !only_weak));
         let is_home = exchange.service.to_ascii_lowercase().starts_with("krbtgt");
         let (Some(service), false) = (
-            account_service(exchange).or(is_weak.then_some(&*exchange.service)),
+            account_service(exchange).or(only_weak.then_some(&*exchange.service)),
             is_home,
         ) else {
             return;
@@ -201,15 +218,18 @@ impl Detector for Kerberoasting {
         out.f64(self.tickets).f64(self.weak);
         self.weak_users.snapshot(out);
         self.habits.snapshot(out);
+        self.modern.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
         let (tickets, weak) = (from.f64()?, from.f64()?);
         let weak_users = Popularity::restore(SERVICES_MAX, from)?;
         let habits = Habits::restore(CLIENTS_MAX, from)?;
+        let modern = Habits::restore(CLIENTS_MAX, from)?;
         *self = Self {
             weak_users,
             habits,
+            modern,
             tickets,
             weak,
             ..Self::default()

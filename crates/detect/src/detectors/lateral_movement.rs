@@ -3,7 +3,8 @@
 //! ## What it flags
 //! A device that administers another one remotely in the ways intruders use: it creates services or
 //! scheduled tasks, looks through or stops services, runs commands over WMI, DCOM or Windows remote
-//! management, edits the remote registry, calls functions known for letting callers break in, copies
+//! management, edits the remote registry, calls functions known for letting callers break in, sends what no
+//! client of the file protocol sends, copies
 //! programs to administrative shares or password stores from them, clears event logs, is refused the
 //! right to administer, or opens shells on many devices it never visited.
 //!
@@ -45,7 +46,7 @@
 //! ## Sources
 //! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP, MS-SRVS, MS-DSSP, MS-WSMV,
 //! MS-RPRN, MS-PAR, MS-EVEN, MS-EVEN6; Microsoft
-//! security bulletins MS04-011 and MS08-067, CVE-2021-34527; Ho et al., *Hopper: modeling
+//! security bulletins MS04-011, MS08-067 and MS17-010, CVE-2020-0796, CVE-2021-34527; Ho et al., *Hopper: modeling
 //! and detecting lateral movement*, USENIX Security 2021, for chains of log-ins.
 
 mod act;
@@ -57,7 +58,7 @@ use thymus_schema::{
     Statement, Technique, Timestamp, Value,
 };
 
-use self::act::{Act, is_management, of_call, of_http, of_share};
+use self::act::{Act, is_management, of_call, of_http, of_quirk, of_share};
 use crate::controllers::Controllers;
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
@@ -157,6 +158,7 @@ impl Detector for LateralMovement {
             .and(Interest::FLOW)
             .and(Interest::KERBEROS)
             .and(Interest::LDAP)
+            .and(Interest::QUIRK)
     }
 
     fn dropped(&self) -> u64 {
@@ -182,6 +184,7 @@ impl Detector for LateralMovement {
                     },
                 )
             }),
+            EventBody::Quirk(seen) => of_quirk(seen).map(|act| (act, &*seen.quirk)),
             EventBody::Http(http) => of_http(http).map(|act| (act, &*http.uri)),
             EventBody::Flow(flow) => {
                 let busy = flow.part == 0 && flow.server_bytes > 3_000 && flow.client_bytes > 1_000;
@@ -363,14 +366,14 @@ impl Hourly<Acts> {
             1.0
         };
         let mut score = best + 0.35 * others + spread * tails::pareto(self.it.targets, 1.0, 1.0);
-        if self.it.among_equals && client.is_local() && best >= 1.6 {
-            score += 0.4;
+        // What is ordinary by itself does not become telling by who does it.
+        if client.is_local() && best >= 1.6 {
+            let settled = cx.age_secs(client.device) > 86_400.0 && self.days == 0.0;
+            score += if self.it.among_equals { 0.4 } else { 0.0 };
+            score += if settled { 0.5 } else { 0.0 };
         }
         if self.it.chained {
             score += 1.0;
-        }
-        if client.is_local() && cx.age_secs(client.device) > 86_400.0 && self.days == 0.0 {
-            score += 0.5;
         }
         (score - Habits::relief(self.days)).max(0.0)
     }

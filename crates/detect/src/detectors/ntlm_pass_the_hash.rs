@@ -13,8 +13,9 @@
 //! Per hour, device and account: the number of servers beyond two (two digits per factor of ten), and
 //! then, only when there are several servers or the session is otherwise strange: the account was seen
 //! with Kerberos before (three quarters), never on this device though it has been watched for a day (one),
-//! under a workstation name other than this device's usual one or none (three quarters), NTLM version 1
-//! (one). What is done on many days is worth less. A log-in ticket asked for with a proof and in RC4
+//! under a workstation name other than this device's usual one or none (three quarters), in an older
+//! dialect of the file protocol than the device agreed on with the same server before, as another
+//! program does (one), NTLM version 1 (one). What is done on many days is worth less. A log-in ticket asked for with a proof and in RC4
 //! alone scores two and a half where the domain seals its tickets in AES, little elsewhere and for one
 //! AES kind alone; one more when the same device offers several kinds otherwise. Other devices that do
 //! the same take off most of a digit each.
@@ -39,8 +40,8 @@
 mod ticket;
 
 use thymus_schema::{
-    EntityId, Event, EventBody, NtlmAuth, Outcome, Peer, PeerRole, Phase, SnapshotError,
-    SnapshotReader, SnapshotWriter, Statement, Technique, Value,
+    EntityId, Event, EventBody, NtlmAuth, Outcome, Peer, PeerRole, Phase, Service, SmbAction,
+    SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Value,
 };
 
 use self::ticket::Tickets;
@@ -82,6 +83,7 @@ struct Logins {
     uses_kerberos: bool,
     not_at_home: bool,
     odd_name: bool,
+    older_dialect: bool,
     version1: bool,
 }
 
@@ -94,6 +96,8 @@ struct PassTheHash {
     homes: Habits,
     /// Workstation name of a device.
     names: Table<u64, u64>,
+    /// Newest dialect of the file protocol agreed by client and server, and whether the last was older.
+    dialects: Table<u64, (u16, bool)>,
     /// Several servers by NTLM, by device and account.
     habits: Habits,
     tickets: Tickets,
@@ -106,6 +110,7 @@ impl Default for PassTheHash {
             kerberos: Habits::new(HABITS_MAX),
             homes: Habits::new(HABITS_MAX),
             names: Table::new(PAIRS_MAX),
+            dialects: Table::new(PAIRS_MAX),
             habits: Habits::new(HABITS_MAX),
             tickets: Tickets::default(),
         }
@@ -119,7 +124,7 @@ fn account_of(user: &str) -> u64 {
 
 impl Detector for PassTheHash {
     fn interest(&self) -> Interest {
-        Interest::KERBEROS.and(Interest::NTLM)
+        Interest::KERBEROS.and(Interest::NTLM).and(Interest::SMB)
     }
 
     fn dropped(&self) -> u64 {
@@ -145,6 +150,12 @@ impl Detector for PassTheHash {
                     self.homes.note(key_of((client.key(), account)), event.ts);
                 }
             }
+            EventBody::Smb(smb) if smb.action == SmbAction::Negotiate && smb.dialect > 0 => {
+                let pair = key_of((client.key(), server.key()));
+                let known = self.dialects.entry(pair, || (smb.dialect, false));
+                known.1 = smb.dialect < known.0;
+                known.0 = known.0.max(smb.dialect);
+            }
             EventBody::Ntlm(auth) if !auth.user.is_empty() && auth.outcome != Outcome::Failure => {
                 self.login(event, auth, client, server, cx);
             }
@@ -162,6 +173,11 @@ impl Detector for PassTheHash {
         for (device, name) in rows {
             out.u64(device).u64(*name);
         }
+        let rows = self.dialects.sorted();
+        out.u64(rows.len() as u64);
+        for (pair, (newest, _)) in rows {
+            out.u64(pair).u64(u64::from(*newest));
+        }
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
@@ -175,6 +191,10 @@ impl Detector for PassTheHash {
         for _ in 0..from.count(16)? {
             let (device, name) = (from.u64()?, from.u64()?);
             fresh.names.entry(device, || name);
+        }
+        for _ in 0..from.count(16)? {
+            let (pair, newest) = (from.u64()?, from.u64()? as u16);
+            fresh.dialects.entry(pair, || (newest, false));
         }
         *self = fresh;
         Ok(())
@@ -197,6 +217,10 @@ impl PassTheHash {
         self.homes.note(home, event.ts);
         let name = key_of(auth.workstation.to_ascii_lowercase());
         let usual = *self.names.entry(client.key(), || name);
+        let older = self
+            .dialects
+            .get(&key_of((client.key(), server.key())))
+            .is_some_and(|(_, older)| *older && auth.carrier == Some(Service::Smb));
         let pair = self.pairs.entry(home, Hourly::default);
         pair.turn(event.ts);
         pair.push(event);
@@ -205,8 +229,9 @@ impl PassTheHash {
         pair.it.uses_kerberos |= self.kerberos.knows(account);
         pair.it.not_at_home |= watched && !was_home;
         pair.it.odd_name |= auth.workstation.is_empty() || name != usual;
+        pair.it.older_dialect |= older;
         pair.it.version1 |= auth.version1;
-        if pair.it.servers.len() > 2 {
+        if older || pair.it.servers.len() > 2 {
             pair.days = self.habits.note(home, event.ts);
         }
         let score = pair.score(client);
@@ -223,6 +248,7 @@ impl Hourly<Logins> {
         let marks = mark(it.uses_kerberos, 0.75)
             + mark(it.not_at_home, 1.0)
             + mark(it.odd_name, 0.75)
+            + mark(it.older_dialect, 1.0)
             + mark(it.version1, 1.0);
         let servers = tails::pareto(it.servers.len() as f64, 2.0, 2.5);
         let mut score = servers + marks * if it.servers.len() > 2 { 1.0 } else { 0.5 };
@@ -249,6 +275,10 @@ impl Hourly<Logins> {
             (
                 it.odd_name,
                 "the workstation name is not this device's usual one",
+            ),
+            (
+                it.older_dialect,
+                "the file protocol was of an older dialect than this device speaks",
             ),
             (it.version1, "NTLM version 1 was used"),
         ];

@@ -72,6 +72,22 @@ pub fn resync(bytes: &[u8]) -> Option<usize> {
     Some(marker)
 }
 
+/// Whether the sizes in a compression header add up to more than its fields can hold (MS-SMB2
+/// 2.2.42.1): no sender that has compressed anything writes such.
+pub fn compression_overflows(frame: &[u8]) -> bool {
+    let mut header = crate::reader::Reader::new(frame);
+    let sizes = (|| {
+        header.skip(4)?;
+        let original = header.u32_le()?;
+        header.skip(2)?;
+        let chained = header.u16_le()? != 0;
+        Some((original, chained, header.u32_le()?))
+    })();
+    sizes.is_some_and(|(original, chained, offset)| {
+        !chained && original.checked_add(offset).is_none()
+    })
+}
+
 /// Entry of the mutation test and the fuzzer.
 pub fn fuzz(bytes: &[u8]) {
     let framed = frame(bytes).is_some() && looks_like_frame(bytes) == Some(true);

@@ -23,6 +23,7 @@ pub mod command {
     pub const SESSION_SETUP_ANDX: u8 = 0x73;
     pub const LOGOFF_ANDX: u8 = 0x74;
     pub const TREE_CONNECT_ANDX: u8 = 0x75;
+    pub const NT_TRANSACT: u8 = 0xa0;
     pub const NT_CREATE_ANDX: u8 = 0xa2;
     pub const NONE: u8 = 0xff;
 }
@@ -172,6 +173,8 @@ pub enum Request<'a> {
     Dispose(u16),
     /// Rename an open file.
     RenameOpen(u16, Box<str>),
+    /// What no client of this protocol sends, by its name.
+    Odd(&'static str),
     /// Anything else.
     Other,
 }
@@ -258,6 +261,15 @@ pub fn request<'a>(message: &'a [u8], header: &Header, block: &Block<'a>) -> Opt
         }
         command::TRANSACTION => transaction(message, words),
         command::TRANSACTION2 => transaction2(message, header, words),
+        command::NT_TRANSACT => {
+            words.skip(7)?;
+            // A client keeps within the server's buffer of at most 64 KiB; more is written to files.
+            Some(if words.u32_le()? > 0xffff {
+                Request::Odd("oversized_transaction")
+            } else {
+                Request::Other
+            })
+        }
         _ => Some(Request::Other),
     }
 }
@@ -328,6 +340,8 @@ fn transaction<'a>(message: &'a [u8], words: Reader<'_>) -> Option<Request<'a>> 
 fn transaction2<'a>(message: &'a [u8], header: &Header, words: Reader<'_>) -> Option<Request<'a>> {
     const FIND_FIRST: u16 = 1;
     const SET_FILE_INFO: u16 = 8;
+    // Reserved and never implemented (MS-CIFS 2.2.6.15).
+    const SESSION_SETUP: u16 = 14;
     let parts = parts(message, words)?;
     let mut parameters = Reader::new(parts.parameters);
     match parts.setup[0] {
@@ -342,6 +356,7 @@ fn transaction2<'a>(message: &'a [u8], header: &Header, words: Reader<'_>) -> Op
                 .next(),
             ))
         }
+        Some(SESSION_SETUP) => Some(Request::Odd("session_setup_transaction")),
         Some(SET_FILE_INFO) => {
             let file = parameters.u16_le()?;
             let level = parameters.u16_le()?;
@@ -518,6 +533,25 @@ mod tests {
             anonymous: false,
         };
         assert_eq!(read(&bytes), expected);
+    }
+
+    #[test]
+    fn transactions_that_no_client_sends_are_odd() {
+        let large = |total: u32| {
+            let mut words = vec![0, 0, 0, 30, 0, 0, 0];
+            words.extend(total.to_le_bytes());
+            words.extend([0; 27]);
+            message(command::NT_TRANSACT, &words, b"")
+        };
+        assert_eq!(
+            read(&large(0x1_03d0)),
+            Request::Odd("oversized_transaction")
+        );
+        assert_eq!(read(&large(0x1000)), Request::Other);
+        let mut words = vec![0; 26];
+        words.extend([1, 0, 14, 0]);
+        let bytes = message(command::TRANSACTION2, &words, b"");
+        assert_eq!(read(&bytes), Request::Odd("session_setup_transaction"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Kinds of remote administration, and the traffic by which each is known.
 
 use thymus_schema::{
-    DceRpcCall, FlowRecord, HttpTransaction, Outcome, Service, SmbAction, SmbOperation, Technique,
+    DceRpcCall, FlowRecord, HttpTransaction, Outcome, QuirkSeen, Service, SmbAction, SmbOperation, Technique,
 };
 
 use crate::rpc::{Interface, is_operation};
@@ -18,6 +18,7 @@ pub(super) enum Act {
     Driver,
     ClearLog,
     Task,
+    Scheduler,
     WmiRun,
     WmiChange,
     Wmi,
@@ -49,6 +50,7 @@ impl Act {
             | Self::Driver => 2.6,
             Self::StopService | Self::StartService => 2.3,
             Self::Winrm | Self::Services | Self::Activate => 2.0,
+            Self::Scheduler => 1.8,
             Self::Wmi | Self::TouchProgram => 1.6,
             // Packages are what software is rolled out in; intruders bring bare programs.
             Self::CopyPackage => 1.5,
@@ -62,7 +64,12 @@ impl Act {
     pub(super) fn only_looks(self) -> bool {
         matches!(
             self,
-            Self::Services | Self::Wmi | Self::Dcom | Self::Activate | Self::Registry
+            Self::Services
+                | Self::Scheduler
+                | Self::Wmi
+                | Self::Dcom
+                | Self::Activate
+                | Self::Registry
         )
     }
 
@@ -78,6 +85,8 @@ impl Act {
                 Self::Secrets | Self::CopyProgram | Self::CopyPackage | Self::TouchProgram
             ),
             Self::TouchProgram => other == Self::CopyProgram,
+            Self::Scheduler => other == Self::Task,
+            Self::Registry => other == Self::SaveRegistry,
             _ => false,
         }
     }
@@ -90,10 +99,11 @@ impl Act {
             Self::StopService => "stopped a service",
             Self::Services => "opened the service manager",
             Self::Refused => "was refused the right to administer",
-            Self::Fragile => "called a function known for breaking in",
+            Self::Fragile => "called for what is known for breaking in",
             Self::Driver => "installed a printer driver",
             Self::ClearLog => "cleared an event log",
             Self::Task => "registered a scheduled task",
+            Self::Scheduler => "reached for the task scheduler",
             Self::WmiRun => "ran a method over WMI",
             Self::WmiChange => "stored or deleted objects over WMI",
             Self::Wmi => "used WMI",
@@ -123,7 +133,7 @@ impl Act {
             Self::Fragile => "T1210",
             Self::Driver => "T1547.012",
             Self::ClearLog => "T1070.001",
-            Self::Task => "T1053.005",
+            Self::Task | Self::Scheduler => "T1053.005",
             Self::WmiRun | Self::Wmi => "T1047",
             Self::WmiChange => "T1546.003",
             Self::Dcom | Self::DcomRun | Self::Activate => "T1021.003",
@@ -262,6 +272,14 @@ pub(super) fn of_share(smb: &SmbOperation) -> Option<Act> {
     if is_admin && smb.action == SmbAction::TreeConnect && smb.status == DENIED {
         return Some(Act::Refused);
     }
+    // Whose pipe is asked for tells what is wanted, also when the calls inside cannot be read or
+    // the server has none.
+    match pipe(smb).as_deref() {
+        Some("svcctl") => return Some(Act::Services),
+        Some("atsvc") => return Some(Act::Scheduler),
+        Some("winreg") => return Some(Act::Registry),
+        _ => {}
+    }
     if smb.status != 0 {
         return None;
     }
@@ -278,12 +296,18 @@ pub(super) fn of_share(smb: &SmbOperation) -> Option<Act> {
             _ => Act::AdminShare,
         });
     }
+    pipe(smb).filter(|name| !is_known_pipe(name)).map(|_| Act::OwnPipe)
+}
+
+/// The name of the pipe that is opened, in small letters.
+fn pipe(smb: &SmbOperation) -> Option<String> {
     let is_pipe = smb.share.to_ascii_lowercase().ends_with("ipc$") && !smb.path.is_empty();
-    (is_pipe && !is_known_pipe(&smb.path)).then_some(Act::OwnPipe)
+    let name = smb.path.trim_start_matches('\\').to_ascii_lowercase();
+    is_pipe.then(|| name.strip_prefix("pipe\\").unwrap_or(&name).to_owned())
 }
 
 /// Pipes of Windows and of common servers.
-fn is_known_pipe(path: &str) -> bool {
+fn is_known_pipe(name: &str) -> bool {
     const KNOWN: &[&str] = &[
         "atsvc",
         "browser",
@@ -321,9 +345,18 @@ fn is_known_pipe(path: &str) -> bool {
         "wkssvc",
         "witness",
     ];
-    let name = path.trim_start_matches('\\').to_ascii_lowercase();
-    let name = name.strip_prefix("pipe\\").unwrap_or(&name);
     KNOWN.iter().any(|known| name.starts_with(known)) || name.starts_with("mssql")
+}
+
+/// What no client of the file protocol sends: the shapes by which its servers were broken into
+/// (MS17-010, CVE-2020-0796).
+pub(super) fn of_quirk(seen: &QuirkSeen) -> Option<Act> {
+    let is_fragile = &*seen.parser == "smb"
+        && matches!(
+            &*seen.quirk,
+            "oversized_transaction" | "session_setup_transaction" | "compression_overflow"
+        );
+    is_fragile.then_some(Act::Fragile)
 }
 
 /// What a request does, if it administers. Devices that hand in their event logs use the same door

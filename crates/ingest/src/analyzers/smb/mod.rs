@@ -105,6 +105,9 @@ impl Framing {
                 self.whole_frame()
             }
             Some(Flavor::Compressed) => {
+                if smb::compression_overflows(bytes) {
+                    talk.quirk("compression_overflow", cx);
+                }
                 talk.note_unreadable("compressed", cx);
                 self.whole_frame()
             }

@@ -87,6 +87,7 @@ fn request(
         Request::List(path) => Asked::ListPath(path),
         Request::Dispose(file) => Asked::Dispose(file.into(), true),
         Request::RenameOpen(file, path) => Asked::Rename(file.into(), path),
+        Request::Odd(quirk) => return talk.quirk(quirk, cx),
         Request::Other => return,
     };
     talk.asked(place, asked, cx);
