@@ -246,7 +246,7 @@ def _(c):
     smb(c, 9001, "10.0.0.107", "10.0.0.10", "open", r"\\dc\C$", r"Windows\Temp\ntds.dit")
 
 
-@case("lateral_movement", "looks_for_where_it_may_administer", "device:10.0.0.107 score>=2.5 lateral")
+@case("lateral_movement", "looks_for_where_it_may_administer", "device:10.0.0.107 score>=2.2 lateral")
 def _(c):
     c.office(3)
     for n in range(9):
@@ -306,6 +306,30 @@ def _(c):
     c.office(3)
     for k in range(6):
         c.add(9000 + k, "quirk", "10.0.0.107", "10.0.0.31", 445, parser="smb", quirk="cut_request")
+
+
+@case("lateral_movement", "printers_are_used")
+def _(c):
+    c.office(3)
+    for n in range(8):
+        for k in range(5):
+            at = n * 17 + k * 900
+            rpc(c, at, f"10.0.0.{100 + n}", "10.0.0.13", "spoolss", "RpcOpenPrinterEx", 69)
+            rpc(c, at + 1, f"10.0.0.{100 + n}", "10.0.0.13", "IRemoteWinspool", "RpcAsyncEnumPrinterDrivers", 40)
+
+
+@case("lateral_movement", "logs_are_read_elsewhere")
+def _(c):
+    domain(c)
+    for k in range(40):
+        rpc(c, 3000 + k, "10.0.0.107", "10.0.0.10", "eventlog6", "EvtRpcQueryNext", 11)
+
+
+@case("lateral_movement", "hidden_share_of_a_department")
+def _(c):
+    domain(c)
+    for k in range(10):
+        smb(c, 3000 + k, "10.0.0.107", "10.0.0.10", "write", r"\\files\backup$", f"tools\\old{k}.exe", size=90_000)
 
 
 @case("lateral_movement", "package_for_a_server")
@@ -439,6 +463,14 @@ def _(c):
     for k in range(3):
         c.http(8000 + k, "10.0.0.107", "10.0.0.16", "sts.corp.example", "/adfs/services/policystoretransfer",
                method="POST", up=3500, down=90_000, user_agent="Mozilla/5.0 WindowsPowerShell/5.1")
+
+
+@case("dcsync", "members_translate_names")
+def _(c):
+    domain(c)
+    for n in range(8):
+        rpc(c, 900 + n * 60, f"10.0.0.{100 + n}", "10.0.0.10", "drsuapi", "DRSBind", 0)
+        rpc(c, 901 + n * 60, f"10.0.0.{100 + n}", "10.0.0.10", "drsuapi", "DRSCrackNames", 12)
 
 
 @case("dcsync", "federation_servers_share_their_store")
@@ -916,6 +948,34 @@ def _(c):
     domain(c)
     c.add(4000, "ldap", "10.0.0.107", "10.0.0.10", 389, operation="modify", name="cn=srv1,dc=corp,dc=example",
           attributes=["msDS-AllowedToActOnBehalfOfOtherIdentity"], result=0)
+
+
+@case("ad_enumeration", "certificate_asked_for_by_an_old_door", "device:10.0.0.107 score>=1.8 reconnaissance")
+def _(c):
+    domain(c)
+    rpc(c, 4000, "10.0.0.107", "10.0.0.18", "ICertPassage", "CertServerRequest", 0)
+
+
+@case("ad_enumeration", "members_enrol_for_certificates")
+def _(c):
+    domain(c)
+    for n in range(8):
+        rpc(c, 900 + n * 60, f"10.0.0.{100 + n}", "10.0.0.18", "IRemoteSCMActivator", "RemoteCreateInstance", 4)
+
+
+@case("ad_enumeration", "descriptions_and_passwords_change")
+def _(c):
+    domain(c)
+    for k, what in enumerate(["description", "unicodePwd", "member"]):
+        c.add(4000 + k, "ldap", "10.0.0.107", "10.0.0.10", 389, operation="modify", name="cn=ann,dc=corp,dc=example",
+              attributes=[what], result=0)
+
+
+@case("ad_enumeration", "permissions_of_one_object")
+def _(c):
+    domain(c)
+    c.add(4000, "ldap", "10.0.0.107", "10.0.0.10", 389, operation="search", name="cn=ann,dc=corp,dc=example",
+          filter="(objectClass=*)", attributes=["nTSecurityDescriptor"], result=0, entries=1)
 
 
 @case("ad_enumeration", "consoles_load_the_schema_and_readers_are_readable")

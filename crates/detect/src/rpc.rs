@@ -2,7 +2,7 @@
 //!
 //! Interface identifiers and operation numbers: MS-SCMR, MS-TSCH, MS-RRP, MS-WMI, MS-DCOM, MS-DRSR,
 //! MS-NRPC, MS-SAMR, MS-LSAD, MS-DSSP, MS-SRVS, MS-WKST, MS-RPRN, MS-PAR, MS-DFSNM, MS-EFSR, MS-FSRVP,
-//! MS-EVEN, MS-EVEN6.
+//! MS-EVEN, MS-EVEN6, MS-ICPR.
 //
 // tidy: table
 
@@ -30,12 +30,13 @@ pub(crate) enum Interface {
     EncryptedFiles,
     ShadowCopies,
     DomainRole,
+    Certificates,
 }
 
 use Interface::{
-    Accounts, Dcom, Dfs, DomainRole, EncryptedFiles, EventLog, EventLog6, Netlogon, Policy,
-    Printing, Registry, RemotePrinting, Replication, Server, Services, ShadowCopies, Tasks, Wmi,
-    Workstation,
+    Accounts, Certificates, Dcom, Dfs, DomainRole, EncryptedFiles, EventLog, EventLog6, Netlogon,
+    Policy, Printing, Registry, RemotePrinting, Replication, Server, Services, ShadowCopies, Tasks,
+    Wmi, Workstation,
 };
 
 const INTERFACES: &[(&str, &str, Interface)] = &[
@@ -128,6 +129,11 @@ const INTERFACES: &[(&str, &str, Interface)] = &[
         "dssetup",
         "3919286a-b10c-11d0-9ba8-00c04fd92ef5",
         DomainRole,
+    ),
+    (
+        "icertpassage",
+        "91ae6020-9e3c-11cf-8d7c-00aa00c091be",
+        Certificates,
     ),
 ];
 

@@ -4,7 +4,8 @@
 //! A device that reads the directory as attackers' mapping tools do (all users, all computers, all
 //! service accounts, weak settings, permissions), takes very much out of it over a connection that
 //! cannot be read, changes who may act for whom, asks machines who is logged in, lists accounts over the security
-//! accounts interface, fetches stored secrets over the local security authority, or makes a server authenticate to somewhere else.
+//! accounts interface, fetches stored secrets over the local security authority, asks for certificates in a way that members
+//! do not, or makes a server authenticate to somewhere else.
 //!
 //! ## Why it matters
 //! The map of a domain shows the way to its most powerful accounts. A coerced server hands over its
@@ -241,6 +242,10 @@ fn of_call(call: &DceRpcCall) -> Option<(&'static str, f64)> {
         Interface::Policy if is("LsarEnumerateAccounts", 11) => Some(("accounts with rights", 2.0)),
         Interface::Policy if is("LsarRetrievePrivateData", 43) => Some((SECRETS, 3.2)),
         Interface::Server if is("NetrSessionEnum", 12) => Some(("sessions on a machine", 2.0)),
+        // Members ask for certificates over DCOM (MS-WCCE).
+        Interface::Certificates if is("CertServerRequest", 0) => {
+            Some(("a certificate in the way of old programs", 1.8))
+        }
         Interface::Workstation if is("NetrWkstaUserEnum", 2) => Some(("users of a machine", 2.0)),
         _ => None,
     }
@@ -427,7 +432,10 @@ impl Hourly<Asked> {
         ];
         let changed = self.it.kinds.contains_key(RIGHTS);
         let template = if self.it.sealed > DIRECTORY_BYTES && self.it.coerced <= 1.0 {
-            facts.push(self.trail.fact("bytes", Value::Bytes(self.it.sealed as u64)));
+            facts.push(
+                self.trail
+                    .fact("bytes", Value::Bytes(self.it.sealed as u64)),
+            );
             "asked the domain for {names} with {count} requests in {span}, took {bytes} out of the directory unseen, \
              and asked {machines} machines for their users and shares"
         } else if self.it.coerced > 1.0 {

@@ -36,8 +36,8 @@
 //! path of the policy store transfer is that of Active Directory Federation Services.
 
 use thymus_schema::{
-    Event, EventBody, HttpTransaction, PeerRole, Phase, SnapshotError, SnapshotReader, SnapshotWriter, Statement,
-    Technique, Value,
+    Event, EventBody, HttpTransaction, PeerRole, Phase, SnapshotError, SnapshotReader,
+    SnapshotWriter, Statement, Technique, Value,
 };
 
 use crate::controllers::Controllers;

@@ -3,10 +3,10 @@
 //! ## What it flags
 //! A device that administers another one remotely in the ways intruders use: it creates services or
 //! scheduled tasks, looks through or stops services, runs commands over WMI, DCOM or Windows remote
-//! management, edits the remote registry, calls functions known for letting callers break in, sends what no
-//! client of the file protocol sends, copies
-//! programs to administrative shares or password stores from them, clears event logs, is refused the
-//! right to administer, or opens shells on many devices it never visited.
+//! management, edits the remote registry, calls functions known for letting callers break in, sends
+//! what no client of the file protocol sends, copies programs to administrative shares or password
+//! stores from them, clears event logs, is refused the right to administer, or opens shells on many
+//! devices it never visited.
 //!
 //! ## Why it matters
 //! From the first infected device intruders go on to others with stolen accounts, through the same
@@ -18,8 +18,8 @@
 //! third (what another kind cannot do without, such as opening the service manager, adds nothing). A
 //! program copied to a hidden share, then a service, then a pipe of its own is one story; a package
 //! for installation is worth less than a bare program. Several targets add up to a digit per factor
-//! of ten, half of it when all was only looked at and nothing refused. Nearly half a digit is added
-//! when neither side is known to serve others: workstations are administered from servers and
+//! of ten, unless all was only looked at and nothing refused. Nearly half a digit is added (half of
+//! that for looking) when neither side is known to serve others: workstations are administered from servers and
 //! consoles, not from each other. One more is added when the device was itself administered remotely
 //! shortly before. What four or more devices do on the same server is a service of that server and
 //! worth less. Shells on servers new to the device count by their number. Whoever did the like on
@@ -45,8 +45,8 @@
 //!
 //! ## Sources
 //! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP, MS-SRVS, MS-DSSP, MS-WSMV,
-//! MS-RPRN, MS-PAR, MS-EVEN, MS-EVEN6; Microsoft
-//! security bulletins MS04-011, MS08-067 and MS17-010, CVE-2020-0796, CVE-2021-34527; Ho et al., *Hopper: modeling
+//! MS-RPRN, MS-PAR, MS-EVEN, MS-EVEN6; Microsoft security bulletins MS04-011, MS08-067 and MS17-010,
+//! CVE-2020-0796, CVE-2021-34527; Ho et al., *Hopper: modeling
 //! and detecting lateral movement*, USENIX Security 2021, for chains of log-ins.
 
 mod act;
@@ -230,9 +230,7 @@ impl LateralMovement {
             return;
         }
         let key = key_of((client.key(), server.key()));
-        let users = self
-            .users
-            .note(key_of((server.key(), act)), client.key());
+        let users = self.users.note(key_of((server.key(), act)), client.key());
         if act.only_looks() || act == Act::Winrm {
             // Many do it: the server is there for that.
             if users > 3 {
@@ -360,16 +358,17 @@ impl Hourly<Acts> {
         let weights = told.map(|act| act.weight());
         let best = weights.clone().fold(0.0, f64::max);
         let others = weights.sum::<f64>() - best;
-        let spread = if kinds.iter().all(|act| act.only_looks()) {
-            0.5
-        } else {
-            1.0
-        };
-        let mut score = best + 0.35 * others + spread * tails::pareto(self.it.targets, 1.0, 1.0);
+        // Inventory looks at many as it looks at one.
+        let only_looks = kinds.iter().all(|act| act.only_looks());
+        let mut score = best + 0.35 * others;
+        if !only_looks {
+            score += tails::pareto(self.it.targets, 1.0, 1.0);
+        }
         // What is ordinary by itself does not become telling by who does it.
         if client.is_local() && best >= 1.6 {
             let settled = cx.age_secs(client.device) > 86_400.0 && self.days == 0.0;
-            score += if self.it.among_equals { 0.4 } else { 0.0 };
+            let equals = if only_looks { 0.2 } else { 0.4 };
+            score += if self.it.among_equals { equals } else { 0.0 };
             score += if settled { 0.5 } else { 0.0 };
         }
         if self.it.chained {

@@ -1,7 +1,8 @@
 //! Kinds of remote administration, and the traffic by which each is known.
 
 use thymus_schema::{
-    DceRpcCall, FlowRecord, HttpTransaction, Outcome, QuirkSeen, Service, SmbAction, SmbOperation, Technique,
+    DceRpcCall, FlowRecord, HttpTransaction, Outcome, QuirkSeen, Service, SmbAction, SmbOperation,
+    Technique,
 };
 
 use crate::rpc::{Interface, is_operation};
@@ -296,7 +297,9 @@ pub(super) fn of_share(smb: &SmbOperation) -> Option<Act> {
             _ => Act::AdminShare,
         });
     }
-    pipe(smb).filter(|name| !is_known_pipe(name)).map(|_| Act::OwnPipe)
+    pipe(smb)
+        .filter(|name| !is_known_pipe(name))
+        .map(|_| Act::OwnPipe)
 }
 
 /// The name of the pipe that is opened, in small letters.
@@ -374,10 +377,7 @@ pub(super) fn of_http(http: &HttpTransaction) -> Option<Act> {
 pub(super) fn is_management(flow: &FlowRecord, port: u16) -> bool {
     let is_winrm = flow.service == Some(Service::Winrm)
         || (matches!(port, 5985 | 5986)
-            && matches!(
-                flow.service,
-                None | Some(Service::Http | Service::Tls)
-            ));
+            && matches!(flow.service, None | Some(Service::Http | Service::Tls)));
     is_winrm && flow.part == 0 && flow.client_bytes > 4_000 && flow.server_bytes > 1_500
 }
 
