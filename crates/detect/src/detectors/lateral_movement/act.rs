@@ -241,7 +241,7 @@ fn is_secret(path: &str) -> bool {
     let name = path.rsplit('\\').next().unwrap_or(&path);
     name == "ntds.dit"
         || (matches!(name, "sam" | "security" | "system") && path.contains("\\config\\"))
-        || (name.starts_with("lsass") && name.ends_with(".dmp"))
+        || (name.starts_with("lsass") && extension(name) == "dmp")
 }
 
 fn is_program(path: &str) -> bool {
