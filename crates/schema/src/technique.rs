@@ -65,7 +65,6 @@ techniques! {
     "T1499" "Endpoint Denial of Service",
     "T1543.003" "Create or Modify System Process: Windows Service",
     "T1546.003" "Event Triggered Execution: Windows Management Instrumentation Event Subscription",
-    "T1547.012" "Boot or Logon Autostart Execution: Print Processors",
     "T1550.002" "Use Alternate Authentication Material: Pass the Hash",
     "T1550.003" "Use Alternate Authentication Material: Pass the Ticket",
     "T1552.004" "Unsecured Credentials: Private Keys",

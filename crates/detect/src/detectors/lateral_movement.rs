@@ -40,8 +40,8 @@
 //! T1021 with T1021.001 (RDP), T1021.002 (admin shares), T1021.003 (DCOM), T1021.004 (SSH) and
 //! T1021.006 (WinRM), T1047 (WMI), T1053.005 (scheduled task), T1543.003 and T1569.002 (services),
 //! T1570 (tool transfer), T1210 (exploitation of remote services), T1007 and T1489 (services looked
-//! through and stopped), T1003.003 (hashes fetched), T1546.003 (event subscriptions), T1547.012
-//! (printer drivers), T1070.001 (logs cleared), T1078 (an account tried where it has no rights).
+//! through and stopped), T1003.003 (hashes fetched), T1546.003 (event subscriptions),
+//! T1070.001 (logs cleared), T1078 (an account tried where it has no rights).
 //!
 //! ## Sources
 //! The protocol specifications MS-SCMR, MS-TSCH, MS-WMI, MS-DCOM, MS-RRP, MS-SRVS, MS-DSSP, MS-WSMV,
@@ -93,7 +93,6 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1489"),
         Technique::new("T1543.003"),
         Technique::new("T1546.003"),
-        Technique::new("T1547.012"),
         Technique::new("T1569.002"),
         Technique::new("T1570"),
     ],

@@ -131,8 +131,7 @@ impl Act {
             Self::StopService => "T1489",
             Self::Services => "T1007",
             Self::Refused => "T1078",
-            Self::Fragile => "T1210",
-            Self::Driver => "T1547.012",
+            Self::Fragile | Self::Driver => "T1210",
             Self::ClearLog => "T1070.001",
             Self::Task | Self::Scheduler => "T1053.005",
             Self::WmiRun | Self::Wmi => "T1047",
@@ -304,9 +303,12 @@ pub(super) fn of_share(smb: &SmbOperation) -> Option<Act> {
 
 /// The name of the pipe that is opened, in small letters.
 fn pipe(smb: &SmbOperation) -> Option<String> {
-    let is_pipe = smb.share.to_ascii_lowercase().ends_with("ipc$") && !smb.path.is_empty();
+    let (_, end) = smb.share.as_bytes().split_last_chunk::<4>()?;
+    if !end.eq_ignore_ascii_case(b"ipc$") || smb.path.is_empty() {
+        return None;
+    }
     let name = smb.path.trim_start_matches('\\').to_ascii_lowercase();
-    is_pipe.then(|| name.strip_prefix("pipe\\").unwrap_or(&name).to_owned())
+    Some(name.strip_prefix("pipe\\").unwrap_or(&name).to_owned())
 }
 
 /// Pipes of Windows and of common servers.
