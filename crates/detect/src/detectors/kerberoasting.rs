@@ -144,7 +144,10 @@ impl Detector for Kerberoasting {
     }
 
     fn dropped(&self) -> u64 {
-        self.clients.dropped() + self.weak_users.dropped() + self.habits.dropped()
+        self.clients.dropped()
+            + self.weak_users.dropped()
+            + self.habits.dropped()
+            + self.modern.dropped()
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

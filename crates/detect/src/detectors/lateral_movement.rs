@@ -167,6 +167,8 @@ impl Detector for LateralMovement {
             + self.entered.dropped()
             + self.habits.dropped()
             + self.known_shells.dropped()
+            + self.users.dropped()
+            + self.controllers.dropped()
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

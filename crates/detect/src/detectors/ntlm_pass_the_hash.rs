@@ -132,7 +132,9 @@ impl Detector for PassTheHash {
             + self.kerberos.dropped()
             + self.homes.dropped()
             + self.names.dropped()
+            + self.dialects.dropped()
             + self.habits.dropped()
+            + self.tickets.dropped()
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -103,6 +103,17 @@ impl Tickets {
         }
     }
 
+<<<<<<< HEAD
+=======
+    /// How much was forgotten for want of room.
+    pub(super) fn dropped(&self) -> u64 {
+        self.clients.dropped()
+            + self.modern.dropped()
+            + self.shapes.dropped()
+            + self.habits.dropped()
+    }
+
+>>>>>>> main
     pub(super) fn snapshot(&self, out: &mut SnapshotWriter) {
         self.modern.snapshot(out);
         self.shapes.snapshot(out);
