@@ -52,10 +52,7 @@ techniques! {
     "T1090.003" "Proxy: Multi-hop Proxy",
     "T1095" "Non-Application Layer Protocol",
     "T1098" "Account Manipulation",
-<<<<<<< HEAD
     "T1102" "Web Service",
-=======
->>>>>>> main
     "T1105" "Ingress Tool Transfer",
     "T1110" "Brute Force",
     "T1110.001" "Brute Force: Password Guessing",

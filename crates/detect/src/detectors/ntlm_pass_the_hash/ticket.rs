@@ -103,8 +103,6 @@ impl Tickets {
         }
     }
 
-<<<<<<< HEAD
-=======
     /// How much was forgotten for want of room.
     pub(super) fn dropped(&self) -> u64 {
         self.clients.dropped()
@@ -113,7 +111,6 @@ impl Tickets {
             + self.habits.dropped()
     }
 
->>>>>>> main
     pub(super) fn snapshot(&self, out: &mut SnapshotWriter) {
         self.modern.snapshot(out);
         self.shapes.snapshot(out);
