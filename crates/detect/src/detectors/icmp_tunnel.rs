@@ -163,7 +163,7 @@ impl Detector for IcmpTunnel {
     }
 
     fn dropped(&self) -> u64 {
-        self.pairs.dropped()
+        self.pairs.dropped() + self.habits.dropped()
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {

@@ -136,7 +136,7 @@ impl Detector for MailSender {
     }
 
     fn dropped(&self) -> u64 {
-        self.senders.dropped()
+        self.senders.dropped() + self.habits.dropped()
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
