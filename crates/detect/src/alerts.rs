@@ -9,7 +9,8 @@ use thymus_schema::{Alert, AlertId, PValue, Timestamp};
 
 use crate::cx::Finding;
 use crate::detector::DetectorSpec;
-use crate::entities::{Entities, Party};
+use crate::entities::Entities;
+use crate::party::Party;
 
 /// Alerts held open at once; the one that has been silent longest makes room.
 const OPEN_MAX: usize = 50_000;

@@ -4,8 +4,8 @@
 use thymus_schema::{Event, EventBody, Service, SnapshotError, SnapshotReader, SnapshotWriter};
 
 use crate::cx::DetectCx;
-use crate::entities::Party;
 use crate::habit::Popularity;
+use crate::party::Party;
 use crate::rpc::Interface;
 
 const DEVICES_MAX: usize = 4_096;

@@ -6,7 +6,8 @@ use thymus_schema::{
     Event, EventId, LocalNetworks, Peer, Phase, Scope, Statement, Technique, Timestamp,
 };
 
-use crate::entities::{DeviceIdx, Entities, Party};
+use crate::entities::Entities;
+use crate::party::{DeviceIdx, Party};
 
 /// A score with its evidence. Findings of one detector with the same entity and `key` are the same
 /// alert growing: the highest score's evidence is kept.

@@ -185,7 +185,7 @@ impl Engine {
         &mut self,
         kind: usize,
         mut call: impl FnMut(&mut dyn Detector, &mut DetectCx<'_>),
-        parties: Option<(crate::entities::Party, crate::entities::Party)>,
+        parties: Option<(crate::party::Party, crate::party::Party)>,
     ) {
         let listeners = self
             .listeners
@@ -259,7 +259,7 @@ impl Engine {
     /// evidence of all detectors; once it has passed, alerts of that entity and hour are discoveries
     /// until they are [`COMPANIONS`] times less rare than the level: those that together made it pass
     /// are not all above it.
-    fn is_discovery(&mut self, entity: crate::entities::Party, p_value: PValue) -> bool {
+    fn is_discovery(&mut self, entity: crate::party::Party, p_value: PValue) -> bool {
         let level = self.budget.level();
         if p_value < level.bonferroni(COMPANIONS) {
             return false;

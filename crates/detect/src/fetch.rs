@@ -395,8 +395,9 @@ pub(crate) fn lure(http: &HttpTransaction) -> Option<Weighed> {
     }
     let end = extension(&http.file_name);
     let what = match (&*http.magic, end.as_str()) {
-        ("ole" | "rtf", _) => "a document",
-        ("zip", "doc" | "docx" | "docm" | "xls" | "xlsx" | "xlsm") => "a document",
+        ("ole" | "rtf", _) | ("zip", "doc" | "docx" | "docm" | "xls" | "xlsx" | "xlsm") => {
+            "a document"
+        }
         ("lnk", _) => "a shortcut",
         ("swf", "swf") => return None,
         ("swf", _) => "active content without a name",

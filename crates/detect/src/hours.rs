@@ -8,7 +8,8 @@ use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter, Times
 
 use crate::calibration::{Calibrated, Conformal, Shipped};
 use crate::detector::DetectorSpec;
-use crate::entities::{DeviceIdx, Entities, Party};
+use crate::entities::Entities;
+use crate::party::{DeviceIdx, Party};
 
 const HOUR_SECS: i64 = 3_600;
 /// Entities followed within one hour; more are counted and not calibrated on their own.

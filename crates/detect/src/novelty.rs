@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use thymus_schema::{Event, EventId, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
 use crate::cx::DetectCx;
-use crate::entities::Party;
+use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
 

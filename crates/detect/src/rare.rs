@@ -10,9 +10,9 @@ use thymus_schema::{
 
 use crate::cx::{DetectCx, Finding};
 use crate::detector::Detector;
-use crate::entities::Party;
 use crate::interest::Interest;
 use crate::novelty::Novelty;
+use crate::party::Party;
 
 /// A device used something.
 pub(crate) struct Used<'a> {

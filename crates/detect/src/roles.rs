@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use thymus_schema::{Event, EventBody, Service, SnapshotError, SnapshotReader, SnapshotWriter};
 
-use crate::entities::Party;
+use crate::party::Party;
 
 /// Counters of one device.
 #[derive(Clone, Debug, Default, PartialEq)]

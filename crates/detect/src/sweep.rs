@@ -15,7 +15,7 @@ use thymus_schema::{
 };
 
 use crate::cx::DetectCx;
-use crate::entities::Party;
+use crate::party::Party;
 use crate::trail::Trail;
 
 /// How a first contact ended.

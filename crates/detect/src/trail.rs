@@ -12,7 +12,7 @@ use thymus_schema::{
 };
 
 use crate::cx::Finding;
-use crate::entities::{DeviceIdx, Party};
+use crate::party::{DeviceIdx, Party};
 
 /// When what the event tells of began: the first packet of a flow, else the event's own time.
 pub(crate) fn began(event: &Event) -> Timestamp {

@@ -106,7 +106,7 @@ pub fn request(bytes: &[u8], budget: &ParseBudget) -> Option<(Request, usize)> {
     let mut names = String::new();
     for header in raw.headers.iter() {
         let name = header.name;
-        if names.len() + name.len() < NAMES_BYTES_MAX {
+        if names.len().saturating_add(name.len()) < NAMES_BYTES_MAX {
             if !names.is_empty() {
                 names.push(',');
             }

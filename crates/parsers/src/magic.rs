@@ -86,14 +86,15 @@ fn is_masked_program(bytes: &[u8]) -> bool {
     let front = bytes.get(..bytes.len().min(256)).unwrap_or(bytes);
     (1..=KEY_MAX).any(|length| {
         let plain = |at: usize| {
-            let key = shown.get((at + KEY_MAX * length - ZEROS) % length);
+            let turned = at.saturating_add(KEY_MAX.saturating_mul(length));
+            let key = shown.get(turned.saturating_sub(ZEROS).checked_rem(length)?);
             front.get(at).zip(key).map(|(byte, key)| byte ^ key)
         };
         let is_signed = plain(0) == Some(b'M') && plain(1) == Some(b'Z');
         let says = |from: usize| {
             STUB.iter()
                 .enumerate()
-                .all(|(at, byte)| plain(from + at) == Some(*byte))
+                .all(|(at, byte)| plain(from.saturating_add(at)) == Some(*byte))
         };
         is_signed && (64..front.len()).any(says)
     })
@@ -108,11 +109,13 @@ pub fn shape(bytes: &[u8]) -> &'static str {
     let count = |is: fn(&u8) -> bool| bytes.iter().filter(|byte| is(byte)).count();
     let controls = count(|byte| (*byte < 32 && !matches!(byte, 8..=13 | 27)) || *byte == 127);
     let high = count(|byte| *byte >= 128);
-    if controls * 50 <= bytes.len() && (is_utf8(bytes) || high * 2 < bytes.len()) {
+    if controls.saturating_mul(50) <= bytes.len()
+        && (is_utf8(bytes) || high.saturating_mul(2) < bytes.len())
+    {
         let coded = count(
             |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'/' | b'=' | b'-' | b'_' | b'\r' | b'\n'),
         );
-        let spread = count(u8::is_ascii_uppercase) * 8 > bytes.len();
+        let spread = count(u8::is_ascii_uppercase).saturating_mul(8) > bytes.len();
         let is_coded = bytes.len() >= 64 && coded == bytes.len() && spread;
         return if is_coded { "base64" } else { "text" };
     }
@@ -139,7 +142,7 @@ fn entropy(bytes: &[u8]) -> f64 {
     let mut counts = [0_u32; 256];
     for byte in bytes {
         if let Some(count) = counts.get_mut(usize::from(*byte)) {
-            *count += 1;
+            *count = count.saturating_add(1);
         }
     }
     let total = bytes.len() as f64;

@@ -51,9 +51,9 @@ use thymus_schema::{
 use crate::controllers::Controllers;
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::entities::Party;
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::rpc::{Interface, is_operation};
 use crate::table::Table;
 use crate::tails;

@@ -53,8 +53,8 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
-use crate::entities::{DeviceIdx, Party};
 use crate::interest::Interest;
+use crate::party::{DeviceIdx, Party};
 use crate::table::Table;
 use crate::trail::key_of;
 

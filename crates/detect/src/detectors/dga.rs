@@ -44,8 +44,8 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
-use crate::entities::Party;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::sweep::{Distinct, failures_score};
 use crate::table::Table;
 use crate::tails;

@@ -46,10 +46,10 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
-use crate::entities::Party;
 use crate::fetch::{asker, host_of, is_page, literal};
 use crate::habit::{Habits, Popularity};
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;

@@ -39,9 +39,9 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::entities::Party;
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::sweep::is_group;
 use crate::table::Table;
 use crate::tails;

@@ -45,8 +45,8 @@ use thymus_schema::{
 
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, DetectorSpec};
-use crate::entities::Party;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
 

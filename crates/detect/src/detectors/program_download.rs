@@ -47,10 +47,10 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
-use crate::entities::Party;
 use crate::fetch::{self, Place, Weighed};
 use crate::habit::{Habits, Popularity};
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;

@@ -37,8 +37,8 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::entities::Party;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::sweep::{Attempt, Distinct, Ending, failures_score};
 use crate::table::Table;
 use crate::trail::{Trail, key_of, read_party, write_party};

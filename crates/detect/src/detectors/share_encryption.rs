@@ -43,9 +43,9 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::entities::Party;
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;

@@ -41,8 +41,8 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::entities::Party;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};

@@ -40,8 +40,8 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::entities::Party;
 use crate::interest::Interest;
+use crate::party::Party;
 use crate::table::Table;
 use crate::trail::{Trail, key_of};
 

@@ -77,7 +77,7 @@ impl Analyzer for FinsAnalyzer {
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
         for frame in std::mem::take(&mut self.waiting) {
-            emit(&frame, 0, cx);
+            emit(frame, 0, cx);
         }
     }
 }
@@ -87,7 +87,7 @@ fn take(frame: Frame, waiting: &mut VecDeque<Frame>, cx: &mut AnalyzerCx<'_>) {
         if waiting.len() == WAITING_MAX
             && let Some(oldest) = waiting.pop_front()
         {
-            emit(&oldest, 0, cx);
+            emit(oldest, 0, cx);
         }
         waiting.push_back(frame);
         return;
@@ -96,11 +96,11 @@ fn take(frame: Frame, waiting: &mut VecDeque<Frame>, cx: &mut AnalyzerCx<'_>) {
         .iter()
         .position(|asked| (asked.id, asked.command) == (frame.id, frame.command));
     if let Some(asked) = at.and_then(|at| waiting.remove(at)) {
-        emit(&asked, frame.end, cx);
+        emit(asked, frame.end, cx);
     }
 }
 
-fn emit(frame: &Frame, end: u16, cx: &mut AnalyzerCx<'_>) {
+fn emit(frame: Frame, end: u16, cx: &mut AnalyzerCx<'_>) {
     cx.emit(EventBody::Ics(Box::new(IcsCall {
         protocol: Some(Service::Fins),
         unit: frame.unit,

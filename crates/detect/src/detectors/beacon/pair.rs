@@ -7,7 +7,7 @@ use thymus_schema::{
 };
 
 use crate::cx::DetectCx;
-use crate::entities::{DeviceIdx, Party};
+use crate::party::{DeviceIdx, Party};
 use crate::rhythm::{self, Rhythm};
 use crate::trail::{Trail, read_party, write_party};
 

@@ -4,8 +4,8 @@ use thymus_schema::{HttpTransaction, Timestamp, TlsHandshake};
 
 use crate::cx::DetectCx;
 use crate::domains;
-use crate::entities::Party;
 use crate::fetch::{self, Place};
+use crate::party::Party;
 use crate::trail::key_of;
 
 use super::super::tls_oddity::oddities;

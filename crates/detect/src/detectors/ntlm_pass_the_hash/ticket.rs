@@ -7,8 +7,8 @@ use thymus_schema::{
 };
 
 use crate::cx::DetectCx;
-use crate::entities::Party;
 use crate::habit::{Habits, Popularity};
+use crate::party::Party;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
