@@ -14,7 +14,7 @@ Examples:
   thymus replay --state ~/.thymus monday/   learn from day to day
   thymus explain beacon                     what a detector looks at, and its known false alarms
 
-Exit codes: 0 nothing to show, 1 something to show, 2 an error.";
+Exit codes: 0 nothing to show, 1 something to show, 2 an error or nothing judged.";
 
 /// Tells from captures and logs what does not belong on your network, in plain words.
 #[derive(Debug, Parser)]
