@@ -24,7 +24,7 @@ pub(super) struct Peer {
 
 /// Programs and how they are called for one capture; `{}` stands for a scratch folder.
 const PEERS: [(&str, &str, &[&str], &[&str]); 4] = [
-    ("a plain copy", "tcpdump", &["-r"], &["-w", "/dev/null"]),
+    ("a plain copy", "tcpdump", &["-r"], &["-w", "-"]),
     ("nDPI", "ndpiReader", &["-q", "-i"], &[]),
     ("Zeek", "zeek", &["-C", "-r"], &[]),
     ("Suricata", "suricata", &["-r"], &["-l", "."]),
