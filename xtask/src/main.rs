@@ -9,6 +9,7 @@
 )]
 
 mod edges;
+mod fuzz;
 mod pages;
 mod steps;
 mod text;
@@ -28,7 +29,8 @@ usage: cargo xtask STEP...
   doc         rustdoc, warnings are errors
   deny        licences, bans and sources of all dependencies (installs cargo-deny if missing)
   fuzz-build  every fuzz target builds
-  fuzz SECS   runs every fuzz target for SECS seconds (not part of ci)
+  fuzz SECS [TARGET...]
+              fuzzes the targets named, or all, for SECS seconds each, led by coverage (not part of ci)
 ";
 
 fn main() -> ExitCode {
@@ -48,7 +50,10 @@ fn main() -> ExitCode {
             "doc" => steps::doc(),
             "deny" => steps::deny(),
             "fuzz-build" => steps::fuzz_build(),
-            "fuzz" => steps::fuzz(&arguments.next().unwrap_or_default()),
+            "fuzz" => fuzz::run_all(
+                &arguments.next().unwrap_or_default(),
+                &arguments.by_ref().collect::<Vec<String>>(),
+            ),
             other => {
                 eprint!("no such step: {other}\n\n{USAGE}");
                 return ExitCode::from(2);

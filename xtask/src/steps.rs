@@ -94,26 +94,7 @@ pub(crate) fn fuzz_build() -> Result<()> {
         .env("CARGO_TARGET_DIR", fuzz_target()))
 }
 
-/// Runs every fuzz target for `secs` seconds with the build of [`fuzz_build`].
-pub(crate) fn fuzz(secs: &str) -> Result<()> {
-    let secs: u64 = secs
-        .parse()
-        .context("fuzz wants a number of seconds per target")?;
-    fuzz_build()?;
-    for target in crate::tidy::stems(&root().join("fuzz/fuzz_targets"), "rs")? {
-        println!("== fuzz {target}");
-        let corpus = root().join("fuzz/corpus").join(&target);
-        std::fs::create_dir_all(&corpus)?;
-        let mut command = Command::new(fuzz_target().join("debug").join(&target));
-        command
-            .arg(format!("-max_total_time={secs}"))
-            .args(["-timeout=10", "-rss_limit_mb=512"]);
-        run(command.arg(corpus))?;
-    }
-    Ok(())
-}
-
-fn fuzz_target() -> PathBuf {
+pub(crate) fn fuzz_target() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("fuzz")
@@ -129,13 +110,13 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     run(&mut cargo_command(arguments))
 }
 
-fn cargo_command(arguments: &[&str]) -> Command {
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     command
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("start {command:?}"))?;
