@@ -78,6 +78,23 @@ impl Trail {
         Fact::new(key, value, &self.ids).of_total(self.total)
     }
 
+    /// What would have been normal, told by what is remembered: the sentence `known` with its slot
+    /// `{usual}`, or, where nothing earlier is there to compare with, the sentence `unknown`.
+    pub(crate) fn normal(
+        &self,
+        usual: f64,
+        known: &'static str,
+        unknown: &'static str,
+    ) -> Statement {
+        if usual > 0.0 {
+            // Memory fades: less than one means that it was one or more long ago.
+            let usual = Value::Count(usual.ceil() as u64);
+            Statement::new(known, vec![self.fact("usual", usual)])
+        } else {
+            Statement::new(unknown, Vec::new())
+        }
+    }
+
     /// Writes the trail.
     pub(crate) fn write(&self, out: &mut SnapshotWriter) {
         out.u64(self.ids.len() as u64);

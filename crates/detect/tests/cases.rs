@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use thymus_detect::{DETECTORS, DetectorSpec, Seen, Solo};
-use thymus_schema::{Event, LocalNetworks, SnapshotReader, SnapshotWriter};
+use thymus_schema::{Event, Fact, LocalNetworks, SnapshotReader, SnapshotWriter, Statement, Value};
 
 /// The score from which a finding must be expected: once in some hundreds of device-hours.
 const SPEAKS_UP: f64 = 2.5;
@@ -213,6 +213,10 @@ fn check(spec: &'static DetectorSpec, case: &Path) -> Vec<String> {
         if text.is_none() || found.finding.counterfactual.text().is_none() {
             complaints.push(format!("unsayable: {:?}", found.finding.statement));
         }
+        if compares_with_nothing(&found.finding.counterfactual) {
+            let normal = found.finding.counterfactual.text();
+            complaints.push(format!("compares with nothing: {normal:?}"));
+        }
         let mentioned = expected.iter().any(|want| is_about(found, want));
         if found.finding.score >= SPEAKS_UP && !mentioned {
             let score = found.finding.score;
@@ -220,6 +224,22 @@ fn check(spec: &'static DetectorSpec, case: &Path) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Whether a sentence about the past gives a zero for a past that is not there.
+fn compares_with_nothing(normal: &Statement) -> bool {
+    let past = ["earlier", "before", "watched"];
+    let is_zero = |value: &Value| match value {
+        Value::Count(n) | Value::Bytes(n) => *n == 0,
+        Value::Seconds(secs) => *secs == 0.0,
+        _ => false,
+    };
+    let says = |fact: &Fact| normal.template.contains(&format!("{{{}}}", fact.key));
+    past.iter().any(|word| normal.template.contains(word))
+        && normal
+            .facts
+            .iter()
+            .any(|fact| is_zero(&fact.value) && says(fact))
 }
 
 fn is_about(seen: &Seen, want: &Expected) -> bool {

@@ -286,10 +286,12 @@ fn judge(misses: &Misses, cx: &mut DetectCx<'_>) {
             trail.fact("examples", Value::Names(examples)),
         ],
     );
-    let counterfactual = Statement::new(
+    let counterfactual = trail.normal(
+        misses.usual_count,
         "A device asks for a few mistyped or expired names an hour; the most this one had before is \
          {usual}.",
-        vec![trail.fact("usual", Value::Count(misses.usual_count as u64))],
+        "A device asks for a few mistyped or expired names an hour; there is no earlier hour of \
+         this one to compare with.",
     );
     let mut finding = trail.finding(misses.client, 0, score, statement, counterfactual);
     finding.peers = vec![cx.entities().peer(PeerRole::Relay, misses.server)];

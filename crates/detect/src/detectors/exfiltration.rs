@@ -361,9 +361,20 @@ impl Upload {
                 trail.fact("devices", Value::Count(cx.devices() as u64)),
             ],
         );
+        let template = match (span.usual >= 1.0, habit.usual >= 1.0) {
+            (true, true) => {
+                "The most this device sent before was {pair} to that destination and {any} to any \
+                 one in an hour."
+            }
+            (true, false) => "The most this device sent before to that destination was {pair}.",
+            (false, true) => {
+                "It is not known to have sent anything to that destination before; the most it sent \
+                 to any one in an hour was {any}."
+            }
+            (false, false) => "There is no earlier upload of this device to compare with.",
+        };
         let counterfactual = Statement::new(
-            "The most this device sent before was {pair} to that destination and {any} to any one in \
-             an hour.",
+            template,
             vec![
                 trail.fact("pair", Value::Bytes(span.usual as u64)),
                 trail.fact("any", Value::Bytes(habit.usual as u64)),

@@ -372,13 +372,15 @@ fn judge(kind: Kind, count: &Count, cx: &mut DetectCx<'_>) {
             trail.fact("span", Value::Seconds(60.0 * f64::from(count.hot + 1))),
         ],
     );
-    let counterfactual = Statement::new(
+    let mut counterfactual = trail.normal(
+        count.usual,
         "The most in an earlier minute was {usual}; a busy machine may see {busy}.",
-        vec![
-            trail.fact("usual", Value::Count(count.usual as u64)),
-            trail.fact("busy", Value::Count(kind.usual() as u64)),
-        ],
+        "A busy machine may see {busy} in a minute; there is no earlier minute of this one to \
+         compare with.",
     );
+    counterfactual
+        .facts
+        .push(trail.fact("busy", Value::Count(kind.usual() as u64)));
     let key = key_of((kind, count.target.key()));
     let mut finding = trail.finding(count.entity, key, score, statement, counterfactual);
     if !to_self {

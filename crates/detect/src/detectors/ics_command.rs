@@ -364,13 +364,13 @@ impl Hourly<Calls> {
                 self.span(),
             ],
         );
-        let normal = Statement::new(
-            "The controller has been watched for {watched}; its partners repeat the same few requests.",
-            vec![
-                self.trail
-                    .fact("watched", Value::Seconds(self.it.watched_secs)),
-            ],
-        );
+        let template = if self.it.watched_secs > 0.0 {
+            "The controller has been watched for {watched}; its partners repeat the same few requests."
+        } else {
+            "A controller's partners repeat the same few requests; this one was not seen before."
+        };
+        let watched = Value::Seconds(self.it.watched_secs);
+        let normal = Statement::new(template, vec![self.trail.fact("watched", watched)]);
         let mut finding = self.trail.finding(client, key, score, statement, normal);
         finding.peers.push(target);
         finding.techniques = if self.it.critical {

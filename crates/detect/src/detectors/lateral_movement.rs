@@ -403,10 +403,12 @@ impl Hourly<Acts> {
             "administered {server} remotely ({acts}; {names}) with {count} calls in {span}"
         };
         let statement = Statement::new(template, facts);
-        let normal = Statement::new(
-            "On {days} earlier days it did the like; other devices use their servers without \
+        let normal = self.trail.normal(
+            self.days,
+            "On {usual} earlier days it did the like; other devices use their servers without \
              administering them.",
-            vec![self.count("days", self.days)],
+            "No earlier day is known on which it did the like; other devices use their servers \
+             without administering them.",
         );
         let mut finding = self.trail.finding(client, key, score, statement, normal);
         finding.peers.push(target);

@@ -252,10 +252,12 @@ fn judge(sweep: &Sweep, hub: bool, cx: &mut DetectCx<'_>) {
             trail.fact("failed", Value::Count(sweep.failed as u64)),
         ],
     );
-    let counterfactual = Statement::new(
+    let counterfactual = trail.normal(
+        sweep.usual_distinct,
         "A device asks for its gateway and a few neighbours that exist; the most this one asked for \
          in an earlier hour is {usual}.",
-        vec![trail.fact("usual", Value::Count(sweep.usual_distinct as u64))],
+        "A device asks for its gateway and a few neighbours that exist; there is no earlier hour of \
+         this one to compare with.",
     );
     let mut finding = trail.finding(sweep.src, 0, score, statement, counterfactual);
     finding.peers = sweep

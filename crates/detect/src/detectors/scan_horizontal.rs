@@ -176,10 +176,12 @@ fn judge(key: SweepKey, sweep: &Sweep, cx: &mut DetectCx<'_>) {
             ),
         ],
     );
-    let counterfactual = Statement::new(
+    let counterfactual = trail.normal(
+        sweep.usual_distinct,
         "Clients call a few hosts that mostly answer; the most this source tried on the port in an \
          earlier hour is {usual}.",
-        vec![trail.fact("usual", Value::Count(sweep.usual_distinct as u64))],
+        "Clients call a few hosts that mostly answer; there is no earlier hour of this source on \
+         the port to compare with.",
     );
     let mut finding = trail.finding(
         sweep.src,

@@ -159,10 +159,12 @@ fn judge(sweep: &Sweep, cx: &mut DetectCx<'_>) {
             trail.fact("failed", Value::Count(sweep.failed as u64)),
         ],
     );
-    let counterfactual = Statement::new(
+    let counterfactual = trail.normal(
+        sweep.usual_distinct,
         "Pings go to a few hosts that answer; the most this source pinged in an earlier hour is \
          {usual}.",
-        vec![trail.fact("usual", Value::Count(sweep.usual_distinct as u64))],
+        "Pings go to a few hosts that answer; there is no earlier hour of this source to compare \
+         with.",
     );
     let mut finding = trail.finding(sweep.src, 0, score, statement, counterfactual);
     finding.peers = sweep

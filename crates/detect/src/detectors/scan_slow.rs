@@ -229,10 +229,12 @@ fn judge(day: &Day, cx: &mut DetectCx<'_>) {
             trail.fact("hours", Value::Count(u64::from(day.hours))),
         ],
     );
-    let counterfactual = Statement::new(
+    let counterfactual = trail.normal(
+        day.usual,
         "A device uses local services that answer; on its worst earlier day this one failed {usual} \
          times more often than it succeeded.",
-        vec![trail.fact("usual", Value::Count(day.usual as u64))],
+        "A device uses local services that answer; no earlier day is known on which this one failed \
+         more often than it succeeded.",
     );
     let mut finding = trail.finding(day.src, 0, score, statement, counterfactual);
     finding.peers = day

@@ -175,10 +175,12 @@ fn judge(dst: Party, sweep: &Sweep, cx: &mut DetectCx<'_>) {
             trail.fact("failed", Value::Count(sweep.failed as u64)),
         ],
     );
-    let counterfactual = Statement::new(
+    let counterfactual = trail.normal(
+        sweep.usual_distinct,
         "A client asks a host for a handful of ports, most of which answer; the most this pair had \
          in an earlier hour is {usual}.",
-        vec![trail.fact("usual", Value::Count(sweep.usual_distinct as u64))],
+        "A client asks a host for a handful of ports, most of which answer; there is no earlier \
+         hour of this pair to compare with.",
     );
     let mut finding = trail.finding(
         sweep.src,
