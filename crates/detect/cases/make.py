@@ -400,6 +400,26 @@ def _(c):
         c.flow(7200 + 40 * k, "10.0.0.104", "203.0.113.44", 22, 6_000_000, 20_000, secs=30.0)
 
 
+def reporting(c, up):
+    """Sensors and panels that report each hour for a day."""
+    for device in range(10):
+        for hour in range(24):
+            c.https(3600 * hour + 60 * device, f"10.0.0.{110 + device}", "198.51.100.1", "report.vendor.example",
+                    up=int(up * c.random.uniform(0.3, 1.0)))
+
+
+@case("exfiltration", "modest_upload_where_nobody_sends_much", "device:10.0.0.104 score>=2.5 exfiltration")
+def _(c):
+    reporting(c, 6_000)
+    c.flow(80_000, "10.0.0.104", "203.0.113.44", 8443, 6_000_000, 20_000, secs=30.0)
+
+
+@case("exfiltration", "modest_upload_where_others_send_as_much")
+def _(c):
+    reporting(c, 6_000_000)
+    c.flow(80_000, "10.0.0.104", "203.0.113.44", 8443, 6_000_000, 20_000, secs=30.0)
+
+
 @case("exfiltration", "data_in_pings", "device:10.0.0.104 score>=3 exfiltration")
 def _(c):
     c.office(2)

@@ -9,8 +9,9 @@
 //!
 //! ## How it scores
 //! Uploads per device, destination and hour follow a power law: each factor of ten is about ten
-//! times rarer. The score starts from that surprise (and from the same for the sum of the day, for
-//! slow leaks), or from the surprise against the largest upload of the device's own earlier hours
+//! times rarer, from what is a busy hour on: half a megabyte, or less where the site's own hours
+//! show that nobody sends as much. The score starts from that surprise (and from the same for the
+//! sum of the day, for slow leaks), or from the surprise against the largest upload of the device's own earlier hours
 //! where that says more. It is weighed by the share of the traffic that goes up, so downloads and
 //! calls count less. A destination that few devices of the site use, that the device had not called
 //! before, that has no name, or an hour in which the device never sent anything adds to it.
@@ -34,6 +35,8 @@
 //! RFC 792 (echo data); heavy tails of transfer sizes: Crovella and Bestavros, *Self-Similarity in
 //! World Wide Web Traffic*, IEEE/ACM ToN 1997.
 
+mod scale;
+
 use thymus_schema::{
     EntityId, Event, EventBody, Peer, PeerRole, Phase, SnapshotError, SnapshotReader,
     SnapshotWriter, Statement, Technique, Timestamp, Transport, Value,
@@ -47,6 +50,7 @@ use crate::sweep::is_group;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::{Trail, key_of, read_party, write_party};
+use scale::Scale;
 
 /// The registration.
 pub(crate) const SPEC: DetectorSpec = DetectorSpec {
@@ -60,17 +64,16 @@ pub(crate) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1567"),
     ],
     source: include_str!("exfiltration.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_: &Settings| Box::new(Exfiltration::default()),
 };
 
 const PAIRS_MAX: usize = 65_536;
 const DEVICES_MAX: usize = 32_768;
 const USERS_MAX: usize = 32;
-/// Bytes that an ordinary device sends to one destination in a busy hour, and in a busy day.
-const HOUR_USUAL: f64 = 500_000.0;
-const DAY_USUAL: f64 = 3_000_000.0;
-/// The same inside pings.
+/// How many busy hours make a busy day.
+const BUSY_HOURS: f64 = 6.0;
+/// Bytes that an ordinary device sends to one destination in a busy hour inside pings.
 const PING_USUAL: f64 = 3_000.0;
 const HOUR_SECS: f64 = 3600.0;
 const DAY_SECS: f64 = 86_400.0;
@@ -140,6 +143,9 @@ pub(crate) struct Exfiltration {
     habits: Table<u64, Habit>,
     users: Table<u64, Vec<u64>>,
     waiting: Vec<PairKey>,
+    scale: Scale,
+    /// Bytes from which an hour is worth a look: busy as the last minute saw it.
+    worth: f64,
 }
 
 impl Default for Exfiltration {
@@ -149,6 +155,8 @@ impl Default for Exfiltration {
             habits: Table::new(DEVICES_MAX),
             users: Table::new(PAIRS_MAX),
             waiting: Vec::new(),
+            scale: Scale::default(),
+            worth: scale::SHIPPED,
         }
     }
 }
@@ -189,9 +197,13 @@ impl Detector for Exfiltration {
         pair.server = server;
         pair.hour
             .add(event, flow.client_bytes, flow.server_bytes, HOUR_SECS, 0.99);
+        if !ping {
+            let before = pair.hour.up - flow.client_bytes as f64;
+            self.scale.grow(before, pair.hour.up);
+        }
         pair.day
             .add(event, flow.client_bytes, flow.server_bytes, DAY_SECS, 0.9);
-        let usual = if ping { PING_USUAL } else { HOUR_USUAL };
+        let usual = if ping { PING_USUAL } else { self.worth };
         if !pair.waiting && pair.hour.up.max(pair.day.up) > usual {
             pair.waiting = true;
             self.waiting.push(key);
@@ -203,6 +215,7 @@ impl Detector for Exfiltration {
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
+        self.worth = self.scale.busy(0.0);
         let hour = cx.now().as_secs().div_euclid(3600);
         for key in std::mem::take(&mut self.waiting) {
             let users = self.users.get(&key.1).map_or(1, Vec::len);
@@ -210,7 +223,8 @@ impl Detector for Exfiltration {
             habit.turn(hour);
             if let Some(pair) = self.pairs.get_mut(&key) {
                 pair.waiting = false;
-                pair.judge(key, users, habit, cx);
+                let busy = self.scale.busy(pair.hour.up);
+                pair.judge(key, busy, users, habit, cx);
                 if !key.2 {
                     habit.top = habit.top.max(pair.hour.up);
                 }
@@ -248,6 +262,7 @@ impl Detector for Exfiltration {
                 .u64(u64::from(habit.days))
                 .i64(habit.day);
         }
+        self.scale.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
@@ -291,6 +306,8 @@ impl Detector for Exfiltration {
             };
             fresh.habits.entry(device, || habit);
         }
+        fresh.scale = Scale::restore(from)?;
+        fresh.worth = fresh.scale.busy(0.0);
         *self = fresh;
         Ok(())
     }
@@ -319,9 +336,10 @@ impl Habit {
 }
 
 impl Upload {
-    fn judge(&self, key: PairKey, users: usize, habit: &Habit, cx: &mut DetectCx<'_>) {
-        let by_hour = self.base(&self.hour, key.2, false, habit, cx);
-        let by_day = self.base(&self.day, key.2, true, habit, cx);
+    fn judge(&self, key: PairKey, busy: f64, users: usize, habit: &Habit, cx: &mut DetectCx<'_>) {
+        let of_day = BUSY_HOURS * busy;
+        let by_hour = self.base(&self.hour, key.2, busy, false, habit, cx);
+        let by_day = self.base(&self.day, key.2, of_day, true, habit, cx);
         let (base, span) = if by_hour >= by_day {
             (by_hour, &self.hour)
         } else {
@@ -371,13 +389,17 @@ impl Upload {
                 "It is not known to have sent anything to that destination before; the most it sent \
                  to any one in an hour was {any}."
             }
-            (false, false) => "There is no earlier upload of this device to compare with.",
+            (false, false) => {
+                "There is no earlier upload of this device to compare with; a busy hour with one \
+                 destination has {busy} here."
+            }
         };
         let counterfactual = Statement::new(
             template,
             vec![
                 trail.fact("pair", Value::Bytes(span.usual as u64)),
                 trail.fact("any", Value::Bytes(habit.usual as u64)),
+                trail.fact("busy", Value::Bytes(busy as u64)),
             ],
         );
         let mut finding = trail.finding(
@@ -397,12 +419,19 @@ impl Upload {
         cx.raise(finding);
     }
 
-    fn base(&self, span: &Span, ping: bool, daily: bool, habit: &Habit, cx: &DetectCx<'_>) -> f64 {
+    fn base(
+        &self,
+        span: &Span,
+        ping: bool,
+        busy: f64,
+        daily: bool,
+        habit: &Habit,
+        cx: &DetectCx<'_>,
+    ) -> f64 {
         if ping {
             return tails::pareto(span.up, PING_USUAL.max(1.5 * span.usual), 2.0);
         }
-        let usual = if daily { DAY_USUAL } else { HOUR_USUAL };
-        let mut base = tails::pareto(span.up, usual, 1.0);
+        let mut base = tails::pareto(span.up, busy, 1.0);
         if !daily && cx.age_secs(self.client.device) > DAY_SECS {
             base = base.max(tails::pareto(
                 span.up,
