@@ -6,9 +6,9 @@
 //! 2. *Path*: an entity that was the target of an attack step and acts itself afterwards belongs
 //!    to the story of the attacker; only the best-fitting earlier step counts, so a much-used
 //!    server does not glue its visitors together. Getting in somewhere may look weak by itself when
-//!    the one who does it has been found out otherwise. A look at many targets explains what one of
-//!    them does later only when that is a discovery and the one who looked also tried to get in
-//!    somewhere.
+//!    the one who does it has been found out otherwise. Being looked at makes nobody a suspect: a
+//!    look explains only that one of its few targets is steered, robbed or broken later, and a look
+//!    at many explains nothing.
 //! 3. *Controller*: entities steered from the same outside place belong together, unless so many
 //!    use the place that it must be a popular service; a controller that acts itself belongs too.
 //! 4. *Swarm*: outside addresses that do the same to the same target are one attack.
@@ -22,8 +22,6 @@ use thymus_schema::{Alert, EntityId, EntityKind, PeerRole, Phase, Timestamp};
 
 use crate::analyst::{AnalystConfig, Site};
 
-/// A look at many targets explains what follows within this share of the window.
-const WEAK_TIE_SHARE: f64 = 0.25;
 /// Weak alerts within this share of the window around a strong one belong to its part.
 const COMPANY_SHARE: f64 = 1.0 / 12.0;
 /// Strength, in −log10 p, from which getting in ties when its actor has been discovered.
@@ -208,12 +206,11 @@ impl<'a> Scene<'a> {
         let can_lead = match step.phase {
             Phase::Unusual => false,
             Phase::Reconnaissance => {
-                let is_aimed = self.looked_at(part) <= self.config.scan_targets_max;
-                let is_soon = act.first_seen.secs_since(step.last_seen)
-                    <= self.config.window_secs * WEAK_TIE_SHARE;
-                let explains =
-                    is_aimed || (is_soon && act.discovered && self.tried_to_get_in(part, act));
-                act.phase > Phase::Reconnaissance && explains
+                let is_taken = matches!(
+                    act.phase,
+                    Phase::Control | Phase::Exfiltration | Phase::Impact
+                );
+                is_taken && self.looked_at(part) <= self.config.scan_targets_max
             }
             _ => true,
         };
@@ -235,21 +232,6 @@ impl<'a> Scene<'a> {
             .map(|peer| &peer.entity)
             .collect();
         targets.len()
-    }
-
-    /// Whether the entity of `part` guessed accounts or moved to a device before `act`.
-    fn tried_to_get_in(&self, part: usize, act: &Alert) -> bool {
-        let alerts = self.parts.get(part).map_or(&[][..], |part| &part.alerts);
-        alerts
-            .iter()
-            .filter_map(|&at| self.alerts.get(at))
-            .any(|alert| {
-                matches!(
-                    alert.phase,
-                    Phase::Access | Phase::Credentials | Phase::Lateral
-                ) && alert.discovered
-                    && alert.first_seen <= act.first_seen
-            })
     }
 
     /// Rule 3.

@@ -255,17 +255,19 @@ fn a_scan_of_everything_explains_nothing() {
 }
 
 #[test]
-fn a_scan_explains_more_when_the_scanner_also_gets_in() {
+fn being_scanned_makes_nobody_a_suspect() {
     let targets: Vec<String> = (10..20).map(|i| format!("device:10.0.0.{i}")).collect();
     let peers: Vec<(PeerRole, &str)> = targets.iter().map(|t| (Target, t.as_str())).collect();
-    check(
-        &[
-            alert(0, "scan", Reconnaissance, "device:10.0.0.7", &peers),
-            alert(1, "guess", Credentials, "device:10.0.0.7", &peers[..1]),
-            alert(3, "beacon", Control, "device:10.0.0.12", &[]),
-        ],
-        &[&["10.0.0.12", "10.0.0.7"]],
-    );
+    let first_use = [(Target, "device:10.0.0.10")];
+    let visit = alert(3, "service", Lateral, "device:10.0.0.12", &first_use);
+    let got_in = alert(1, "guess", Credentials, "device:10.0.0.7", &peers[..1]);
+    for looked_at in [&peers[..], &peers[2..3]] {
+        let scan = alert(0, "scan", Reconnaissance, "device:10.0.0.7", looked_at);
+        check(
+            &[scan, got_in.clone(), visit.clone()],
+            &[&["10.0.0.7"], &["10.0.0.12"]],
+        );
+    }
 }
 
 #[test]
