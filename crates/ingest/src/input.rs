@@ -85,6 +85,29 @@ impl Input {
         Ok((input, plain))
     }
 
+    /// What to do when its bytes cannot be read to the end.
+    pub(crate) fn reread_advice(&self) -> String {
+        if self.compression == Compression::None {
+            return "check the disk it is on, and copy the file again".to_owned();
+        }
+        format!(
+            "check the file with {} -t, and copy it again from where it was made",
+            self.compression.as_str()
+        )
+    }
+
+    /// What to do when the capture in it breaks off or is damaged, though its bytes can be read.
+    pub(crate) fn repair_advice(&self) -> String {
+        if self.compression == Compression::None {
+            return "copy the file again, or repair it with pcapfix".to_owned();
+        }
+        format!(
+            "the capture was broken before it was compressed: take it anew, or unpack it with {} -d \
+             and repair it with pcapfix",
+            self.compression.as_str()
+        )
+    }
+
     /// Opens it from the start.
     ///
     /// # Errors

@@ -216,10 +216,7 @@ fn why_not(input: &Input, head: &[u8]) -> (String, String) {
             "{} data is broken from its first byte",
             input.compression.as_str()
         );
-        return (
-            reason,
-            "copy the file again from where it was made".to_owned(),
-        );
+        return (reason, input.reread_advice());
     }
     let (reason, remedy) = match head {
         [b'P', b'K', 3 | 5, ..] => ("a zip archive", "unpack it and name the folder"),

@@ -50,6 +50,7 @@ pub(crate) trait Decoder: Send {
 /// One log file.
 pub(crate) struct LogSource {
     id: InputId,
+    reread_advice: String,
     lines: Lines,
     decoder: Box<dyn Decoder>,
     records: Records,
@@ -79,6 +80,7 @@ impl LogSource {
         };
         Self {
             id: input.id,
+            reread_advice: input.reread_advice(),
             lines,
             decoder,
             records: Records::default(),
@@ -169,9 +171,10 @@ impl Source for LogSource {
                         input: Some(self.id),
                         offset,
                         reason: format!("cannot read on: {error}"),
-                        remedy:
-                            "what came before was read; copy the file again if more is expected"
-                                .to_owned(),
+                        remedy: format!(
+                            "everything before this offset was read; {}",
+                            self.reread_advice
+                        ),
                     });
                     self.coverage.drop_for("truncated_input", 1);
                     self.ended = true;

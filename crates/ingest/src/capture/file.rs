@@ -155,9 +155,10 @@ impl FileReader {
                 Err(error) => {
                     self.ended = true;
                     let at = self.offset + filled as u64;
+                    let advice = self.input.reread_advice();
                     block
                         .problems
-                        .push(self.problem(at, format!("read failed: {error}")));
+                        .push(self.problem(at, format!("read failed: {error}"), &advice));
                     break;
                 }
             }
@@ -187,7 +188,7 @@ impl FileReader {
         match step {
             Step::Broken(why) => {
                 self.ended = true;
-                block.problems.push(self.problem(at, why.to_owned()));
+                block.problems.push(self.broken(at, why.to_owned()));
             }
             Step::Need if self.ended => self.tail(rest.len(), at, &mut block.problems),
             _ => {
@@ -202,7 +203,7 @@ impl FileReader {
                 "{} packets name an interface never described",
                 section.orphans
             );
-            block.problems.push(self.problem(at, why));
+            block.problems.push(self.broken(at, why));
         }
     }
 
@@ -210,24 +211,33 @@ impl FileReader {
     fn tail(&self, left: usize, at: u64, problems: &mut Vec<Problem>) {
         let nothing_came = problems.is_empty() && self.format.is_none();
         if nothing_came && left == 0 {
-            problems.push(self.problem(0, "the file is empty".to_owned()));
+            problems.push(self.broken(0, "the file is empty".to_owned()));
         } else if left > 0 && problems.is_empty() {
             let why = format!("the file ends inside a record: its last {left} bytes are not read");
-            problems.push(self.problem(at, why));
+            problems.push(self.broken(at, why));
         }
     }
 
-    fn problem(&self, offset: u64, reason: String) -> Problem {
-        let remedy = if self.packets == 0 && offset < 24 {
-            "give a pcap or pcapng file, plain or compressed with gzip, zstd or bzip2"
-        } else {
-            "everything before this offset is judged; copy the file again, or repair it with pcapfix"
-        };
+    /// The capture itself is broken at `offset`.
+    fn broken(&self, offset: u64, reason: String) -> Problem {
+        if self.packets == 0 && offset < 24 {
+            let remedy = "give a pcap or pcapng file, plain or compressed with gzip, zstd or bzip2";
+            return Problem {
+                input: Some(self.input.id),
+                offset,
+                reason,
+                remedy: remedy.to_owned(),
+            };
+        }
+        self.problem(offset, reason, &self.input.repair_advice())
+    }
+
+    fn problem(&self, offset: u64, reason: String, advice: &str) -> Problem {
         Problem {
             input: Some(self.input.id),
             offset,
             reason,
-            remedy: remedy.to_owned(),
+            remedy: format!("everything before this offset is judged; {advice}"),
         }
     }
 

@@ -224,6 +224,43 @@ fn a_cut_file_is_judged_up_to_the_cut_which_is_named() {
 }
 
 #[test]
+fn the_advice_for_a_cut_file_is_about_the_layer_that_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let packets: Vec<_> = (0..12_000)
+        .map(|at| (at, datagram(5000 + at as u16)))
+        .collect();
+    let plain = pcap(&packets, false, false);
+    let inner = &plain[..plain.len() - 10];
+    let gzip = |bytes: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    };
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+    let half = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
+    let ng = [pcapng_head(), interface(1, 9), enhanced(0, 1, &datagram(1))].concat();
+    let cut_ng = [ng.as_slice(), &ng[ng.len() - 40..ng.len() - 4]].concat();
+    for (name, bytes, advice, not) in [
+        ("a.pcap", inner.to_vec(), "repair it with pcapfix", "-t"),
+        ("b.pcapng", cut_ng, "repair it with pcapfix", "-t"),
+        ("c.pcap.gz", half(gzip(&plain)), "gzip -t", "pcapfix"),
+        ("d.pcap.zst", half(zstd(&plain)), "zstd -t", "pcapfix"),
+        ("e.pcap.gz", gzip(inner), "gzip -d and repair", "-t"),
+        ("f.pcap.zst", zstd(inner), "zstd -d and repair", "-t"),
+    ] {
+        let file = write(folder.path(), name, &bytes);
+        let (_, problems, packets) = read(vec![file], CaptureLimits::default());
+        assert!(packets > 0, "{name}: what came before the cut is judged");
+        assert_eq!(problems.len(), 1, "{name}: {problems:?}");
+        let said = &problems[0].remedy;
+        assert!(
+            said.contains(advice) && !said.contains(not),
+            "{name}: {said}"
+        );
+    }
+}
+
+#[test]
 fn a_corrupt_block_ends_the_file_with_its_offset() {
     let folder = tempfile::tempdir().unwrap();
     let good = [
