@@ -9,7 +9,7 @@ use thymus_schema::{
 use crate::alerts::AlertBook;
 use crate::budget::AlertBudget;
 use crate::cx::{DetectCx, Finding};
-use crate::detector::{Detector, Settings};
+use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::detectors::DETECTORS;
 use crate::domains;
 use crate::entities::Entities;
@@ -85,7 +85,8 @@ const COMPANIONS: f64 = 4.0;
 const TICK_SECS: i64 = 60;
 /// Ticks made up for after a silence; a longer one is jumped over, its windows have closed anyway.
 const TICKS_MAX: i64 = 180;
-const SNAPSHOT_VERSION: u32 = 1;
+/// Version of the sections the engine writes and of what it adds to those of its units.
+const SNAPSHOT_VERSION: u32 = 2;
 
 impl Engine {
     /// A new engine with all detectors.
@@ -341,25 +342,31 @@ impl Engine {
         }
     }
 
-    /// Writes everything learned, a section per unit.
+    /// Writes everything learned, a section per unit. Units know devices by their number in the
+    /// entity table, so each section says how many events were behind it: with a table that is older
+    /// than itself it means nothing.
     pub fn snapshot(&self, out: &mut SnapshotWriter) {
         out.section("engine", SNAPSHOT_VERSION);
         out.i64(self.now.as_nanos()).u64(self.events);
         self.fdr.snapshot(out);
-        out.section("entities", SNAPSHOT_VERSION);
+        out.section("entities", SNAPSHOT_VERSION).u64(self.events);
         self.entities.snapshot(out);
         for (index, spec) in DETECTORS.iter().enumerate() {
-            out.section(&format!("calibration.{}", spec.id), SNAPSHOT_VERSION);
+            out.section(&format!("calibration.{}", spec.id), SNAPSHOT_VERSION)
+                .u64(self.events);
             self.hours.snapshot(index, out);
-            out.section(&format!("detector.{}", spec.id), spec.snapshot_version);
+            out.section(&format!("detector.{}", spec.id), version_of(spec))
+                .u64(self.events);
             if let Some(unit) = self.units.get(index) {
                 unit.detector.snapshot(out);
             }
         }
     }
 
-    /// Reads back what [`Engine::snapshot`] wrote. Each section stands alone: what cannot be read is
-    /// named in the result and starts cold, the rest is restored.
+    /// Reads back what [`Engine::snapshot`] wrote. What cannot be read is named in the result and
+    /// starts cold, the rest is restored. Without the entity table, or with one older than
+    /// themselves, the sections of detectors and calibrations would speak of other devices than they
+    /// were learned from: they start cold too.
     pub fn restore<'a>(
         &mut self,
         section: impl Fn(&str) -> Option<&'a [u8]>,
@@ -370,14 +377,34 @@ impl Engine {
         ];
         for spec in DETECTORS {
             sections.push((format!("calibration.{}", spec.id), SNAPSHOT_VERSION));
-            sections.push((format!("detector.{}", spec.id), spec.snapshot_version));
+            sections.push((format!("detector.{}", spec.id), version_of(spec)));
         }
-        let mut lost = Vec::new();
+        let (mut lost, mut orphans) = (Vec::new(), 0);
+        let mut table_events = None;
         for (name, version) in &sections {
             let Some(data) = section(name) else { continue };
-            let result = SnapshotReader::open(name, data, *version)
-                .and_then(|mut from| self.restore_section(name, &mut from));
+            let result = SnapshotReader::open(name, data, *version).and_then(|mut from| {
+                if name == "engine" {
+                    return self.restore_section(name, &mut from);
+                }
+                let events = from.u64()?;
+                if name == "entities" {
+                    self.restore_section(name, &mut from)?;
+                    table_events = Some(events);
+                } else if table_events.is_some_and(|of_table| events <= of_table) {
+                    self.restore_section(name, &mut from)?;
+                } else {
+                    orphans += 1;
+                }
+                Ok(())
+            });
             lost.extend(result.err());
+        }
+        if orphans > 0 {
+            lost.push(SnapshotError::Orphaned {
+                section: "entities".to_owned(),
+                orphans,
+            });
         }
         lost
     }
@@ -408,6 +435,11 @@ impl Engine {
 
 /// Scores below this are not worth handing over: half of all device-hours reach them.
 const SCORE_FLOOR: f64 = 0.3;
+
+/// The version of a detector's section: the engine's part of it and its own.
+fn version_of(spec: &DetectorSpec) -> u32 {
+    SNAPSHOT_VERSION * 1000 + spec.snapshot_version
+}
 
 fn tick_after(ts: Timestamp) -> Timestamp {
     Timestamp::from_secs((ts.as_secs().div_euclid(TICK_SECS) + 1) * TICK_SECS)

@@ -26,6 +26,17 @@ pub enum SnapshotError {
         /// What was being read.
         reading: &'static str,
     },
+    /// Other sections mean nothing without this one, which is lost or older than they are.
+    #[error(
+        "{orphans} sections go by the numbers that section {section} gives to devices, and it is \
+         not whole or older than they are"
+    )]
+    Orphaned {
+        /// The section they need.
+        section: String,
+        /// How many they are.
+        orphans: usize,
+    },
     /// Written by another version of the unit.
     #[error("section {section} has version {found}, this build reads {wanted}")]
     Version {
