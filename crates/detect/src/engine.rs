@@ -17,6 +17,7 @@ use crate::fdr::OnlineFdr;
 use crate::hours::{HourlyMaximum, Hours};
 use crate::interest::{self, KINDS};
 use crate::prepared::Prepared;
+use crate::trail::key_of;
 
 /// What an engine is built from.
 #[derive(Clone, Debug, Default)]
@@ -273,7 +274,8 @@ impl Engine {
         if evidence < level || evidence < self.fdr.level() {
             return false;
         }
-        self.fdr.discover();
+        let who = self.entities.id(entity).to_string();
+        self.fdr.discover(key_of(who));
         self.hours.set_discovered(entity);
         true
     }

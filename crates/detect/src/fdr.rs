@@ -9,6 +9,10 @@
 //! Each event-time day is a family of its own: a procedure without end would, after a quiet year,
 //! have no level left for the one attack. The spending sequence is half steep (a short capture must
 //! be able to show something) and half slow (so must a long day).
+//!
+//! A person reads stories, not hours: the many hours in which one intruder is seen are one discovery
+//! and earn once what a discovery earns, or a day's attack would buy false alarms about its
+//! neighbours. Earning less only lowers the levels, so the control holds.
 
 use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter};
 
@@ -29,8 +33,8 @@ pub(crate) struct OnlineFdr {
     q: f64,
     /// Candidates so far that were kept (p ≤ τ) and not promising (p > λ).
     spent: u64,
-    /// Value of `spent` at each discovery.
-    discoveries: Vec<u64>,
+    /// Who was discovered, and the value of `spent` at the first time.
+    discoveries: Vec<(u64, u64)>,
     /// The day whose family of tests this is.
     day: i64,
 }
@@ -60,18 +64,22 @@ impl OnlineFdr {
     pub(crate) fn level(&self) -> PValue {
         let mut wealth = self.q * gamma(self.spent);
         // The first discovery pays back what the start had in advance.
-        for at in self.discoveries.iter().skip(1) {
+        for (_, at) in self.discoveries.iter().skip(1) {
             wealth += self.q * gamma(self.spent.saturating_sub(*at));
         }
         PValue::from_probability((TAU - LAMBDA) * wealth)
     }
 
-    /// Counts a test as a discovery, as soon as its p-value has reached [`OnlineFdr::level`].
-    pub(crate) fn discover(&mut self) {
+    /// Counts a test about `who` as a discovery, as soon as its p-value has reached
+    /// [`OnlineFdr::level`].
+    pub(crate) fn discover(&mut self, who: u64) {
+        if self.discoveries.iter().any(|(known, _)| *known == who) {
+            return;
+        }
         if self.discoveries.len() >= DISCOVERIES_MAX {
             self.discoveries.remove(1);
         }
-        self.discoveries.push(self.spent);
+        self.discoveries.push((who, self.spent));
     }
 
     /// Counts a test that ended without discovery.
@@ -86,16 +94,17 @@ impl OnlineFdr {
         out.i64(self.day)
             .u64(self.spent)
             .u64(self.discoveries.len() as u64);
-        for at in &self.discoveries {
-            out.u64(*at);
+        for (who, at) in &self.discoveries {
+            out.u64(*who).u64(*at);
         }
     }
 
     pub(crate) fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
         let day = from.i64()?;
         let spent = from.u64()?;
-        let count = from.count(8)?;
-        let discoveries: Result<Vec<u64>, _> = (0..count).map(|_| from.u64()).collect();
+        let count = from.count(16)?;
+        let discoveries: Result<Vec<(u64, u64)>, _> =
+            (0..count).map(|_| Ok((from.u64()?, from.u64()?))).collect();
         let mut discoveries = discoveries?;
         discoveries.truncate(DISCOVERIES_MAX);
         (self.day, self.spent, self.discoveries) = (day, spent, discoveries);
@@ -130,7 +139,7 @@ mod tests {
             let p = uniform(&mut state) * if is_signal { 1e-6 } else { 1.0 };
             let p = PValue::from_probability(p);
             if p >= fdr.level() {
-                fdr.discover();
+                fdr.discover(i);
                 all += 1;
                 wrong += u32::from(!is_signal);
             } else {
@@ -187,6 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn the_hours_of_one_intruder_earn_once() {
+        let level_after = |discovered: &[u64]| {
+            let mut fdr = OnlineFdr::new(0.1);
+            for who in discovered {
+                fdr.discover(*who);
+            }
+            fdr.level()
+        };
+        assert_eq!(level_after(&[1, 2, 1, 2, 2]), level_after(&[1, 2]));
+        assert!(level_after(&[1, 2]) < level_after(&[1]), "another does");
+    }
+
+    #[test]
     fn the_spending_sequence_sums_to_at_most_one() {
         let sum: f64 = (0..2_000_000).map(gamma).sum();
         assert!(sum <= 1.0 && sum > 0.9, "{sum}");
@@ -196,7 +218,7 @@ mod tests {
     fn state_survives_a_snapshot() {
         let mut fdr = OnlineFdr::new(0.1);
         fdr.pass(PValue::from_probability(0.3));
-        fdr.discover();
+        (0..3).for_each(|who| fdr.discover(who));
         let mut out = SnapshotWriter::new();
         out.section("fdr", 1);
         fdr.snapshot(&mut out);
