@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thymus_schema::{Alert, AlertId, EntityId};
 
 use crate::correlate::correlate;
+use crate::memory::open;
 use crate::narrative::Names;
 use crate::report::Report;
 use crate::story;
@@ -30,6 +31,8 @@ pub struct AnalystConfig {
     pub alerts_max: usize,
     /// Most steps told of one story; the weakest are left out.
     pub steps_max: usize,
+    /// Most alerts kept for the next run; the weakest are forgotten.
+    pub kept_max: usize,
     /// What detectors flag, by detector id, for titles.
     pub titles: BTreeMap<String, String>,
 }
@@ -45,6 +48,7 @@ impl Default for AnalystConfig {
             entities_max: 24,
             alerts_max: 20_000,
             steps_max: 64,
+            kept_max: 4_000,
             titles: BTreeMap::new(),
         }
     }
@@ -65,6 +69,8 @@ pub struct Site {
 pub struct Analyst {
     config: AnalystConfig,
     alerts: BTreeMap<AlertId, Alert>,
+    /// Of them those of an earlier run, which told them.
+    earlier: BTreeSet<AlertId>,
     dropped: u64,
 }
 
@@ -79,6 +85,7 @@ impl Analyst {
 
     /// Takes in an alert; one with an id seen before replaces the earlier.
     pub fn observe(&mut self, alert: Alert) {
+        self.earlier.remove(&alert.id);
         self.alerts.insert(alert.id, alert);
         if self.alerts.len()
             > self
@@ -88,6 +95,12 @@ impl Analyst {
         {
             self.drop_weakest();
         }
+    }
+
+    /// Takes in an alert of an earlier run.
+    pub(crate) fn remember(&mut self, alert: Alert) {
+        self.earlier.insert(alert.id);
+        self.alerts.insert(alert.id, alert);
     }
 
     /// How many alerts are held.
@@ -103,14 +116,23 @@ impl Analyst {
         let mut alerts: Vec<Alert> = self.alerts.into_values().collect();
         alerts.sort_by(|a, b| a.first_seen.cmp(&b.first_seen).then(a.id.cmp(&b.id)));
         let correlated = correlate(&alerts, &self.config, site);
+        let open = open(&alerts, &correlated.stories, &self.config);
+        let open = open.into_iter().filter_map(|at| Some(alerts.get(at)?.id));
+        let open = open.collect();
         let names = Names::of_alerts(&alerts);
+        let is_new = |at: &usize| {
+            let alert = alerts.get(*at);
+            alert.is_some_and(|alert| !self.earlier.contains(&alert.id))
+        };
         let candidates = correlated
             .stories
             .iter()
+            .filter(|parts| parts.iter().flatten().any(is_new))
             .map(|parts| story::tell(&alerts, parts, &names, &self.config))
             .collect();
         Report::new(candidates, alerts, names, site.devices)
             .counting(self.dropped, correlated.ties_refused)
+            .keeping(open)
     }
 
     /// Keeps the discovered and then the strongest alerts.

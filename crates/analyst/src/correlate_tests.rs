@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use thymus_schema::{
-    Alert, AlertId, EntityId, EventId, Fact, InputId, PValue, Peer, PeerRole, Phase, Statement,
-    Timestamp, Value,
+    Alert, AlertId, EntityId, EventId, Fact, InputId, PValue, Peer, PeerRole, Phase,
+    SnapshotWriter, Statement, Timestamp, Value,
 };
 
 use crate::{Analyst, AnalystConfig, IncidentBudget, Report, Site, combined, narrative};
@@ -579,6 +579,81 @@ fn a_merge_keeps_the_oldest_id_and_names_the_others() {
     assert_eq!(both.len(), 1);
     assert_eq!(both[0].id, alone(&first)[0].id);
     assert_eq!(both[0].merged_from, [alone(&second)[0].id]);
+}
+
+/// What a run over `alerts` tells and keeps, after one that kept `memory`.
+fn go_on(memory: Option<&[u8]>, alerts: &[Alert], config: AnalystConfig) -> (Report, Vec<u8>) {
+    let mut analyst = Analyst::new(config);
+    if let Some(memory) = memory {
+        analyst.restore(memory).unwrap();
+    }
+    for alert in alerts {
+        analyst.observe(alert.clone());
+    }
+    let report = analyst.finish(&Site::default());
+    let mut writer = SnapshotWriter::new();
+    report.snapshot(&mut writer);
+    let memory = writer.finish().remove(Report::SECTION).unwrap();
+    (report, memory)
+}
+
+#[test]
+fn a_story_goes_on_from_run_to_run_and_what_was_told_is_not_told_again() {
+    let lateral = [(Target, "device:10.0.0.8")];
+    let all = [
+        alert(0, "beacon", Control, "device:10.0.0.3", &[]),
+        alert(30, "beacon", Control, "device:10.0.0.7", &[]),
+        alert(40, "smb", Lateral, "device:10.0.0.7", &lateral),
+        alert(42, "login", Credentials, "device:10.0.0.9", &[]),
+        alert(55, "upload", Exfiltration, "device:10.0.0.8", &[]),
+    ];
+    let config = AnalystConfig::default;
+    let (yesterday, memory) = go_on(None, &all[..4], config());
+    let first = stories(&yesterday);
+    assert_eq!(
+        first,
+        [vec!["10.0.0.3"], vec!["10.0.0.7"], vec!["10.0.0.9"]]
+    );
+    let (nothing, memory) = go_on(Some(&memory), &[], config());
+    assert!(stories(&nothing).is_empty(), "nothing new, nothing told");
+    let (today, _) = go_on(Some(&memory), &all[4..], config());
+    assert_eq!(stories(&today), [["10.0.0.7", "10.0.0.8"]]);
+    let at_once = go_on(None, &all, config()).0;
+    let whole = |report: &Report| {
+        let incidents = report.at_budget(IncidentBudget::PerDay(100));
+        let mut incidents = incidents.into_iter();
+        let mut incident = incidents.find(|one| one.steps.len() == 3).unwrap();
+        (incident.rank, incident.shown) = (0, false);
+        (narrative(&incident, report), incident)
+    };
+    assert_eq!(whole(&today), whole(&at_once));
+}
+
+#[test]
+fn what_is_kept_for_the_next_run_has_bounds() {
+    let day = |at: i64| alert(24 * at, "beacon", Control, "device:10.0.0.7", &[]);
+    let long: Vec<Alert> = (0..20).map(day).collect();
+    let kept = |alerts: &[Alert], kept_max| {
+        let config = AnalystConfig {
+            kept_max,
+            ..AnalystConfig::default()
+        };
+        let memory = go_on(None, alerts, config).1;
+        let (report, _) = go_on(Some(&memory), &[], AnalystConfig::default());
+        report
+            .alerts()
+            .map(|alert| alert.first_seen)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        kept(&long, 100).len(),
+        4,
+        "the part of the story that is open"
+    );
+    assert_eq!(kept(&long, 3).len(), 3);
+    let closed = [day(0), alert(48, "beacon", Control, "device:10.0.0.9", &[])];
+    assert_eq!(kept(&closed, 100), [closed[1].first_seen]);
+    assert!(Analyst::default().restore(b"no memory at all").is_err());
 }
 
 #[test]

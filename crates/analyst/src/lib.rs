@@ -9,11 +9,12 @@
 //! give the same report, in whatever order they came.
 //!
 //! Reading order: what goes in and comes out ([`Analyst`], [`Report`]), how alerts are tied
-//! together, how a story is weighed, how it is told.
+//! together, how a story is weighed, how it is told; what is kept for the next run.
 
 #![forbid(unsafe_code)]
 
 mod analyst;
+mod memory;
 mod report;
 
 mod correlate;

@@ -1,6 +1,6 @@
 //! What the analyst hands over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thymus_schema::{Alert, AlertId, Incident};
 
@@ -12,6 +12,8 @@ use crate::narrative::Names;
 pub struct Report {
     candidates: Vec<Candidate>,
     alerts: BTreeMap<AlertId, Alert>,
+    /// Of them those that the next run may need.
+    open: BTreeSet<AlertId>,
     names: Names,
     devices: u64,
     alerts_dropped: u64,
@@ -32,6 +34,7 @@ impl Report {
         Self {
             candidates,
             alerts,
+            open: BTreeSet::new(),
             names,
             devices,
             alerts_dropped: 0,
@@ -43,6 +46,16 @@ impl Report {
         self.alerts_dropped = alerts_dropped;
         self.ties_refused = ties_refused;
         self
+    }
+
+    pub(crate) fn keeping(mut self, open: BTreeSet<AlertId>) -> Self {
+        self.open = open;
+        self
+    }
+
+    /// The alerts of stories that may go on, by id.
+    pub(crate) fn open_alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.open.iter().filter_map(|id| self.alerts.get(id))
     }
 
     /// All incidents at this budget in order of rank: the shown ones first.

@@ -115,5 +115,5 @@ fn whole_pipeline(bencher: Bencher<'_, '_>) {
         budget: 5.0,
         ..RunPlan::default()
     };
-    bencher.bench_local(|| pipeline::run(&plan, &mut (), |_| {}, |_, _| {}).unwrap());
+    bencher.bench_local(|| pipeline::run(&plan, &mut (), |_, _| {}, |_, _, _| {}).unwrap());
 }

@@ -86,15 +86,15 @@ pub struct Outcome {
 }
 
 /// Opens what `plan` names, runs it through a new engine and makes the report. `prepare` may give
-/// the engine memory before the first event, and `keep` may take its memory after the last.
+/// the engine and the analyst memory before the first event, and `keep` may take it after the last.
 ///
 /// # Errors
 /// When no input can be read, or when an onlooker fails.
 pub fn run(
     plan: &RunPlan,
     onlooker: &mut dyn Onlooker,
-    prepare: impl FnOnce(&mut Engine),
-    keep: impl FnOnce(&Engine, &Ledger),
+    prepare: impl FnOnce(&mut Engine, &mut Analyst),
+    keep: impl FnOnce(&Engine, &Ledger, &Report),
 ) -> Result<Outcome> {
     let options = ReplayOptions {
         local: plan.local.clone(),
@@ -110,12 +110,12 @@ pub fn run(
         keep_maxima: plan.keep_maxima,
         ..EngineConfig::default()
     });
-    prepare(&mut engine);
-    learn(plan, &indicators, &local, &mut engine, onlooker)?;
     let mut analyst = Analyst::new(AnalystConfig {
         titles: titles(),
         ..AnalystConfig::default()
     });
+    prepare(&mut engine, &mut analyst);
+    learn(plan, &indicators, &local, &mut engine, onlooker)?;
     let (ledger, mut coverage) = feed(
         replay,
         &indicators,
@@ -131,13 +131,13 @@ pub fn run(
     )?;
     engine.finish();
     hand_over(&mut engine, &mut analyst, onlooker)?;
-    keep(&engine, &ledger);
     let summary = engine.summary();
     let devices = summary.devices as u64;
     let report = analyst.finish(&Site {
         devices,
         popular: popular(&engine),
     });
+    keep(&engine, &ledger, &report);
     complete(&mut coverage, &summary, &report);
     Ok(Outcome {
         report,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use thymus_analyst::IncidentBudget;
+use thymus_analyst::{Analyst, IncidentBudget, Report};
 use thymus_detect::Engine;
 use thymus_ingest::Ledger;
 use thymus_schema::{Alert, Event, LocalNetworks, SnapshotWriter};
@@ -47,15 +47,15 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
     let outcome = pipeline::run(
         &plan,
         &mut watcher,
-        |engine| {
+        |engine, analyst| {
             if let Some(memory) = &state {
-                memory.remind(engine);
+                memory.remind(engine, analyst);
             }
         },
-        |engine, ledger| {
+        |engine, ledger, report| {
             kept = state
                 .as_ref()
-                .map_or(Ok(()), |memory| memory.keep(engine, ledger));
+                .map_or(Ok(()), |memory| memory.keep(engine, ledger, report));
         },
     )?;
     watcher.finish()?;
@@ -169,20 +169,26 @@ impl Memory {
         })
     }
 
-    fn remind(&self, engine: &mut Engine) {
+    fn remind(&self, engine: &mut Engine, analyst: &mut Analyst) {
         let section = |name: &str| self.sections.by_name.get(name).map(Vec::as_slice);
         for lost in engine.restore(section) {
             eprintln!("thymus: state: {lost}; this part learns anew");
         }
+        if let Some(Err(error)) = section(Report::SECTION).map(|data| analyst.restore(data)) {
+            eprintln!(
+                "thymus: state: {error}; incidents that go on are told without their beginning"
+            );
+        }
     }
 
-    fn keep(&self, engine: &Engine, ledger: &Ledger) -> Result<()> {
+    fn keep(&self, engine: &Engine, ledger: &Ledger, report: &Report) -> Result<()> {
         let mut imports = self.imports.clone();
         for id in ledger.read_ids() {
             imports.add(id);
         }
         let mut writer = SnapshotWriter::new();
         engine.snapshot(&mut writer);
+        report.snapshot(&mut writer);
         imports.snapshot(&mut writer);
         Ok(self.dir.save(&writer.finish())?)
     }

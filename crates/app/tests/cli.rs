@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -140,6 +141,50 @@ fn learning_goes_on_from_run_to_run_and_no_input_is_learned_twice() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// The packets of a pcap before `secs` and those after, as two captures.
+fn split(capture: &[u8], secs: u32) -> (Vec<u8>, Vec<u8>) {
+    let word = |at: usize| u32::from_le_bytes(capture[at..at + 4].try_into().unwrap());
+    let (mut before, mut after) = (capture[..24].to_vec(), capture[..24].to_vec());
+    let mut at = 24;
+    while at < capture.len() {
+        let end = at + 16 + word(at + 8) as usize;
+        let half = if word(at) < secs {
+            &mut before
+        } else {
+            &mut after
+        };
+        half.extend(&capture[at..end]);
+        at = end;
+    }
+    (before, after)
+}
+
+#[test]
+fn an_incident_goes_on_from_run_to_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let file = std::fs::File::open(capture("story.pcap.gz")).unwrap();
+    let mut whole = Vec::new();
+    let mut plain = thymus_parsers::decompress(thymus_parsers::Compression::Gzip, file).unwrap();
+    plain.read_to_end(&mut whole).unwrap();
+    // 14:00 on the day of the attack.
+    let (morning, afternoon) = split(&whole, 1_747_144_800);
+    let run = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let (path, state) = (path.to_str().unwrap(), state.to_str().unwrap());
+        let output = thymus(&["replay", path, "--state", state, "--json"]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let (first, second) = (run("1.pcap", &morning), run("2.pcap", &afternoon));
+    let (first, second) = (&first["incidents"][0], &second["incidents"][0]);
+    assert_eq!(first["id"], second["id"]);
+    assert_eq!(first["first_seen"], second["first_seen"]);
+    assert!(first["last_seen"].as_str() < second["last_seen"].as_str());
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn say_peers(peers: &[Peer], out: &mut StdoutLock<'_>) -> std::io::Result<()> {
 
 fn measure(plan: &RunPlan) -> Result<Figures> {
     let began = now();
-    let outcome = pipeline::run(plan, &mut (), |_| {}, |_, _| {})?;
+    let outcome = pipeline::run(plan, &mut (), |_, _| {}, |_, _, _| {})?;
     let coverage = &outcome.coverage;
     Ok(Figures {
         secs: began.elapsed().as_secs_f64(),

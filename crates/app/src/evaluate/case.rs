@@ -114,8 +114,8 @@ fn fill(result: &mut CaseResult, case: &Case, settings: &Settings) -> Result<()>
     let outcome = pipeline::run(
         &plan,
         &mut observer,
-        |_| {},
-        |engine, _| aliases = observer_aliases(engine),
+        |_, _| {},
+        |engine, _, _| aliases = observer_aliases(engine),
     )?;
     result.device_days = observer.activity.device_days();
     result.events = outcome.coverage.events;
