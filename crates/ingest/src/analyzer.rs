@@ -50,6 +50,18 @@ pub struct Opening<'a> {
     pub server_port: u16,
 }
 
+impl<'a> Opening<'a> {
+    /// What was said first as far as is known: the client's bytes, the server's where it has said
+    /// nothing.
+    pub const fn first(&self) -> &'a [u8] {
+        if self.client.is_empty() {
+            self.server
+        } else {
+            self.client
+        }
+    }
+}
+
 /// Reads one conversation. Built when its protocol is recognised, then given every byte from the
 /// first. Must bound its own buffers (streams are endless) and must not assume that it sees both
 /// sides, whole messages, or well-formed ones.

@@ -1,10 +1,9 @@
 //! BACnet/IP: confirmed services with their answers, and the requests that set clocks.
 
-use std::collections::VecDeque;
-
 use thymus_parsers::bacnet::{self, Message};
 use thymus_schema::{EventBody, IcsCall, Service, Transport};
 
+use super::unanswered::Unanswered;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
@@ -15,15 +14,8 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     build: || Box::<BacnetAnalyzer>::default(),
 };
 
-/// Most requests that wait for their answer; the oldest is told without one.
-const WAITING_MAX: usize = 32;
-
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     if bacnet::parse(bytes).is_some() {
         Probe::Yes
     } else {
@@ -33,24 +25,20 @@ fn probe(opening: &Opening<'_>) -> Probe {
 
 #[derive(Default)]
 struct BacnetAnalyzer {
-    waiting: VecDeque<(Side, u8, u8)>,
+    waiting: Unanswered<(Side, u8, u8)>,
 }
 
 impl Analyzer for BacnetAnalyzer {
     fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
         match bacnet::parse(bytes) {
             Some(Message::Request(invoke, service)) => {
-                if self.waiting.len() == WAITING_MAX
-                    && let Some((_, _, service)) = self.waiting.pop_front()
-                {
-                    emit(service, None, cx);
+                if let Some((_, _, oldest)) = self.waiting.ask((side, invoke, service)) {
+                    emit(oldest, None, cx);
                 }
-                self.waiting.push_back((side, invoke, service));
             }
             Some(Message::Answer(invoke, refusal)) => {
                 let asked = |it: &(Side, u8, u8)| (it.0, it.1) == (side.other(), invoke);
-                let at = self.waiting.iter().position(asked);
-                if let Some((_, _, service)) = at.and_then(|at| self.waiting.remove(at)) {
+                if let Some((_, _, service)) = self.waiting.answer(asked) {
                     emit(service, refusal, cx);
                 }
             }
@@ -59,7 +47,7 @@ impl Analyzer for BacnetAnalyzer {
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        for (_, _, service) in std::mem::take(&mut self.waiting) {
+        for (_, _, service) in self.waiting.take() {
             emit(service, None, cx);
         }
     }

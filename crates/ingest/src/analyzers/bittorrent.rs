@@ -3,7 +3,7 @@
 use thymus_parsers::bittorrent;
 use thymus_schema::{Service, Transport};
 
-use super::calls::{Recognised, first_datagram};
+use super::calls::Recognised;
 use crate::analyzer::{AnalyzerSpec, Opening, Probe};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
@@ -15,7 +15,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let first = first_datagram(opening);
+    let first = opening.first();
     if opening.transport == Transport::Tcp {
         return match bittorrent::stream(first) {
             Some(true) => Probe::Yes,

@@ -3,7 +3,7 @@
 
 use thymus_schema::{EventBody, Operation, Outcome};
 
-use crate::analyzer::{Analyzer, AnalyzerCx, Opening, Side};
+use crate::analyzer::{Analyzer, AnalyzerCx, Side};
 
 /// Most operations told of a conversation; later ones are added to the last.
 pub(super) const CALLS_MAX: u32 = 64;
@@ -16,6 +16,25 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// A message of `len` bytes came: the answer with `outcome`, or a question.
+    pub(super) fn message(
+        &mut self,
+        len: usize,
+        answer: Option<Outcome>,
+        operation: impl FnOnce() -> Operation,
+        cx: &mut AnalyzerCx<'_>,
+    ) {
+        let len = len as u64;
+        if let Some(outcome) = answer {
+            return self.answer(len, outcome, operation);
+        }
+        let operation = Operation {
+            request_len: len,
+            ..operation()
+        };
+        self.ask(operation, cx);
+    }
+
     /// Something was asked: tells what was asked before, unless it was the same.
     pub(super) fn ask(&mut self, operation: Operation, cx: &mut AnalyzerCx<'_>) {
         if let Some(open) = &mut self.open {
@@ -70,14 +89,5 @@ pub(super) struct Recognised;
 impl Analyzer for Recognised {
     fn data(&mut self, _side: Side, _bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
         cx.detach();
-    }
-}
-
-/// The first datagram of whoever spoke, the client's if both did.
-pub(super) const fn first_datagram<'a>(opening: &Opening<'a>) -> &'a [u8] {
-    if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
     }
 }

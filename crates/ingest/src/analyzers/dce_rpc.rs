@@ -26,11 +26,7 @@ const RESPONSE_BYTES_MAX: usize = 8 * 1024;
 const ACCESS_DENIED: u32 = 5;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     if !bytes.starts_with(&b"\x05\0"[..bytes.len().min(2)]) {
         return Probe::No;
     }

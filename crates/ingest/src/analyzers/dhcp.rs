@@ -16,11 +16,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     let port_v6 = |port| matches!(port, 546 | 547);
     let v6 = (port_v6(opening.client_port) || port_v6(opening.server_port))
         && dhcp::parse_v6(bytes, &ParseBudget::default())

@@ -17,11 +17,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 const RESPONSE: u8 = 129;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     if dnp3::parse(bytes).is_some() {
         Probe::Yes
     } else {

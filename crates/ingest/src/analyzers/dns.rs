@@ -32,11 +32,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     if KIN.contains(&opening.server_port) || KIN.contains(&opening.client_port) {
         return Probe::No;
     }
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     if opening.transport == Transport::Udp {
         return if dns::looks_like(bytes) {
             Probe::Yes

@@ -24,11 +24,7 @@ const UNREAD_MAX: u8 = 8;
 const READ_MAX: usize = 1024;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     let usual = opening.server_port == 44818 || opening.client_port == 44818;
     match enip::header(bytes) {
         // The first command of a conversation elsewhere opens a session.

@@ -1,10 +1,9 @@
 //! FINS over UDP and TCP: each command with its answer.
 
-use std::collections::VecDeque;
-
 use thymus_parsers::fins::{self, Frame};
 use thymus_schema::{EventBody, IcsCall, Service, Transport};
 
+use super::unanswered::Unanswered;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 use crate::framing::{Step, StreamBuffer};
 
@@ -16,15 +15,8 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     build: || Box::<FinsAnalyzer>::default(),
 };
 
-/// Most commands that wait for their answer; the oldest is told without one.
-const WAITING_MAX: usize = 32;
-
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     let usual = opening.server_port == 9600 || opening.client_port == 9600;
     let found = match opening.transport {
         Transport::Tcp => fins::tcp_length(bytes).is_some(),
@@ -37,7 +29,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
 #[derive(Default)]
 struct FinsAnalyzer {
     buffers: [StreamBuffer; 2],
-    waiting: VecDeque<Frame>,
+    waiting: Unanswered<Frame>,
 }
 
 impl Analyzer for FinsAnalyzer {
@@ -76,26 +68,21 @@ impl Analyzer for FinsAnalyzer {
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        for frame in std::mem::take(&mut self.waiting) {
+        for frame in self.waiting.take() {
             emit(frame, 0, cx);
         }
     }
 }
 
-fn take(frame: Frame, waiting: &mut VecDeque<Frame>, cx: &mut AnalyzerCx<'_>) {
+fn take(frame: Frame, waiting: &mut Unanswered<Frame>, cx: &mut AnalyzerCx<'_>) {
     if !frame.response {
-        if waiting.len() == WAITING_MAX
-            && let Some(oldest) = waiting.pop_front()
-        {
+        if let Some(oldest) = waiting.ask(frame) {
             emit(oldest, 0, cx);
         }
-        waiting.push_back(frame);
         return;
     }
-    let at = waiting
-        .iter()
-        .position(|asked| (asked.id, asked.command) == (frame.id, frame.command));
-    if let Some(asked) = at.and_then(|at| waiting.remove(at)) {
+    let asked = waiting.answer(|asked| (asked.id, asked.command) == (frame.id, frame.command));
+    if let Some(asked) = asked {
         emit(asked, frame.end, cx);
     }
 }

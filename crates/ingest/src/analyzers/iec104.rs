@@ -18,11 +18,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 const UNKNOWN: std::ops::RangeInclusive<u8> = 44..=47;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     let usual = opening.server_port == 2404 || opening.client_port == 2404;
     match iec104::parse(bytes) {
         Some(frame) if usual || frame.length == bytes.len() => Probe::Yes,

@@ -1,20 +1,18 @@
 //! IMAP up to the log-in. What follows a log-in that worked is only counted.
 
 use thymus_parsers::{imap, sasl, text};
-use thymus_schema::{Outcome, Service, Transport};
+use thymus_schema::{Service, Transport};
 
 use super::ftp::first_line;
-use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::auth::{Attempt, Security, emit_login};
-use crate::framing::LineBuffer;
-use crate::inner::Inner;
+use super::mail_login::{Dialect, Login, MailLogin};
+use crate::analyzer::{AnalyzerCx, AnalyzerSpec, Opening, Probe};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     service: Service::Imap,
     transports: &[Transport::Tcp],
     usual_ports: &[143],
     probe,
-    build: || Box::<ImapAnalyzer>::default(),
+    build: || Box::<MailLogin<Imap>>::default(),
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
@@ -25,13 +23,6 @@ fn probe(opening: &Opening<'_>) -> Probe {
         return Probe::Yes;
     }
     Probe::No
-}
-
-#[derive(Default)]
-struct ImapAnalyzer {
-    lines: [LineBuffer; 2],
-    state: State,
-    inner: Option<Inner>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,69 +37,51 @@ enum Waiting {
 }
 
 #[derive(Default)]
-struct State {
+struct Imap {
     tag: Vec<u8>,
     waiting: Waiting,
-    mechanism: Vec<u8>,
-    user: Box<str>,
-    security: Security,
-    to_tls: bool,
-    logged_in: bool,
 }
 
-impl Analyzer for ImapAnalyzer {
-    fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        if let Some(inner) = &mut self.inner {
-            return inner.data(side, bytes, cx);
-        }
-        let state = &mut self.state;
-        let used = self.lines[usize::from(side == Side::Server)].feed(bytes, |line| {
-            match side {
-                Side::Client => state.client(line),
-                Side::Server => state.server(line, cx),
-            }
-            !state.to_tls && !state.logged_in
-        });
-        if self.state.logged_in {
-            return cx.detach();
-        }
-        if self.state.to_tls {
-            let inner = self.inner.insert(Inner::known(Service::Tls));
-            if used < bytes.len() {
-                inner.data(side, &bytes[used..], cx);
-            }
-        }
-    }
+impl Dialect for Imap {
+    const SERVICE: Service = Service::Imap;
 
-    fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        let waits = !matches!(self.state.waiting, Waiting::Nothing | Waiting::StartTls);
-        if waits && !self.state.logged_in {
-            self.state.tell(Outcome::Unknown, cx);
-        }
-        if let Some(inner) = &mut self.inner {
-            inner.close(cx);
-        }
-    }
-}
-
-impl State {
-    fn client(&mut self, line: &[u8]) {
+    fn client(&mut self, line: &[u8], login: &mut Login) {
         match self.waiting {
             Waiting::Literal => {
-                self.user = text(line.split(|&byte| byte == b' ').next().unwrap_or(line), 256);
+                login.user = text(line.split(|&byte| byte == b' ').next().unwrap_or(line), 256);
                 self.waiting = Waiting::Login;
             }
-            Waiting::Authenticate => self.answer(line),
-            _ => self.command(line),
+            Waiting::Authenticate => login.go_on(line),
+            _ => self.command(line, login),
         }
     }
 
-    fn command(&mut self, line: &[u8]) {
+    fn server(&mut self, line: &[u8], login: &mut Login, cx: &mut AnalyzerCx<'_>) {
+        if let Some(message) = line.strip_prefix(b"+ ").and_then(sasl::ntlm) {
+            return login.security.read(&message);
+        }
+        let Some(ok) = imap::completion(line, &self.tag) else {
+            return;
+        };
+        match std::mem::take(&mut self.waiting) {
+            Waiting::Nothing => {}
+            Waiting::StartTls => login.to_tls = ok,
+            _ => login.end(ok, Self::SERVICE, cx),
+        }
+    }
+
+    fn waits(&self) -> bool {
+        !matches!(self.waiting, Waiting::Nothing | Waiting::StartTls)
+    }
+}
+
+impl Imap {
+    fn command(&mut self, line: &[u8], login: &mut Login) {
         let (tag, command) = imap::command(line);
-        let waiting = match command {
+        self.waiting = match command {
             imap::Command::Login(user) => {
                 let literal = user.is_empty();
-                self.user = user;
+                login.user = user;
                 if literal {
                     Waiting::Literal
                 } else {
@@ -116,64 +89,13 @@ impl State {
                 }
             }
             imap::Command::Authenticate(mechanism, answer) => {
-                self.mechanism = mechanism[..mechanism.len().min(32)].to_vec();
-                self.user = Box::default();
-                self.answer(answer);
+                login.begin(mechanism, answer);
                 Waiting::Authenticate
             }
             imap::Command::StartTls => Waiting::StartTls,
             imap::Command::Other => return,
         };
-        self.waiting = waiting;
         self.tag = tag[..tag.len().min(32)].to_vec();
-    }
-
-    fn answer(&mut self, line: &[u8]) {
-        if let Some(message) = sasl::ntlm(line) {
-            self.security.read(&message);
-        } else if self.user.is_empty() {
-            self.user = sasl::user(&self.mechanism, line).unwrap_or_default();
-        }
-    }
-
-    fn server(&mut self, line: &[u8], cx: &mut AnalyzerCx<'_>) {
-        if let Some(message) = line.strip_prefix(b"+ ").and_then(sasl::ntlm) {
-            return self.security.read(&message);
-        }
-        let Some(ok) = imap::completion(line, &self.tag) else {
-            return;
-        };
-        match std::mem::take(&mut self.waiting) {
-            Waiting::Nothing => {}
-            Waiting::StartTls => self.to_tls = ok,
-            _ => {
-                self.logged_in = ok;
-                self.tell(
-                    if ok {
-                        Outcome::Success
-                    } else {
-                        Outcome::Failure
-                    },
-                    cx,
-                );
-            }
-        }
-    }
-
-    fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
-        if self.security.is_pending() {
-            self.security.finish(Service::Imap, outcome, cx);
-            return;
-        }
-        let user = std::mem::take(&mut self.user);
-        let attempt = Attempt {
-            user: &user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(Service::Imap, &attempt, cx);
     }
 }
 
@@ -181,7 +103,7 @@ impl State {
 mod tests {
     use super::super::testing::Talk;
     use super::*;
-    use thymus_schema::EventBody;
+    use thymus_schema::{EventBody, Outcome};
 
     #[test]
     fn refusals_and_the_log_in_are_told_then_nothing_is_read() {

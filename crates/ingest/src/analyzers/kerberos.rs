@@ -25,11 +25,7 @@ const REFUSALS: &[u32] = &[6, 12, 18, 23, 24, 31];
 const PREAUTH_REQUIRED: u32 = 25;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     let message = match opening.transport {
         Transport::Tcp if bytes.len() < 20 => {
             return if bytes.starts_with(&[0, 0][..bytes.len().min(2)]) {

@@ -28,11 +28,7 @@ const STARTTLS: &str = "1.3.6.1.4.1.1466.20037";
 const SASL_IN_PROGRESS: u32 = 14;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     match ldap::message_length(bytes) {
         Some((0, _)) => Probe::No,
         None if opening.transport == Transport::Tcp => Probe::More,

@@ -16,11 +16,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     // Nothing but the port tells it from DNS.
     let port = opening.server_port == 5355 || opening.client_port == 5355;
     if port && dns::looks_like(bytes) {

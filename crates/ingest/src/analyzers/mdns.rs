@@ -20,11 +20,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     let port = opening.server_port == 5353 || opening.client_port == 5353;
     if port && dns::looks_like(bytes) {
         Probe::Yes

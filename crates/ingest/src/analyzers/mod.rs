@@ -3,6 +3,7 @@
 mod bacnet;
 mod bittorrent;
 mod calls;
+mod database_login;
 mod dce_rpc;
 mod dhcp;
 mod dnp3;
@@ -18,6 +19,7 @@ mod irc;
 mod kerberos;
 mod ldap;
 mod llmnr;
+mod mail_login;
 mod mdns;
 mod modbus;
 mod mongo;
@@ -48,6 +50,7 @@ mod telnet;
 mod testing;
 mod tftp;
 mod tls;
+mod unanswered;
 mod vnc;
 mod wireguard;
 

@@ -1,10 +1,9 @@
 //! Modbus/TCP: each request with its answer.
 
-use std::collections::VecDeque;
-
 use thymus_parsers::modbus::{self, Message};
 use thymus_schema::{EventBody, IcsCall, Service, Transport};
 
+use super::unanswered::Unanswered;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 use crate::framing::{Step, StreamBuffer};
 
@@ -16,15 +15,8 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     build: || Box::<ModbusAnalyzer>::default(),
 };
 
-/// Most requests that wait for their answer; the oldest is told without one.
-const WAITING_MAX: usize = 32;
-
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     let usual = opening.server_port == 502 || opening.client_port == 502;
     match modbus::parse(bytes) {
         // Elsewhere the first message must be whole and of a known function.
@@ -43,7 +35,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
 #[derive(Default)]
 struct ModbusAnalyzer {
     buffers: [StreamBuffer; 2],
-    waiting: VecDeque<Message>,
+    waiting: Unanswered<Message>,
 }
 
 impl Analyzer for ModbusAnalyzer {
@@ -66,12 +58,9 @@ impl Analyzer for ModbusAnalyzer {
             }
             match side {
                 Side::Client => {
-                    if waiting.len() == WAITING_MAX
-                        && let Some(oldest) = waiting.pop_front()
-                    {
+                    if let Some(oldest) = waiting.ask(message) {
                         emit(&oldest, None, cx);
                     }
-                    waiting.push_back(message);
                 }
                 Side::Server => answer(&message, waiting, cx),
             }
@@ -89,17 +78,17 @@ impl Analyzer for ModbusAnalyzer {
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        for message in std::mem::take(&mut self.waiting) {
+        for message in self.waiting.take() {
             emit(&message, None, cx);
         }
     }
 }
 
-fn answer(message: &Message, waiting: &mut VecDeque<Message>, cx: &mut AnalyzerCx<'_>) {
-    let asked = waiting.iter().position(|asked| {
+fn answer(message: &Message, waiting: &mut Unanswered<Message>, cx: &mut AnalyzerCx<'_>) {
+    let asked = waiting.answer(|asked| {
         asked.transaction == message.transaction && asked.function == message.function
     });
-    match asked.and_then(|at| waiting.remove(at)) {
+    match asked {
         Some(asked) => emit(&asked, message.exception, cx),
         None => emit(
             &Message {

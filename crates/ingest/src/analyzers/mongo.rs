@@ -21,11 +21,7 @@ const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 const MESSAGES_MAX: u32 = 64;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     if mongo::header(bytes).is_some() {
         Probe::Yes
     } else {

@@ -3,17 +3,16 @@
 use thymus_parsers::mysql::{self, ClientHello};
 use thymus_schema::{Outcome, Service, Transport};
 
-use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::auth::{Attempt, emit_login};
-use crate::framing::{Step, StreamBuffer};
-use crate::inner::Inner;
+use super::database_login::{DatabaseLogin, Dialect, Login};
+use crate::analyzer::{AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
+use crate::framing::Step;
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     service: Service::Mysql,
     transports: &[Transport::Tcp],
     usual_ports: &[3306],
     probe,
-    build: || Box::<MysqlAnalyzer>::default(),
+    build: || Box::<DatabaseLogin<Mysql>>::default(),
 };
 
 /// Longest packet of a log-in.
@@ -28,80 +27,51 @@ fn probe(opening: &Opening<'_>) -> Probe {
 }
 
 #[derive(Default)]
-struct MysqlAnalyzer {
-    buffers: [StreamBuffer; 2],
-    user: Option<Box<str>>,
+struct Mysql {
     greeted: bool,
-    to_tls: bool,
-    finished: bool,
-    inner: Option<Inner>,
 }
 
-impl Analyzer for MysqlAnalyzer {
-    fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        if let Some(inner) = &mut self.inner {
-            return inner.data(side, bytes, cx);
-        }
-        let mut buffer = std::mem::take(&mut self.buffers[usize::from(side == Side::Server)]);
-        let ok = buffer.feed(bytes, |front| {
-            let Some((length, _)) = mysql::packet(front) else {
-                return Step::Need(4);
-            };
-            let whole = length + 4;
-            if self.finished || self.to_tls || whole > PACKET_BYTES_MAX {
-                return Step::Stop;
-            }
-            if front.len() < whole {
-                return Step::Need(whole);
-            }
-            self.packet(side, &front[4..whole], cx);
-            Step::Take(whole as u64)
-        });
-        self.buffers[usize::from(side == Side::Server)] = buffer;
-        if self.to_tls {
-            self.inner = Some(Inner::known(Service::Tls));
-        } else if self.finished || !ok {
-            cx.detach();
-        }
-    }
+impl Dialect for Mysql {
+    const SERVICE: Service = Service::Mysql;
 
-    fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        self.tell(Outcome::Unknown, cx);
-        if let Some(inner) = &mut self.inner {
-            inner.close(cx);
+    fn message(
+        &mut self,
+        side: Side,
+        front: &[u8],
+        login: &mut Login,
+        cx: &mut AnalyzerCx<'_>,
+    ) -> Step {
+        let Some((length, _)) = mysql::packet(front) else {
+            return Step::Need(4);
+        };
+        let whole = length + 4;
+        if whole > PACKET_BYTES_MAX {
+            return Step::Stop;
         }
+        if front.len() < whole {
+            return Step::Need(whole);
+        }
+        self.packet(side, &front[4..whole], login, cx);
+        Step::Take(whole as u64)
     }
 }
 
-impl MysqlAnalyzer {
-    fn packet(&mut self, side: Side, payload: &[u8], cx: &mut AnalyzerCx<'_>) {
+impl Mysql {
+    fn packet(&mut self, side: Side, payload: &[u8], login: &mut Login, cx: &mut AnalyzerCx<'_>) {
         match side {
-            Side::Client if self.user.is_none() => match mysql::client_hello(payload) {
-                Some(ClientHello::Tls) => self.to_tls = true,
-                Some(ClientHello::Login(user)) => self.user = Some(user),
+            Side::Client if login.user.is_none() => match mysql::client_hello(payload) {
+                Some(ClientHello::Tls) => login.to_tls = true,
+                Some(ClientHello::Login(user)) => login.user = Some(user),
                 None => {}
             },
             Side::Client => {}
             Side::Server if !self.greeted => self.greeted = true,
             Side::Server => match mysql::login_result(payload) {
-                Some(true) => self.tell(Outcome::Success, cx),
-                Some(false) => self.tell(Outcome::Failure, cx),
+                Some(true) => login.end(Outcome::Success, Self::SERVICE, cx),
+                Some(false) => login.end(Outcome::Failure, Self::SERVICE, cx),
                 None => {}
             },
         }
-    }
-
-    fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
-        let Some(user) = self.user.take() else { return };
-        self.finished = true;
-        let attempt = Attempt {
-            user: &user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(Service::Mysql, &attempt, cx);
     }
 }
 

@@ -17,11 +17,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     if nbns::looks_like(bytes) {
         Probe::Yes
     } else {

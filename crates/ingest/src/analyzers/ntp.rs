@@ -70,6 +70,11 @@ impl Analyzer for NtpAnalyzer {
             return;
         };
         let name = message.operation();
+        let outcome = if failed {
+            Outcome::Failure
+        } else {
+            Outcome::Success
+        };
         let operation = || Operation {
             service: Some(Service::Ntp),
             verb: if name == "monlist" {
@@ -86,23 +91,8 @@ impl Analyzer for NtpAnalyzer {
             detail: format!("mode {mode}").into(),
             ..Operation::default()
         };
-        if response {
-            let outcome = if failed {
-                Outcome::Failure
-            } else {
-                Outcome::Success
-            };
-            self.calls.answer(bytes.len() as u64, outcome, operation);
-        } else {
-            let request_len = bytes.len() as u64;
-            self.calls.ask(
-                Operation {
-                    request_len,
-                    ..operation()
-                },
-                cx,
-            );
-        }
+        let answer = response.then_some(outcome);
+        self.calls.message(bytes.len(), answer, operation, cx);
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {

@@ -2,20 +2,18 @@
 
 use thymus_parsers::pop3::{self, Command, Status};
 use thymus_parsers::sasl;
-use thymus_schema::{Outcome, Service, Transport};
+use thymus_schema::{Service, Transport};
 
 use super::ftp::first_line;
-use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::auth::{Attempt, Security, emit_login};
-use crate::framing::LineBuffer;
-use crate::inner::Inner;
+use super::mail_login::{Dialect, Login, MailLogin};
+use crate::analyzer::{AnalyzerCx, AnalyzerSpec, Opening, Probe};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     service: Service::Pop3,
     transports: &[Transport::Tcp],
     usual_ports: &[110],
     probe,
-    build: || Box::<Pop3Analyzer>::default(),
+    build: || Box::<MailLogin<Pop3>>::default(),
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
@@ -34,13 +32,6 @@ fn probe(opening: &Opening<'_>) -> Probe {
     Probe::No
 }
 
-#[derive(Default)]
-struct Pop3Analyzer {
-    lines: [LineBuffer; 2],
-    state: State,
-    inner: Option<Inner>,
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waiting {
     #[default]
@@ -51,68 +42,29 @@ enum Waiting {
 }
 
 #[derive(Default)]
-struct State {
-    user: Box<str>,
-    mechanism: Vec<u8>,
+struct Pop3 {
     waiting: Waiting,
-    security: Security,
-    to_tls: bool,
-    logged_in: bool,
 }
 
-impl Analyzer for Pop3Analyzer {
-    fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        if let Some(inner) = &mut self.inner {
-            return inner.data(side, bytes, cx);
-        }
-        let state = &mut self.state;
-        let used = self.lines[usize::from(side == Side::Server)].feed(bytes, |line| {
-            match side {
-                Side::Client => state.client(line),
-                Side::Server => state.server(line, cx),
-            }
-            !state.to_tls && !state.logged_in
-        });
-        if self.state.logged_in {
-            return cx.detach();
-        }
-        if self.state.to_tls {
-            let inner = self.inner.insert(Inner::known(Service::Tls));
-            if used < bytes.len() {
-                inner.data(side, &bytes[used..], cx);
-            }
-        }
-    }
+impl Dialect for Pop3 {
+    const SERVICE: Service = Service::Pop3;
 
-    fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        if matches!(self.state.waiting, Waiting::Password | Waiting::Auth) {
-            self.state.tell(Outcome::Unknown, cx);
-        }
-        if let Some(inner) = &mut self.inner {
-            inner.close(cx);
-        }
-    }
-}
-
-impl State {
-    fn client(&mut self, line: &[u8]) {
+    fn client(&mut self, line: &[u8], login: &mut Login) {
         if self.waiting == Waiting::Auth {
-            return self.answer(line);
+            return login.go_on(line);
         }
         self.waiting = match pop3::command(line) {
             Command::User(user) => {
-                self.user = user;
+                login.user = user;
                 Waiting::Nothing
             }
             Command::Apop(user) => {
-                self.user = user;
+                login.user = user;
                 Waiting::Password
             }
             Command::Password => Waiting::Password,
             Command::Auth(mechanism, answer) => {
-                self.mechanism = mechanism[..mechanism.len().min(32)].to_vec();
-                self.user = Box::default();
-                self.answer(answer);
+                login.begin(mechanism, answer);
                 Waiting::Auth
             }
             Command::StartTls => Waiting::StartTls,
@@ -120,21 +72,13 @@ impl State {
         };
     }
 
-    fn answer(&mut self, line: &[u8]) {
-        if let Some(message) = sasl::ntlm(line) {
-            self.security.read(&message);
-        } else if self.user.is_empty() {
-            self.user = sasl::user(&self.mechanism, line).unwrap_or_default();
-        }
-    }
-
-    fn server(&mut self, line: &[u8], cx: &mut AnalyzerCx<'_>) {
+    fn server(&mut self, line: &[u8], login: &mut Login, cx: &mut AnalyzerCx<'_>) {
         let ok = match pop3::status(line) {
             Some(Status::Ok) => true,
             Some(Status::Failed) => false,
             Some(Status::More) => {
                 if let Some(message) = line.get(2..).and_then(sasl::ntlm) {
-                    self.security.read(&message);
+                    login.security.read(&message);
                 }
                 return;
             }
@@ -142,35 +86,13 @@ impl State {
         };
         match std::mem::take(&mut self.waiting) {
             Waiting::Nothing => {}
-            Waiting::StartTls => self.to_tls = ok,
-            Waiting::Password | Waiting::Auth => {
-                self.logged_in = ok;
-                self.tell(
-                    if ok {
-                        Outcome::Success
-                    } else {
-                        Outcome::Failure
-                    },
-                    cx,
-                );
-            }
+            Waiting::StartTls => login.to_tls = ok,
+            Waiting::Password | Waiting::Auth => login.end(ok, Self::SERVICE, cx),
         }
     }
 
-    fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
-        self.waiting = Waiting::Nothing;
-        if self.security.is_pending() {
-            self.security.finish(Service::Pop3, outcome, cx);
-            return;
-        }
-        let attempt = Attempt {
-            user: &self.user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(Service::Pop3, &attempt, cx);
+    fn waits(&self) -> bool {
+        matches!(self.waiting, Waiting::Password | Waiting::Auth)
     }
 }
 
@@ -178,7 +100,7 @@ impl State {
 mod tests {
     use super::super::testing::Talk;
     use super::*;
-    use thymus_schema::EventBody;
+    use thymus_schema::{EventBody, Outcome};
 
     #[test]
     fn refusals_and_the_log_in_are_told_then_nothing_is_read() {

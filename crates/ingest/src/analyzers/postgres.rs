@@ -3,17 +3,16 @@
 use thymus_parsers::postgres::{self, Startup};
 use thymus_schema::{Outcome, Service, Transport};
 
-use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::auth::{Attempt, emit_login};
-use crate::framing::{Step, StreamBuffer};
-use crate::inner::Inner;
+use super::database_login::{DatabaseLogin, Dialect, Login};
+use crate::analyzer::{AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
+use crate::framing::Step;
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     service: Service::Postgres,
     transports: &[Transport::Tcp],
     usual_ports: &[5432],
     probe,
-    build: || Box::<PostgresAnalyzer>::default(),
+    build: || Box::<DatabaseLogin<Postgres>>::default(),
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
@@ -27,49 +26,30 @@ fn probe(opening: &Opening<'_>) -> Probe {
 }
 
 #[derive(Default)]
-struct PostgresAnalyzer {
-    buffers: [StreamBuffer; 2],
-    user: Option<Box<str>>,
+struct Postgres {
     asked_encryption: bool,
-    to_tls: bool,
-    finished: bool,
-    inner: Option<Inner>,
 }
 
-impl Analyzer for PostgresAnalyzer {
-    fn data(&mut self, side: Side, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
-        if let Some(inner) = &mut self.inner {
-            return inner.data(side, bytes, cx);
-        }
-        let mut buffer = std::mem::take(&mut self.buffers[usize::from(side == Side::Server)]);
-        let ok = buffer.feed(bytes, |front| {
-            if self.finished || self.to_tls {
-                return Step::Stop;
-            }
-            match side {
-                Side::Client => self.client(front),
-                Side::Server => self.server(front, cx),
-            }
-        });
-        self.buffers[usize::from(side == Side::Server)] = buffer;
-        if self.to_tls {
-            self.inner = Some(Inner::known(Service::Tls));
-        } else if self.finished || !ok {
-            cx.detach();
-        }
-    }
+impl Dialect for Postgres {
+    const SERVICE: Service = Service::Postgres;
 
-    fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        self.tell(Outcome::Unknown, cx);
-        if let Some(inner) = &mut self.inner {
-            inner.close(cx);
+    fn message(
+        &mut self,
+        side: Side,
+        front: &[u8],
+        login: &mut Login,
+        cx: &mut AnalyzerCx<'_>,
+    ) -> Step {
+        match side {
+            Side::Client => self.client(front, login),
+            Side::Server => self.server(front, login, cx),
         }
     }
 }
 
-impl PostgresAnalyzer {
-    fn client(&mut self, bytes: &[u8]) -> Step {
-        if self.user.is_some() {
+impl Postgres {
+    fn client(&mut self, bytes: &[u8], login: &mut Login) -> Step {
+        if login.user.is_some() {
             // Passwords and exchanges of mechanisms.
             let Some((_, length, _)) = postgres::server_message(bytes) else {
                 return Step::Need(5);
@@ -82,7 +62,7 @@ impl PostgresAnalyzer {
                 Step::Take(length as u64)
             }
             Some((Startup::Login(user, _), length)) => {
-                self.user = Some(user);
+                login.user = Some(user);
                 Step::Take(length as u64)
             }
             None if bytes.len() < 8 || postgres::looks_like_startup(bytes) => {
@@ -92,9 +72,9 @@ impl PostgresAnalyzer {
         }
     }
 
-    fn server(&mut self, bytes: &[u8], cx: &mut AnalyzerCx<'_>) -> Step {
+    fn server(&mut self, bytes: &[u8], login: &mut Login, cx: &mut AnalyzerCx<'_>) -> Step {
         if std::mem::take(&mut self.asked_encryption) {
-            self.to_tls = bytes[0] == b'S';
+            login.to_tls = bytes[0] == b'S';
             return Step::Take(1);
         }
         if bytes.len() < 9 {
@@ -104,24 +84,11 @@ impl PostgresAnalyzer {
             return Step::Stop;
         };
         match (kind, code) {
-            (b'R', 0) => self.tell(Outcome::Success, cx),
-            (b'E', _) => self.tell(Outcome::Failure, cx),
+            (b'R', 0) => login.end(Outcome::Success, Self::SERVICE, cx),
+            (b'E', _) => login.end(Outcome::Failure, Self::SERVICE, cx),
             _ => {}
         }
         Step::Take(length as u64)
-    }
-
-    fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
-        let Some(user) = self.user.take() else { return };
-        self.finished = true;
-        let attempt = Attempt {
-            user: &user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(Service::Postgres, &attempt, cx);
     }
 }
 

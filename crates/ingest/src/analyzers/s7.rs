@@ -1,10 +1,9 @@
 //! S7 communication: each request with its answer.
 
-use std::collections::VecDeque;
-
 use thymus_parsers::s7::{self, Job};
 use thymus_schema::{EventBody, IcsCall, Service, Transport};
 
+use super::unanswered::Unanswered;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 use crate::framing::{Step, StreamBuffer};
 
@@ -16,17 +15,11 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     build: || Box::<S7Analyzer>::default(),
 };
 
-/// Most requests that wait for their answer; the oldest is told without one.
-const WAITING_MAX: usize = 32;
 const REQUEST: u8 = 1;
 const USER_DATA: u8 = 7;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     match s7::parse(bytes) {
         Some(message) if message.job.is_some() => Probe::Yes,
         // The connection request of ISO on TCP is shared with remote desktops: the port tells.
@@ -38,7 +31,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
 #[derive(Default)]
 struct S7Analyzer {
     buffers: [StreamBuffer; 2],
-    waiting: VecDeque<Job>,
+    waiting: Unanswered<Job>,
 }
 
 impl Analyzer for S7Analyzer {
@@ -66,29 +59,24 @@ impl Analyzer for S7Analyzer {
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
-        for job in std::mem::take(&mut self.waiting) {
+        for job in self.waiting.take() {
             emit(job, None, cx);
         }
     }
 }
 
-fn take(job: Job, waiting: &mut VecDeque<Job>, cx: &mut AnalyzerCx<'_>) {
+fn take(job: Job, waiting: &mut Unanswered<Job>, cx: &mut AnalyzerCx<'_>) {
     match job.kind {
         REQUEST => {
-            if waiting.len() == WAITING_MAX
-                && let Some(oldest) = waiting.pop_front()
-            {
+            if let Some(oldest) = waiting.ask(job) {
                 emit(oldest, None, cx);
             }
-            waiting.push_back(job);
         }
         USER_DATA if s7::is_user_request(job.function) => emit(job, None, cx),
         USER_DATA => {}
         _ => {
-            let at = waiting
-                .iter()
-                .position(|asked| asked.reference == job.reference);
-            let asked = at.and_then(|at| waiting.remove(at)).unwrap_or(job);
+            let asked = waiting.answer(|asked| asked.reference == job.reference);
+            let asked = asked.unwrap_or(job);
             let class = job.error.to_be_bytes()[0];
             emit(asked, (class != 0).then_some(class), cx);
         }

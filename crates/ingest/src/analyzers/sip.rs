@@ -3,7 +3,7 @@
 use thymus_parsers::sip::{self, Header, Start};
 use thymus_schema::{Operation, Outcome, Service, Transport};
 
-use super::calls::{Calls, first_datagram};
+use super::calls::Calls;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 use crate::auth::{Attempt, emit_login};
 use crate::framing::LineBuffer;
@@ -17,7 +17,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = first_datagram(opening);
+    let bytes = opening.first();
     // Empty lines keep the way open (RFC 5626).
     let bytes = bytes.trim_ascii_start();
     let stream = opening.transport == Transport::Tcp;

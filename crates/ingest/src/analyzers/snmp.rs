@@ -3,7 +3,7 @@
 use thymus_parsers::snmp;
 use thymus_schema::{Operation, Outcome, Service, Transport};
 
-use super::calls::{Calls, first_datagram};
+use super::calls::Calls;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
@@ -15,7 +15,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    if snmp::parse(first_datagram(opening)).is_some() {
+    if snmp::parse(opening.first()).is_some() {
         Probe::Yes
     } else {
         Probe::No
@@ -33,7 +33,6 @@ impl Analyzer for SnmpAnalyzer {
             cx.quirk("snmp", "unreadable_message");
             return;
         };
-        let response = message.is_response();
         // A report says what is wrong with a request of version 3; asking for the engine is one.
         let outcome = match (message.operation, message.error) {
             ("response", 0) => Outcome::Success,
@@ -47,18 +46,8 @@ impl Analyzer for SnmpAnalyzer {
             detail: message.community.clone(),
             ..Operation::default()
         };
-        if response {
-            self.calls.answer(bytes.len() as u64, outcome, operation);
-        } else {
-            let request_len = bytes.len() as u64;
-            self.calls.ask(
-                Operation {
-                    request_len,
-                    ..operation()
-                },
-                cx,
-            );
-        }
+        let answer = message.is_response().then_some(outcome);
+        self.calls.message(bytes.len(), answer, operation, cx);
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {

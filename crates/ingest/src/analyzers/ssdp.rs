@@ -3,7 +3,7 @@
 use thymus_parsers::ssdp;
 use thymus_schema::{Operation, Outcome, Service, Transport};
 
-use super::calls::{Calls, first_datagram};
+use super::calls::Calls;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
@@ -15,7 +15,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    if ssdp::parse(first_datagram(opening)).is_some() {
+    if ssdp::parse(opening.first()).is_some() {
         Probe::Yes
     } else {
         Probe::No
@@ -46,19 +46,8 @@ impl Analyzer for SsdpAnalyzer {
             detail: message.agent,
             ..Operation::default()
         };
-        if response {
-            self.calls
-                .answer(bytes.len() as u64, Outcome::Success, || operation);
-        } else {
-            let request_len = bytes.len() as u64;
-            self.calls.ask(
-                Operation {
-                    request_len,
-                    ..operation
-                },
-                cx,
-            );
-        }
+        let answer = response.then_some(Outcome::Success);
+        self.calls.message(bytes.len(), answer, || operation, cx);
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {

@@ -3,7 +3,7 @@
 use thymus_parsers::stun;
 use thymus_schema::{Service, Transport};
 
-use super::calls::{Recognised, first_datagram};
+use super::calls::Recognised;
 use crate::analyzer::{AnalyzerSpec, Opening, Probe};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
@@ -16,7 +16,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let datagram = opening.transport == Transport::Udp;
-    if stun::looks_like(first_datagram(opening), datagram) {
+    if stun::looks_like(opening.first(), datagram) {
         Probe::Yes
     } else if !datagram && matches!(opening.client, [] | [0, ..]) && opening.client.len() < 20 {
         Probe::More

@@ -3,7 +3,7 @@
 use thymus_parsers::syslog::{self, Front};
 use thymus_schema::{Service, Transport};
 
-use super::calls::{Recognised, first_datagram};
+use super::calls::Recognised;
 use crate::analyzer::{AnalyzerSpec, Opening, Probe};
 
 const PORT: u16 = 514;
@@ -17,7 +17,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    match syslog::front(first_datagram(opening)) {
+    match syslog::front(opening.first()) {
         Some(Front::Certain) => Probe::Yes,
         Some(Front::Likely) if opening.server_port == PORT || opening.client_port == PORT => {
             Probe::Yes

@@ -25,11 +25,7 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() {
-        opening.server
-    } else {
-        opening.client
-    };
+    let bytes = opening.first();
     match smb::looks_like_frame(bytes) {
         Some(true) => Probe::Yes,
         None if bytes
