@@ -385,6 +385,10 @@ impl Engine {
         let mut table_events = None;
         for (name, version) in &sections {
             let Some(data) = section(name) else { continue };
+            if name.contains('.') && table_events.is_none() {
+                orphans += 1;
+                continue;
+            }
             let result = SnapshotReader::open(name, data, *version).and_then(|mut from| {
                 if name == "engine" {
                     return self.restore_section(name, &mut from);

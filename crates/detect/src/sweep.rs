@@ -6,16 +6,18 @@
 //! failure and down for a success and never below zero (a one-sided sequential test), so a long
 //! honest past cannot pay for a scan.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
 use thymus_schema::{
-    Conn, ConnState, Event, EventBody, EventId, FlowRecord, SnapshotError, SnapshotReader,
-    SnapshotWriter, Timestamp, Transport,
+    Conn, ConnState, Event, EventBody, EventId, FlowRecord, Peer, PeerRole, SnapshotError,
+    SnapshotReader, SnapshotWriter, Timestamp, Transport,
 };
 
 use crate::cx::DetectCx;
 use crate::party::Party;
+use crate::table::Table;
 use crate::trail::Trail;
 
 /// How a first contact ended.
@@ -252,6 +254,45 @@ impl Sweep {
             waiting: self.waiting,
             ..Self::new(self.src, now)
         };
+    }
+
+    /// The first few targets, as peers.
+    pub(crate) fn targets(&self, cx: &DetectCx<'_>) -> Vec<Peer> {
+        let sample = self.sample.iter();
+        sample
+            .map(|dst| cx.entities().peer(PeerRole::Target, *dst))
+            .collect()
+    }
+
+    /// Writes the sweeps that ever had `targets_min` targets, each after its key as `key` writes it.
+    pub(crate) fn write_all<K: Copy + Ord + Hash>(
+        sweeps: &Table<K, Self>,
+        targets_min: f64,
+        out: &mut SnapshotWriter,
+        key: impl Fn(K, &mut SnapshotWriter),
+    ) {
+        let mut rows = sweeps.sorted();
+        rows.retain(|(_, sweep)| sweep.usual_distinct.max(sweep.distinct) >= targets_min);
+        out.u64(rows.len() as u64);
+        for (at, sweep) in rows {
+            key(at, out);
+            sweep.write(out);
+        }
+    }
+
+    /// Reads what [`Sweep::write_all`] wrote into a table of at most `max` sweeps.
+    pub(crate) fn read_all<'a, K: Copy + Ord + Hash>(
+        max: usize,
+        from: &mut SnapshotReader<'a>,
+        key: impl Fn(&mut SnapshotReader<'a>) -> Result<K, SnapshotError>,
+    ) -> Result<Table<K, Self>, SnapshotError> {
+        let mut sweeps = Table::new(max);
+        for _ in 0..from.count(56)? {
+            let at = key(from)?;
+            let sweep = Self::read(from)?;
+            sweeps.entry(at, || sweep);
+        }
+        Ok(sweeps)
     }
 
     /// Writes what earlier hours taught; the hour under way counts as one of them.

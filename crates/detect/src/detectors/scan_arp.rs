@@ -36,8 +36,8 @@
 use std::net::IpAddr;
 
 use thymus_schema::{
-    Event, EventBody, EventId, Mac, PeerRole, Phase, Scope, SnapshotError, SnapshotReader,
-    SnapshotWriter, Statement, Technique, Timestamp, Value,
+    Event, EventBody, EventId, Mac, Phase, Scope, SnapshotError, SnapshotReader, SnapshotWriter,
+    Statement, Technique, Timestamp, Value,
 };
 
 use crate::cx::DetectCx;
@@ -193,17 +193,9 @@ impl Detector for ScanArp {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows: Vec<_> = self
-            .sweeps
-            .sorted()
-            .into_iter()
-            .filter(|(_, sweep)| sweep.usual_distinct.max(sweep.distinct) >= ADDRESSES_MIN)
-            .collect();
-        out.u64(rows.len() as u64);
-        for (source, sweep) in rows {
+        Sweep::write_all(&self.sweeps, ADDRESSES_MIN, out, |source, out| {
             out.u64(source);
-            sweep.write(out);
-        }
+        });
         let alive = self.alive.sorted();
         out.u64(alive.len() as u64);
         for (address, ts) in alive {
@@ -212,12 +204,10 @@ impl Detector for ScanArp {
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(56)? {
-            let source = from.u64()?;
-            let sweep = Sweep::read(from)?;
-            fresh.sweeps.entry(source, || sweep);
-        }
+        let mut fresh = Self {
+            sweeps: Sweep::read_all(SOURCES_MAX, from, SnapshotReader::u64)?,
+            ..Self::default()
+        };
         for _ in 0..from.count(16)? {
             let address = from.u64()?;
             let ts = Timestamp::from_nanos(from.i64()?);
@@ -260,10 +250,6 @@ fn judge(sweep: &Sweep, hub: bool, cx: &mut DetectCx<'_>) {
          this one to compare with.",
     );
     let mut finding = trail.finding(sweep.src, 0, score, statement, counterfactual);
-    finding.peers = sweep
-        .sample
-        .iter()
-        .map(|dst| cx.entities().peer(PeerRole::Target, *dst))
-        .collect();
+    finding.peers = sweep.targets(cx);
     cx.raise(finding);
 }

@@ -35,8 +35,8 @@
 //! Testing*, IEEE S&P 2004.
 
 use thymus_schema::{
-    Event, PeerRole, Phase, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique,
-    Transport, Value,
+    Event, Phase, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Transport,
+    Value,
 };
 
 use crate::cx::DetectCx;
@@ -123,35 +123,31 @@ impl Detector for ScanHorizontal {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows: Vec<_> = self
-            .sweeps
-            .sorted()
-            .into_iter()
-            .filter(|(_, sweep)| sweep.usual_distinct.max(sweep.distinct) >= HOSTS_MIN)
-            .collect();
-        out.u64(rows.len() as u64);
-        for ((source, port, transport), sweep) in rows {
-            out.u64(source)
-                .u64(u64::from(port))
-                .u64(u64::from(transport == Transport::Udp));
-            sweep.write(out);
-        }
+        Sweep::write_all(
+            &self.sweeps,
+            HOSTS_MIN,
+            out,
+            |(source, port, transport), out| {
+                out.u64(source)
+                    .u64(u64::from(port))
+                    .u64(u64::from(transport == Transport::Udp));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(72)? {
-            let source = from.u64()?;
-            let port = from.u64()? as u16;
-            let transport = if from.u64()? == 0 {
-                Transport::Tcp
-            } else {
-                Transport::Udp
+        let sweeps = Sweep::read_all(SWEEPS_MAX, from, |from| {
+            let (source, port) = (from.u64()?, from.u64()? as u16);
+            let transport = match from.u64()? {
+                0 => Transport::Tcp,
+                _ => Transport::Udp,
             };
-            let sweep = Sweep::read(from)?;
-            fresh.sweeps.entry((source, port, transport), || sweep);
-        }
-        *self = fresh;
+            Ok((source, port, transport))
+        })?;
+        *self = Self {
+            sweeps,
+            ..Self::default()
+        };
         Ok(())
     }
 }
@@ -190,11 +186,7 @@ fn judge(key: SweepKey, sweep: &Sweep, cx: &mut DetectCx<'_>) {
         statement,
         counterfactual,
     );
-    finding.peers = sweep
-        .sample
-        .iter()
-        .map(|dst| cx.entities().peer(PeerRole::Target, *dst))
-        .collect();
+    finding.peers = sweep.targets(cx);
     if !sweep.src.is_local() {
         finding.techniques = vec![Technique::new("T1595")];
     }

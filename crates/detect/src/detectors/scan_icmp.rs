@@ -28,8 +28,8 @@
 //! RFC 792 and RFC 4443 (echo); the sequential test as in Jung et al., IEEE S&P 2004.
 
 use thymus_schema::{
-    Event, EventBody, PeerRole, Phase, SnapshotError, SnapshotReader, SnapshotWriter, Statement,
-    Technique, Transport, Value,
+    Event, EventBody, Phase, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique,
+    Transport, Value,
 };
 
 use crate::cx::DetectCx;
@@ -117,27 +117,16 @@ impl Detector for ScanIcmp {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows: Vec<_> = self
-            .sweeps
-            .sorted()
-            .into_iter()
-            .filter(|(_, sweep)| sweep.usual_distinct.max(sweep.distinct) >= HOSTS_MIN)
-            .collect();
-        out.u64(rows.len() as u64);
-        for (source, sweep) in rows {
+        Sweep::write_all(&self.sweeps, HOSTS_MIN, out, |source, out| {
             out.u64(source);
-            sweep.write(out);
-        }
+        });
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(56)? {
-            let source = from.u64()?;
-            let sweep = Sweep::read(from)?;
-            fresh.sweeps.entry(source, || sweep);
-        }
-        *self = fresh;
+        *self = Self {
+            sweeps: Sweep::read_all(SOURCES_MAX, from, SnapshotReader::u64)?,
+            ..Self::default()
+        };
         Ok(())
     }
 }
@@ -167,11 +156,7 @@ fn judge(sweep: &Sweep, cx: &mut DetectCx<'_>) {
          with.",
     );
     let mut finding = trail.finding(sweep.src, 0, score, statement, counterfactual);
-    finding.peers = sweep
-        .sample
-        .iter()
-        .map(|dst| cx.entities().peer(PeerRole::Target, *dst))
-        .collect();
+    finding.peers = sweep.targets(cx);
     if !sweep.src.is_local() {
         finding.techniques = vec![Technique::new("T1595")];
     }
