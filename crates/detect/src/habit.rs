@@ -138,6 +138,49 @@ impl Popularity {
     }
 }
 
+/// How ordinary a thing is: how many ever did it, and on how many days it was done.
+#[derive(Debug)]
+pub(crate) struct Ordinary {
+    pub(crate) users: Popularity,
+    pub(crate) habits: Habits,
+    max: usize,
+}
+
+impl Ordinary {
+    /// Remembers at most `max` things.
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            users: Popularity::new(max),
+            habits: Habits::new(max),
+            max,
+        }
+    }
+
+    /// Notes that `who` did `thing` now: how many did so far, and on how many earlier days.
+    pub(crate) fn note(&mut self, thing: u64, who: u64, now: Timestamp) -> (f64, f64) {
+        let users = self.users.note(thing, who) as f64;
+        (users, self.habits.note(thing, now))
+    }
+
+    /// How many things were forgotten for want of room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.users.dropped() + self.habits.dropped()
+    }
+
+    pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
+        self.users.snapshot(out);
+        self.habits.snapshot(out);
+    }
+
+    /// Reads what [`Ordinary::snapshot`] wrote; on an error nothing changes.
+    pub(crate) fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        let users = Popularity::restore(self.max, from)?;
+        self.habits = Habits::restore(self.max, from)?;
+        self.users = users;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

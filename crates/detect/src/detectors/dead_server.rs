@@ -41,7 +41,7 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::habit::{Habits, Popularity};
+use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
 use crate::party::Party;
 use crate::table::Table;
@@ -84,8 +84,7 @@ struct DeadServer {
     pairs: Table<u64, Hourly<Knocks>>,
     /// The dead servers of a device in the hour.
     servers: Table<u64, Hourly<Vec<u64>>>,
-    users: Popularity,
-    habits: Habits,
+    ordinary: Ordinary,
 }
 
 impl Default for DeadServer {
@@ -93,8 +92,7 @@ impl Default for DeadServer {
         Self {
             pairs: Table::new(PAIRS_MAX),
             servers: Table::new(DEVICES_MAX),
-            users: Popularity::new(HABITS_MAX),
-            habits: Habits::new(HABITS_MAX),
+            ordinary: Ordinary::new(HABITS_MAX),
         }
     }
 }
@@ -145,8 +143,8 @@ impl Detector for DeadServer {
         if servers.it.len() > SERVERS_MAX {
             return;
         }
-        let users = self.users.note(place, client.key()) as f64;
-        let days = self.habits.note(key, event.ts);
+        let users = self.ordinary.users.note(place, client.key()) as f64;
+        let days = self.ordinary.habits.note(key, event.ts);
         let named = cx.entities().name_of(server.addr).is_some();
         let score = 0.3 + (pair.it.failed / ATTEMPTS_MIN).log10()
             - if named { 1.0 } else { 0.0 }
@@ -159,18 +157,15 @@ impl Detector for DeadServer {
     }
 
     fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.servers.dropped()
+        self.pairs.dropped() + self.servers.dropped() + self.ordinary.dropped()
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        self.users.snapshot(out);
-        self.habits.snapshot(out);
+        self.ordinary.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.users = Popularity::restore(HABITS_MAX, from)?;
-        self.habits = Habits::restore(HABITS_MAX, from)?;
-        Ok(())
+        self.ordinary.restore(from)
     }
 }
 

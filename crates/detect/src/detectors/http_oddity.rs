@@ -47,7 +47,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::fetch::{asker, host_of, is_page, literal};
-use crate::habit::{Habits, Popularity};
+use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
 use crate::party::Party;
 use crate::table::Table;
@@ -103,8 +103,7 @@ struct HttpOddity {
     pairs: Table<u64, Hourly<Talk>>,
     /// For a device and a page, the domains it was posted to.
     rounds: Table<u64, Hourly<Vec<Box<str>>>>,
-    users: Popularity,
-    habits: Habits,
+    ordinary: Ordinary,
 }
 
 impl Default for HttpOddity {
@@ -112,8 +111,7 @@ impl Default for HttpOddity {
         Self {
             pairs: Table::new(PAIRS_MAX),
             rounds: Table::new(PAIRS_MAX),
-            users: Popularity::new(HABITS_MAX),
-            habits: Habits::new(HABITS_MAX),
+            ordinary: Ordinary::new(HABITS_MAX),
         }
     }
 }
@@ -145,8 +143,7 @@ impl Detector for HttpOddity {
         }
         let is_bare = literal.is_some();
         let place = key_of(domains::registered(host).unwrap_or(host));
-        let users = self.users.note(place, client.key()) as f64;
-        let days = self.habits.note(place, event.ts);
+        let (users, days) = self.ordinary.note(place, client.key(), event.ts);
         let relief = 2.0 * users.log10() + Habits::relief(days);
         let (weight, what) = if is_foreign {
             (0.0, "")
@@ -181,18 +178,15 @@ impl Detector for HttpOddity {
     }
 
     fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.rounds.dropped()
+        self.pairs.dropped() + self.rounds.dropped() + self.ordinary.dropped()
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        self.users.snapshot(out);
-        self.habits.snapshot(out);
+        self.ordinary.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.users = Popularity::restore(HABITS_MAX, from)?;
-        self.habits = Habits::restore(HABITS_MAX, from)?;
-        Ok(())
+        self.ordinary.restore(from)
     }
 }
 

@@ -47,7 +47,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::fetch::{self, Place};
-use crate::habit::{Habits, Popularity};
+use crate::habit::Ordinary;
 use crate::interest::Interest;
 use crate::party::Party;
 use crate::table::Table;
@@ -96,8 +96,7 @@ struct InfectionChain {
     visits: Table<u64, Timestamp>,
     /// When a device last read a page of a host of ours by its address.
     pages: Table<u64, Timestamp>,
-    users: Popularity,
-    habits: Habits,
+    ordinary: Ordinary,
 }
 
 impl Default for InfectionChain {
@@ -106,8 +105,7 @@ impl Default for InfectionChain {
             devices: Table::new(DEVICES_MAX),
             visits: Table::new(VISITS_MAX),
             pages: Table::new(VISITS_MAX),
-            users: Popularity::new(HABITS_MAX),
-            habits: Habits::new(HABITS_MAX),
+            ordinary: Ordinary::new(HABITS_MAX),
         }
     }
 }
@@ -139,9 +137,8 @@ impl Detector for InfectionChain {
             _ => None,
         };
         let Some(step) = step else { return };
-        let users = self.users.note(step.place, client.key());
-        let days = self.habits.note(step.place, event.ts);
-        if users > 1 || days > 0.0 {
+        let (users, days) = self.ordinary.note(step.place, client.key(), event.ts);
+        if users > 1.0 || days > 0.0 {
             return;
         }
         let chain = self.devices.entry(client.key(), Hourly::default);
@@ -157,18 +154,18 @@ impl Detector for InfectionChain {
     }
 
     fn dropped(&self) -> u64 {
-        self.devices.dropped() + self.visits.dropped() + self.pages.dropped()
+        self.devices.dropped()
+            + self.visits.dropped()
+            + self.pages.dropped()
+            + self.ordinary.dropped()
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        self.users.snapshot(out);
-        self.habits.snapshot(out);
+        self.ordinary.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.users = Popularity::restore(HABITS_MAX, from)?;
-        self.habits = Habits::restore(HABITS_MAX, from)?;
-        Ok(())
+        self.ordinary.restore(from)
     }
 }
 

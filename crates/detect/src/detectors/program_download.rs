@@ -48,7 +48,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::fetch::{self, Place, Weighed};
-use crate::habit::{Habits, Popularity};
+use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
 use crate::party::Party;
 use crate::table::Table;
@@ -94,8 +94,7 @@ struct ProgramDownload {
     pairs: Table<u64, Hourly<Fetched>>,
     /// When a device last fetched a page at a place.
     visits: Table<u64, Timestamp>,
-    users: Popularity,
-    habits: Habits,
+    ordinary: Ordinary,
 }
 
 impl Default for ProgramDownload {
@@ -103,8 +102,7 @@ impl Default for ProgramDownload {
         Self {
             pairs: Table::new(PAIRS_MAX),
             visits: Table::new(VISITS_MAX),
-            users: Popularity::new(HABITS_MAX),
-            habits: Habits::new(HABITS_MAX),
+            ordinary: Ordinary::new(HABITS_MAX),
         }
     }
 }
@@ -132,8 +130,7 @@ impl Detector for ProgramDownload {
             return;
         }
         let place = key_of(domains::registered(host).unwrap_or(host));
-        let users = self.users.note(place, client.key()) as f64;
-        let days = self.habits.note(place, event.ts);
+        let (users, days) = self.ordinary.note(place, client.key(), event.ts);
         let key = key_of((client.key(), place));
         let visited = self
             .visits
@@ -165,18 +162,15 @@ impl Detector for ProgramDownload {
     }
 
     fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.visits.dropped()
+        self.pairs.dropped() + self.visits.dropped() + self.ordinary.dropped()
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        self.users.snapshot(out);
-        self.habits.snapshot(out);
+        self.ordinary.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.users = Popularity::restore(HABITS_MAX, from)?;
-        self.habits = Habits::restore(HABITS_MAX, from)?;
-        Ok(())
+        self.ordinary.restore(from)
     }
 }
 

@@ -42,7 +42,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
-use crate::habit::{Habits, Popularity};
+use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
@@ -66,16 +66,14 @@ const DAY_SECS: f64 = 86_400.0;
 /// The detector's state.
 struct TlsOddity {
     pairs: Table<u64, Hourly<()>>,
-    users: Popularity,
-    habits: Habits,
+    ordinary: Ordinary,
 }
 
 impl Default for TlsOddity {
     fn default() -> Self {
         Self {
             pairs: Table::new(PAIRS_MAX),
-            users: Popularity::new(HABITS_MAX),
-            habits: Habits::new(HABITS_MAX),
+            ordinary: Ordinary::new(HABITS_MAX),
         }
     }
 }
@@ -199,7 +197,7 @@ impl Detector for TlsOddity {
     }
 
     fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.users.dropped() + self.habits.dropped()
+        self.pairs.dropped() + self.ordinary.dropped()
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
@@ -226,8 +224,7 @@ impl Detector for TlsOddity {
             &tls.sni
         };
         let place = key_of(domains::registered(name).unwrap_or(&addr));
-        let users = self.users.note(place, client.key()) as f64;
-        let days = self.habits.note(place, event.ts);
+        let (users, days) = self.ordinary.note(place, client.key(), event.ts);
         let best = odd.first().map_or(0.0, |one| one.0);
         let rest: f64 = odd.iter().skip(1).map(|one| one.0).sum();
         let pair = self
@@ -277,14 +274,11 @@ impl Detector for TlsOddity {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        self.users.snapshot(out);
-        self.habits.snapshot(out);
+        self.ordinary.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.users = Popularity::restore(HABITS_MAX, from)?;
-        self.habits = Habits::restore(HABITS_MAX, from)?;
-        Ok(())
+        self.ordinary.restore(from)
     }
 }
 

@@ -37,7 +37,7 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::habit::{Habits, Popularity};
+use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
 use crate::table::Table;
 use crate::trail::key_of;
@@ -60,16 +60,14 @@ const HABITS_MAX: usize = 32_768;
 /// The detector's state.
 struct WrongPort {
     pairs: Table<u64, Hourly<f64>>,
-    users: Popularity,
-    habits: Habits,
+    ordinary: Ordinary,
 }
 
 impl Default for WrongPort {
     fn default() -> Self {
         Self {
             pairs: Table::new(PAIRS_MAX),
-            users: Popularity::new(HABITS_MAX),
-            habits: Habits::new(HABITS_MAX),
+            ordinary: Ordinary::new(HABITS_MAX),
         }
     }
 }
@@ -154,7 +152,7 @@ impl Detector for WrongPort {
     }
 
     fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.users.dropped() + self.habits.dropped()
+        self.pairs.dropped() + self.ordinary.dropped()
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
@@ -182,8 +180,7 @@ impl Detector for WrongPort {
             base *= 0.6;
         }
         let place = key_of((server.key(), port, service));
-        let users = self.users.note(place, client.key()) as f64;
-        let days = self.habits.note(place, event.ts);
+        let (users, days) = self.ordinary.note(place, client.key(), event.ts);
         let pair = self
             .pairs
             .entry(key_of((client.key(), place)), Hourly::default);
@@ -220,13 +217,10 @@ impl Detector for WrongPort {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        self.users.snapshot(out);
-        self.habits.snapshot(out);
+        self.ordinary.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.users = Popularity::restore(HABITS_MAX, from)?;
-        self.habits = Habits::restore(HABITS_MAX, from)?;
-        Ok(())
+        self.ordinary.restore(from)
     }
 }
