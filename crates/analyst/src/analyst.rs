@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thymus_schema::{Alert, AlertId, EntityId};
 
-use crate::correlate::correlate;
+use crate::correlate::{correlate, ties};
 use crate::memory::open;
 use crate::narrative::Names;
 use crate::report::Report;
@@ -120,16 +120,16 @@ impl Analyst {
         let open = open.into_iter().filter_map(|at| Some(alerts.get(at)?.id));
         let open = open.collect();
         let names = Names::of_alerts(&alerts);
-        let is_new = |at: &usize| {
-            let alert = alerts.get(*at);
-            alert.is_some_and(|alert| !self.earlier.contains(&alert.id))
-        };
-        let candidates = correlated
-            .stories
-            .iter()
-            .filter(|parts| parts.iter().flatten().any(is_new))
-            .map(|parts| story::tell(&alerts, parts, &names, &self.config))
-            .collect();
+        let candidates = correlated.stories.iter().filter_map(|parts| {
+            let own = parts.iter().flatten().filter_map(|&at| alerts.get(at));
+            let mut new = own.filter(|alert| !self.earlier.contains(&alert.id));
+            let first = new.next()?;
+            let mut told = story::tell(&alerts, parts, &names, &self.config);
+            // A small oddity more is no reason to show again what was shown before.
+            told.discovered &= new.chain([first]).any(|alert| ties(alert, &self.config));
+            Some(told)
+        });
+        let candidates = candidates.collect();
         Report::new(candidates, alerts, names, site.devices)
             .counting(self.dropped, correlated.ties_refused)
             .keeping(open)

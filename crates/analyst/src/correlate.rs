@@ -315,7 +315,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn ties(alert: &Alert, config: &AnalystConfig) -> bool {
+/// Whether an alert is strong enough to tie entities together.
+pub(crate) fn ties(alert: &Alert, config: &AnalystConfig) -> bool {
     alert.discovered || alert.p_value.neg_log10() >= config.link_neg_log10_min
 }
 

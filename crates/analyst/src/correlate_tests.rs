@@ -616,7 +616,15 @@ fn a_story_goes_on_from_run_to_run_and_what_was_told_is_not_told_again() {
     );
     let (nothing, memory) = go_on(Some(&memory), &[], config());
     assert!(stories(&nothing).is_empty(), "nothing new, nothing told");
+    let oddity = weak(alert(44, "odd", Unusual, "device:10.0.0.7", &[]));
+    let shown = |report: &Report| {
+        let incidents = report.at_budget(IncidentBudget::PerDay(100));
+        incidents.iter().filter(|one| one.shown).count()
+    };
+    let (odd, _) = go_on(Some(&memory), &[oddity], config());
+    assert_eq!((stories(&odd).len(), shown(&odd)), (1, 0));
     let (today, _) = go_on(Some(&memory), &all[4..], config());
+    assert_eq!(shown(&today), 1);
     assert_eq!(stories(&today), [["10.0.0.7", "10.0.0.8"]]);
     let at_once = go_on(None, &all, config()).0;
     let whole = |report: &Report| {

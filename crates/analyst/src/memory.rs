@@ -2,7 +2,8 @@
 //!
 //! A story is open while its last alert is no older than the window that ties alerts; time is that
 //! of the newest alert. Only what the next run adds to is told again, with its beginning; a story
-//! nothing was added to has been told.
+//! nothing was added to has been told, and one to which only a small oddity was added stays below the
+//! line.
 
 use thymus_schema::{Alert, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 

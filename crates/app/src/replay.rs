@@ -172,7 +172,7 @@ impl Memory {
     fn remind(&self, engine: &mut Engine, analyst: &mut Analyst) {
         let section = |name: &str| self.sections.by_name.get(name).map(Vec::as_slice);
         for lost in engine.restore(section) {
-            eprintln!("thymus: state: {lost}; this part learns anew");
+            eprintln!("thymus: state: {lost}; that part is learned anew");
         }
         if let Some(Err(error)) = section(Report::SECTION).map(|data| analyst.restore(data)) {
             eprintln!(

@@ -28,8 +28,8 @@ pub enum SnapshotError {
     },
     /// Other sections mean nothing without this one, which is lost or older than they are.
     #[error(
-        "{orphans} sections go by the numbers that section {section} gives to devices, and it is \
-         not whole or older than they are"
+        "{orphans} sections go by the numbers that section {section} gives to devices, which \
+         is lost or older than they are"
     )]
     Orphaned {
         /// The section they need.
