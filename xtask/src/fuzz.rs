@@ -42,11 +42,19 @@ pub(crate) fn run_all(secs: &str, only: &[String]) -> Result<()> {
         let corpus = root().join("fuzz/corpus").join(target);
         sow(target, &corpus)?;
         let program = fuzz_target().join(TRIPLE).join("release").join(target);
-        let artifacts = format!("-artifact_prefix={}/{target}-", corpus.parent().unwrap_or(&corpus).display());
+        let artifacts = format!(
+            "-artifact_prefix={}/{target}-",
+            corpus.parent().unwrap_or(&corpus).display()
+        );
         let mut command = Command::new(program);
         command
             .arg(format!("-max_total_time={secs}"))
-            .args(["-timeout=10", "-rss_limit_mb=512", "-max_len=8192", "-print_final_stats=1"])
+            .args([
+                "-timeout=10",
+                "-rss_limit_mb=512",
+                "-max_len=8192",
+                "-print_final_stats=1",
+            ])
             .arg(artifacts)
             .arg(&corpus);
         if let Err(error) = run(&mut command) {
@@ -55,7 +63,10 @@ pub(crate) fn run_all(secs: &str, only: &[String]) -> Result<()> {
         }
     }
     if !failed.is_empty() {
-        bail!("failed: {}; the inputs lie beside fuzz/corpus/TARGET", failed.join(", "));
+        bail!(
+            "failed: {}; the inputs lie beside fuzz/corpus/TARGET",
+            failed.join(", ")
+        );
     }
     println!("{} fuzz targets, {secs} s each: no failure", targets.len());
     Ok(())
