@@ -64,7 +64,7 @@ pub(crate) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1567"),
     ],
     source: include_str!("exfiltration.rs"),
-    snapshot_version: 2,
+    snapshot_version: 3,
     build: |_: &Settings| Box::new(Exfiltration::default()),
 };
 
@@ -263,6 +263,16 @@ impl Detector for Exfiltration {
                 .i64(habit.day);
         }
         self.scale.snapshot(out);
+        let mut users = self.users.sorted();
+        // The many destinations with a single user would fill the file and say little.
+        users.retain(|(_, users)| users.len() > 1);
+        out.u64(users.len() as u64);
+        for (destination, users) in users {
+            out.u64(destination).u64(users.len() as u64);
+            for user in users {
+                out.u64(*user);
+            }
+        }
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
@@ -308,6 +318,12 @@ impl Detector for Exfiltration {
         }
         fresh.scale = Scale::restore(from)?;
         fresh.worth = fresh.scale.busy(0.0);
+        for _ in 0..from.count(16)? {
+            let destination = from.u64()?;
+            let users: Result<Vec<u64>, _> = (0..from.count(8)?).map(|_| from.u64()).collect();
+            let users = users?;
+            fresh.users.entry(destination, || users);
+        }
         *self = fresh;
         Ok(())
     }

@@ -42,6 +42,7 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::habit::Popularity;
 use crate::interest::Interest;
 use crate::party::Party;
 use crate::sweep::{Ending, Sweep, failures_score, is_group};
@@ -54,7 +55,7 @@ pub(crate) const SPEC: DetectorSpec = DetectorSpec {
     phase: Phase::Reconnaissance,
     techniques: &[Technique::new("T1018")],
     source: include_str!("scan_arp.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_: &Settings| Box::new(ScanArp::default()),
 };
 
@@ -81,8 +82,8 @@ pub(crate) struct ScanArp {
     sweeps: Table<u64, Sweep>,
     /// Addresses that have spoken, and when last.
     alive: Table<u64, Timestamp>,
-    /// Who asks for an address, up to the number that makes it a hub.
-    askers: Table<u64, Vec<u64>>,
+    /// Who asks for an address: of many askers it is a hub.
+    askers: Popularity,
     pending: Vec<Question>,
     pending_dropped: u64,
 }
@@ -92,7 +93,7 @@ impl Default for ScanArp {
         Self {
             sweeps: Table::new(SOURCES_MAX),
             alive: Table::new(ALIVE_MAX),
-            askers: Table::new(ALIVE_MAX),
+            askers: Popularity::new(ALIVE_MAX),
             pending: Vec::new(),
             pending_dropped: 0,
         }
@@ -130,10 +131,7 @@ impl Detector for ScanArp {
             return;
         }
         let target = cx.party(target, scope);
-        let askers = self.askers.entry(target.key(), Vec::new);
-        if askers.len() < ASKERS_HUB && !askers.contains(&src.key()) {
-            askers.push(src.key());
-        }
+        self.askers.note(target.key(), src.key());
         self.pending.push(Question {
             id: event.id,
             ts: event.ts,
@@ -144,7 +142,7 @@ impl Detector for ScanArp {
     }
 
     fn dropped(&self) -> u64 {
-        self.sweeps.dropped() + self.alive.dropped() + self.pending_dropped
+        self.sweeps.dropped() + self.alive.dropped() + self.askers.dropped() + self.pending_dropped
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -180,11 +178,7 @@ impl Detector for ScanArp {
             }
         }
         for (key, mac) in waiting {
-            let hub = self
-                .askers
-                .get(&key)
-                .is_some_and(|askers| askers.len() >= ASKERS_HUB)
-                || cx.entities().is_router(mac);
+            let hub = self.askers.users(key) >= ASKERS_HUB || cx.entities().is_router(mac);
             if let Some(sweep) = self.sweeps.get_mut(&key) {
                 sweep.waiting = false;
                 judge(sweep, hub, cx);
@@ -201,6 +195,7 @@ impl Detector for ScanArp {
         for (address, ts) in alive {
             out.u64(address).i64(ts.as_nanos());
         }
+        self.askers.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
@@ -213,6 +208,7 @@ impl Detector for ScanArp {
             let ts = Timestamp::from_nanos(from.i64()?);
             fresh.alive.entry(address, || ts);
         }
+        fresh.askers = Popularity::restore(ALIVE_MAX, from)?;
         *self = fresh;
         Ok(())
     }
