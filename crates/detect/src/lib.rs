@@ -17,6 +17,7 @@ mod cx;
 mod detector;
 pub mod detectors;
 mod domains;
+mod doorkeeper;
 mod engine;
 mod entities;
 mod fdr;

@@ -82,6 +82,16 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         self.values.get(self.value(key)?)?.as_ref()
     }
 
+    /// The entry of `key` if there is one; counts as a touch.
+    pub(crate) fn touch(&mut self, key: &K) -> Option<&mut V> {
+        let place = self.value(key)?;
+        self.clock += 1;
+        if let Some(touched) = self.touched.get_mut(place) {
+            *touched = self.clock;
+        }
+        self.values.get_mut(place)?.as_mut()
+    }
+
     /// The entry of `key` for change, without counting as a touch.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let place = self.value(key)?;

@@ -53,12 +53,13 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
+use crate::doorkeeper::Doorkeeper;
 use crate::interest::Interest;
 use crate::party::{DeviceIdx, Party};
 use crate::table::Table;
 use crate::trail::key_of;
 
-use self::pair::{Call, Channel, Pair, PairKey};
+use self::pair::{Call, Channel, First, Pair, PairKey};
 
 /// The registration.
 pub(crate) const SPEC: DetectorSpec = DetectorSpec {
@@ -84,7 +85,11 @@ const USERS_MAX: usize = 32;
 /// The detector's state.
 pub(crate) struct Beacon {
     pairs: Table<PairKey, Pair>,
+    /// Names asked for once. Web and other calls have a pair from the first on.
+    asked: Doorkeeper<First>,
     users: Table<u64, SmallVec<[DeviceIdx; 4]>>,
+    /// The users of destinations that have one.
+    lone_users: Doorkeeper<DeviceIdx>,
     flows: Table<FlowId, PairKey>,
     waiting: Vec<PairKey>,
 }
@@ -93,7 +98,9 @@ impl Default for Beacon {
     fn default() -> Self {
         Self {
             pairs: Table::new(PAIRS_MAX),
+            asked: Doorkeeper::default(),
             users: Table::new(DESTINATIONS_MAX),
+            lone_users: Doorkeeper::default(),
             flows: Table::new(FLOWS_MAX),
             waiting: Vec::new(),
         }
@@ -136,13 +143,7 @@ impl Detector for Beacon {
                 if let Some(domain) = domains::registered(&dns.query) {
                     call.name = domain;
                     call.channel = Channel::Dns;
-                    let key = self.beat(event, device, client, &call);
-                    if let Some(pair) = self.pairs.get_mut(&key) {
-                        let digest = key_of(&dns.query);
-                        if pair.names.len() < 64 && !pair.names.contains(&digest) {
-                            pair.names.push(digest);
-                        }
-                    }
+                    self.on_question(event, key_of(&dns.query), device, client, &call);
                 }
             }
             _ => {}
@@ -287,6 +288,54 @@ impl Beacon {
         }
     }
 
+    /// A question below a registered domain. Most domains are asked about once, so a pair is made for
+    /// the second one.
+    fn on_question(
+        &mut self,
+        event: &Event,
+        name: u64,
+        device: DeviceIdx,
+        client: Party,
+        call: &Call<'_>,
+    ) {
+        let destination = key_of((call.name, call.port));
+        let key = (device, destination, call.channel);
+        if self.pairs.get(&key).is_none() {
+            self.note_user(destination, device);
+            let now = First {
+                event: event.id,
+                at: event.ts,
+                name,
+            };
+            let Some(first) = self.asked.admit(key, now) else {
+                return;
+            };
+            let pair = self.pairs.entry(key, || Pair::new(client, call));
+            pair.begin(first);
+        }
+        let key = self.beat(event, device, client, call);
+        if let Some(pair) = self.pairs.get_mut(&key) {
+            pair.asks(name);
+        }
+    }
+
+    /// Counts a device among the users of a destination.
+    fn note_user(&mut self, destination: u64, device: DeviceIdx) {
+        if let Some(users) = self.users.touch(&destination) {
+            if users.len() < USERS_MAX && !users.contains(&device) {
+                users.push(device);
+            }
+            return;
+        }
+        match self.lone_users.swap(destination, device) {
+            Some(other) if other != device => {
+                self.users
+                    .entry(destination, || SmallVec::from_slice(&[other, device]));
+            }
+            _ => {}
+        }
+    }
+
     /// Notes one call and returns the pair it belongs to.
     fn beat(
         &mut self,
@@ -297,10 +346,7 @@ impl Beacon {
     ) -> PairKey {
         let destination = key_of((call.name, call.port));
         let key = (device, destination, call.channel);
-        let users = self.users.entry(destination, SmallVec::new);
-        if users.len() < USERS_MAX && !users.contains(&device) {
-            users.push(device);
-        }
+        self.note_user(destination, device);
         let pair = self.pairs.entry(key, || Pair::new(client, call));
         pair.client = client;
         pair.server = call.server;

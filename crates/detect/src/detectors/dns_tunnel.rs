@@ -46,6 +46,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
+use crate::doorkeeper::Doorkeeper;
 use crate::interest::Interest;
 use crate::party::Party;
 use crate::sweep::Distinct;
@@ -109,6 +110,8 @@ struct Tunnel {
 /// The detector's state.
 pub(crate) struct DnsTunnel {
     pairs: Table<PairKey, Tunnel>,
+    /// When pairs that came once came: one question tells too little for a tunnel.
+    asked: Doorkeeper<Timestamp>,
     users: Table<u64, Vec<u64>>,
     waiting: Vec<PairKey>,
 }
@@ -117,6 +120,7 @@ impl Default for DnsTunnel {
     fn default() -> Self {
         Self {
             pairs: Table::new(PAIRS_MAX),
+            asked: Doorkeeper::default(),
             users: Table::new(DOMAINS_MAX),
             waiting: Vec::new(),
         }
@@ -143,9 +147,16 @@ impl Detector for DnsTunnel {
         };
         let digest = key_of(domain);
         let key = (client.key(), digest);
-        let pair = self
-            .pairs
-            .entry(key, || Tunnel::new(client, server, domain, event.ts));
+        if self.pairs.touch(&key).is_none() {
+            let Some(since) = self.asked.admit(key, event.ts) else {
+                return;
+            };
+            self.pairs
+                .entry(key, || Tunnel::new(client, server, domain, since));
+        }
+        let Some(pair) = self.pairs.get_mut(&key) else {
+            return;
+        };
         if pair.query(event, dns, domain) && !pair.waiting && pair.up + pair.down > UP_USUAL / 2.0 {
             pair.waiting = true;
             self.waiting.push(key);

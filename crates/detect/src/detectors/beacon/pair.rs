@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 use thymus_schema::{
-    Event, Peer, PeerRole, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique,
+    Event, EventId, Peer, PeerRole, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique,
     Timestamp, Value,
 };
 
@@ -13,6 +13,8 @@ use crate::trail::{Trail, read_party, write_party};
 
 /// Calls remembered for each pair.
 const BEATS_MAX: usize = 256;
+/// Names told apart.
+const NAMES_MAX: usize = 64;
 /// Calls closer than this are one.
 const BEAT_SECS: f64 = 1.0;
 
@@ -50,6 +52,15 @@ pub(super) struct Pair {
     trail: Trail,
 }
 
+/// What is kept of a question until a second one comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First {
+    pub(super) event: EventId,
+    pub(super) at: Timestamp,
+    /// A digest of the name asked for.
+    pub(super) name: u64,
+}
+
 /// One call, as read from an event.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
@@ -79,6 +90,21 @@ impl Pair {
             judged_at: 0,
             waiting: false,
             trail: Trail::default(),
+        }
+    }
+
+    /// Notes the call that came before there was a pair.
+    pub(super) fn begin(&mut self, first: First) {
+        self.trail.note(first.event, first.at);
+        self.count += 1;
+        self.beats.push(first.at.as_secs_f64());
+        self.asks(first.name);
+    }
+
+    /// Notes a name asked for, by its digest.
+    pub(super) fn asks(&mut self, name: u64) {
+        if self.names.len() < NAMES_MAX && !self.names.contains(&name) {
+            self.names.push(name);
         }
     }
 
@@ -202,7 +228,7 @@ impl Pair {
         }
         if channel == Channel::Dns {
             // The same few names again are an address looked up again because it expired.
-            let fresh = self.names.len() as f64 / (self.count.min(64) as f64).max(1.0);
+            let fresh = self.names.len() as f64 / (self.count.min(NAMES_MAX as u64) as f64).max(1.0);
             score *= 0.3 + 0.7 * fresh.min(1.0);
         }
         score.max(0.0)

@@ -1,5 +1,7 @@
 //! The steps of an infection that single events show.
 
+use std::borrow::Cow;
+
 use thymus_schema::{HttpTransaction, Timestamp, TlsHandshake};
 
 use crate::cx::DetectCx;
@@ -141,7 +143,7 @@ pub(super) fn is_lookup(name: &str) -> bool {
         "my-ip.io",
         "2ip.ru",
     ];
-    let name = name.to_ascii_lowercase();
+    let name = lower(name);
     HOSTS.contains(&&*name)
         || domains::registered(&name).is_some_and(|domain| DOMAINS.contains(&domain))
 }
@@ -155,11 +157,10 @@ pub(super) fn is_gateway(name: &str) -> bool {
                 .bytes()
                 .all(|byte| matches!(byte.to_ascii_lowercase(), b'a'..=b'z' | b'2'..=b'7'))
     };
-    let labels: Vec<&str> = name.split('.').collect();
-    labels.windows(2).any(|pair| {
-        matches!(pair, [service, gate] if is_service(service)
-            && (gate.eq_ignore_ascii_case("onion")
-                || gate.to_ascii_lowercase().contains("tor2web")))
+    let mut labels = name.split('.').zip(name.split('.').skip(1));
+    labels.any(|(service, gate)| {
+        is_service(service)
+            && (gate.eq_ignore_ascii_case("onion") || lower(gate).contains("tor2web"))
     })
 }
 
@@ -180,8 +181,16 @@ pub(super) fn is_public_drop(name: &str) -> bool {
         "anonfiles.com",
         "file.io",
     ];
-    let name = name.to_ascii_lowercase();
-    HOSTS.contains(&&*name)
+    HOSTS.contains(&&*lower(name))
+}
+
+/// The name in lower case, which most are.
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,86 @@
+//! A memory for keys that came once, in little room.
+//!
+//! Most pairs of a device and a destination are seen a single time, and a full entry for each costs
+//! more than everything else done about them. Here each key has one place, which a later key may
+//! take: nothing is searched, moved or freed. A key that comes again while it has its place is let in,
+//! with what was noted the first time (Einziger, Friedman and Manes, *TinyLFU: A Highly Efficient
+//! Cache Admission Policy*, ACM Transactions on Storage 2017, has such a doorkeeper before its cache).
+
+use std::hash::Hash;
+
+use crate::trail::key_of;
+
+/// Places; a power of two.
+const PLACES: usize = 65_536;
+
+/// Notes of type `N` on keys that came once.
+#[derive(Debug)]
+pub(crate) struct Doorkeeper<N> {
+    /// Digests of keys with the notes on them; none before the first key comes.
+    places: Vec<Option<(u64, N)>>,
+}
+
+impl<N> Default for Doorkeeper<N> {
+    fn default() -> Self {
+        Self { places: Vec::new() }
+    }
+}
+
+impl<N: Copy> Doorkeeper<N> {
+    /// Gives the note taken when `key` came first, and forgets it; when it has not come, or too long
+    /// ago, takes `note` and gives none.
+    pub(crate) fn admit(&mut self, key: impl Hash, note: N) -> Option<N> {
+        let digest = key_of(key);
+        let place = self.place(digest);
+        match place {
+            Some((known, first)) if *known == digest => {
+                let first = *first;
+                *place = None;
+                Some(first)
+            }
+            _ => {
+                *place = Some((digest, note));
+                None
+            }
+        }
+    }
+
+    /// Notes `note` on `key` and gives the note that was there.
+    pub(crate) fn swap(&mut self, key: impl Hash, note: N) -> Option<N> {
+        let digest = key_of(key);
+        let before = self.place(digest).replace((digest, note));
+        before.filter(|(known, _)| *known == digest).map(|(_, note)| note)
+    }
+
+    fn place(&mut self, digest: u64) -> &mut Option<(u64, N)> {
+        if self.places.is_empty() {
+            self.places.resize(PLACES, None);
+        }
+        let mixed = digest.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        &mut self.places[mixed as usize % PLACES]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_comes_again_is_let_in_with_what_was_noted_first() {
+        let mut door = Doorkeeper::default();
+        assert_eq!(door.admit("a", 1), None);
+        assert_eq!(door.admit("b", 2), None);
+        assert_eq!(door.admit("a", 3), Some(1));
+        assert_eq!(door.admit("a", 4), None, "it was let in and is forgotten here");
+    }
+
+    #[test]
+    fn a_crowd_takes_the_places_of_those_before() {
+        let mut door = Doorkeeper::default();
+        let crowd = 4 * PLACES as u64;
+        let again = (0..crowd).filter(|key| door.admit(key, ()).is_some()).count();
+        assert_eq!(again, 0);
+        let kept = (0..crowd).filter(|key| door.admit(key, ()).is_some()).count();
+        assert!(kept < PLACES, "{kept}");
+    }
+}
