@@ -19,7 +19,7 @@ use thymus_ingest::{Indicators, Ledger, Replay, ReplayOptions};
 use thymus_schema::{Alert, Coverage, EntityId, Event, EventBody, InputId, LocalNetworks, Scope};
 
 /// Batches that may wait between the threads.
-const BATCHES_MAX: usize = 8;
+const BATCHES_MAX: usize = 32;
 /// A device with at least this many clients, and clients among this share of all devices, is a
 /// service of the whole site: resolver, proxy, file server.
 const CROWD_MIN: f64 = 10.0;

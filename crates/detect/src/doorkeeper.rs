@@ -49,7 +49,9 @@ impl<N: Copy> Doorkeeper<N> {
     pub(crate) fn swap(&mut self, key: impl Hash, note: N) -> Option<N> {
         let digest = key_of(key);
         let before = self.place(digest).replace((digest, note));
-        before.filter(|(known, _)| *known == digest).map(|(_, note)| note)
+        before
+            .filter(|(known, _)| *known == digest)
+            .map(|(_, note)| note)
     }
 
     fn place(&mut self, digest: u64) -> &mut Option<(u64, N)> {
@@ -71,16 +73,24 @@ mod tests {
         assert_eq!(door.admit("a", 1), None);
         assert_eq!(door.admit("b", 2), None);
         assert_eq!(door.admit("a", 3), Some(1));
-        assert_eq!(door.admit("a", 4), None, "it was let in and is forgotten here");
+        assert_eq!(
+            door.admit("a", 4),
+            None,
+            "it was let in and is forgotten here"
+        );
     }
 
     #[test]
     fn a_crowd_takes_the_places_of_those_before() {
         let mut door = Doorkeeper::default();
         let crowd = 4 * PLACES as u64;
-        let again = (0..crowd).filter(|key| door.admit(key, ()).is_some()).count();
+        let again = (0..crowd)
+            .filter(|key| door.admit(key, ()).is_some())
+            .count();
         assert_eq!(again, 0);
-        let kept = (0..crowd).filter(|key| door.admit(key, ()).is_some()).count();
+        let kept = (0..crowd)
+            .filter(|key| door.admit(key, ()).is_some())
+            .count();
         assert!(kept < PLACES, "{kept}");
     }
 }

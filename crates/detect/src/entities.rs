@@ -8,8 +8,8 @@
 
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 
+use compact_str::CompactString;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use thymus_schema::{
     DhcpMessage, DnsFlavor, DnsTransaction, EntityId, Event, EventBody, LocalNetworks, Mac, Peer,
@@ -51,7 +51,7 @@ pub struct Entities {
     spoke_for: FxHashMap<Mac, FxHashSet<IpAddr>>,
     /// Frames and addresses that have told what they can, by hash; a lease starts it afresh.
     complete: Vec<Option<(Scope, Bits, Mac)>>,
-    names: FxHashMap<Bits, Arc<str>>,
+    names: FxHashMap<Bits, CompactString>,
     /// Keys in use: DHCP can give a second device the address another is named after.
     keys: FxHashSet<Box<str>>,
     dropped: u64,
@@ -289,16 +289,14 @@ impl Entities {
         if dns.flavor != DnsFlavor::Dns {
             return;
         }
-        let mut name: Option<Arc<str>> = None;
         for addr in &prepared.addresses {
-            if self.names.get(addr).is_some_and(|old| **old == *dns.query) {
-                continue;
-            }
             if self.names.len() >= Self::NAMES_MAX && !self.names.contains_key(addr) {
                 self.names.clear();
             }
-            let name = name.get_or_insert_with(|| (&*dns.query).into());
-            self.names.insert(*addr, Arc::clone(name));
+            let name = self.names.entry(*addr).or_default();
+            if *name != dns.query {
+                name.clone_from(&dns.query);
+            }
         }
     }
 

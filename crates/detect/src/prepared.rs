@@ -24,11 +24,11 @@ impl Prepared {
         let EventBody::Dns(dns) = &event.body else {
             return Self::default();
         };
-        let addresses = dns
-            .answers
-            .iter()
-            .filter(|answer| matches!(answer.rtype, 1 | 28))
-            .filter_map(|answer| answer.data.parse::<IpAddr>().ok());
+        let addresses = dns.answers.iter().filter_map(|answer| match answer.rtype {
+            1 => answer.data.parse().ok().map(IpAddr::V4),
+            28 => answer.data.parse().ok().map(IpAddr::V6),
+            _ => None,
+        });
         Self {
             registered: domains::look_up(&dns.query).map(str::len),
             addresses: addresses.map(bits).collect(),

@@ -17,7 +17,7 @@ use crate::local::Evidence;
 use crate::source::{Lane, SOURCES, Source, SourceCx};
 
 /// Events handed over at a time.
-const BATCH_EVENTS: usize = 1024;
+const BATCH_EVENTS: usize = 256;
 
 /// How to import.
 #[derive(Clone, Debug, Default)]

@@ -220,7 +220,8 @@ fn option_v6(code: u16, mut body: Reader<'_>, dhcp: &mut Dhcp, budget: &ParseBud
             body.skip(1)?;
             let whole = body.rest();
             dhcp.hostname = crate::dns::name(whole, &mut Reader::new(whole), &mut Vec::new())
-                .unwrap_or_default();
+                .unwrap_or_default()
+                .into();
         }
         _ => {}
     }

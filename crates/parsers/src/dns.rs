@@ -6,6 +6,9 @@
 
 use std::net::Ipv6Addr;
 
+use compact_str::{CompactString, ToCompactString, format_compact};
+use smallvec::SmallVec;
+
 use crate::{ParseBudget, Parsed, Quirk, Reader};
 
 /// Longest name on the wire, RFC 1035 section 2.3.4.
@@ -26,7 +29,7 @@ pub enum Depth {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Question {
     /// The name, lower case, without the final dot, other than printable bytes as `\ddd`.
-    pub name: Box<str>,
+    pub name: CompactString,
     /// Type.
     pub qtype: u16,
     /// Class; for multicast DNS the top bit asks for a unicast answer.
@@ -37,13 +40,13 @@ pub struct Question {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// Owner; empty at [`Depth::Answers`].
-    pub name: Box<str>,
+    pub name: CompactString,
     /// Type.
     pub rtype: u16,
     /// Time to live in seconds.
     pub ttl: u32,
     /// The data as text.
-    pub data: Box<str>,
+    pub data: CompactString,
 }
 
 /// A message.
@@ -54,9 +57,9 @@ pub struct Message {
     /// The flag word: response bit, opcode, flags, response code.
     pub flags: u16,
     /// Questions, of which multicast DNS may have many.
-    pub questions: Vec<Question>,
+    pub questions: SmallVec<[Question; 1]>,
     /// Answers, then at [`Depth::Everything`] the additional records.
-    pub records: Vec<Record>,
+    pub records: SmallVec<[Record; 2]>,
     /// Answer records announced in the header.
     pub answer_count: u16,
 }
@@ -207,7 +210,7 @@ fn records<'a>(
             name(whole, reader, &mut message.quirks)?
         } else {
             skip_name(reader)?;
-            Box::default()
+            CompactString::default()
         };
         let rtype = reader.u16()?;
         let _class = reader.u16()?;
@@ -231,8 +234,8 @@ fn records<'a>(
     Some(())
 }
 
-fn opaque_data(bytes: &[u8]) -> Box<str> {
-    crate::hex(bytes.get(..OPAQUE_BYTES_MAX).unwrap_or(bytes))
+fn opaque_data(bytes: &[u8]) -> CompactString {
+    crate::hex(bytes.get(..OPAQUE_BYTES_MAX).unwrap_or(bytes)).into()
 }
 
 /// A record's data as text; `None` when the type is not read or its data is broken. `names` starts
@@ -244,19 +247,19 @@ fn typed_data<'a>(
     mut names: Reader<'a>,
     quirks: &mut Vec<Quirk>,
     budget: &ParseBudget,
-) -> Option<Box<str>> {
+) -> Option<CompactString> {
     Some(match rtype {
         1 => v4_text(body.array::<4>()?),
-        28 => Ipv6Addr::from(body.array::<16>()?).to_string().into(),
+        28 => Ipv6Addr::from(body.array::<16>()?).to_compact_string(),
         2 | 5 | 6 | 12 | 39 => name(whole, &mut names, quirks)?,
         15 | 64 | 65 => {
             let order = names.u16()?;
-            format!("{order} {}", name(whole, &mut names, quirks)?).into()
+            format_compact!("{order} {}", name(whole, &mut names, quirks)?)
         }
         33 => {
             let (priority, weight, port) = (names.u16()?, names.u16()?, names.u16()?);
             let target = name(whole, &mut names, quirks)?;
-            format!("{priority} {weight} {port} {target}").into()
+            format_compact!("{priority} {weight} {port} {target}")
         }
         16 => {
             let mut text = String::new();
@@ -276,19 +279,27 @@ fn typed_data<'a>(
 
 /// An IPv4 address as text. The standard library's way goes through the formatting machinery, and
 /// this is the commonest record of all.
-fn v4_text(octets: [u8; 4]) -> Box<str> {
-    let mut text = Name::default();
-    for octet in octets {
-        if !text.is_empty() {
-            text.push(b'.');
+fn v4_text(octets: [u8; 4]) -> CompactString {
+    let mut room = [0; 15];
+    let mut len = 0_usize;
+    let mut push = |byte: u8| {
+        if let Some(place) = room.get_mut(len) {
+            *place = byte;
+            len = len.saturating_add(1);
+        }
+    };
+    for (at, octet) in octets.into_iter().enumerate() {
+        if at > 0 {
+            push(b'.');
         }
         let digits = [octet / 100, octet / 10 % 10, octet % 10];
         let leading = digits.iter().take(2).take_while(|digit| **digit == 0);
         for digit in digits.iter().skip(leading.count()) {
-            text.push(digit.saturating_add(b'0'));
+            push(digit.saturating_add(b'0'));
         }
     }
-    text.as_str().into()
+    let written = room.get(..len).unwrap_or_default();
+    std::str::from_utf8(written).unwrap_or_default().into()
 }
 
 fn push_text(out: &mut String, byte: u8) {
@@ -323,23 +334,18 @@ pub(crate) fn name<'a>(
     whole: &'a [u8],
     reader: &mut Reader<'a>,
     quirks: &mut Vec<Quirk>,
-) -> Option<Box<str>> {
+) -> Option<CompactString> {
     let mut text = Name::default();
     labels(whole, reader, quirks, |label| {
         if !text.is_empty() {
-            text.push(b'.');
+            text.push(b".");
         }
-        for byte in label {
-            match byte.to_ascii_lowercase() {
-                b @ (b'.' | b'\\' | ..0x20 | 0x7f..) => text.escape(b),
-                b => text.push(b),
-            }
-        }
+        text.label(label);
     })?;
-    Some(text.as_str().into())
+    Some(text.finish())
 }
 
-/// A name being written. Most fit the room on the stack, so that only the finished name is
+/// A name being written. Most fit the room on the stack, so that only a long finished name is
 /// allocated.
 struct Name {
     room: [u8; NAME_ROOM],
@@ -365,33 +371,51 @@ impl Name {
         self.len == 0
     }
 
-    /// Adds an ASCII character.
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.room.get_mut(self.len) {
-            *place = byte;
-            self.len = self.len.saturating_add(1);
-            return;
+    /// Adds ASCII text.
+    fn push(&mut self, text: &[u8]) {
+        let end = self.len.saturating_add(text.len());
+        if self.long.is_empty()
+            && let Some(place) = self.room.get_mut(self.len..end)
+        {
+            place.copy_from_slice(text);
+        } else {
+            if self.long.is_empty() {
+                let written = self.room.get(..self.len).unwrap_or_default();
+                self.long
+                    .push_str(std::str::from_utf8(written).unwrap_or_default());
+            }
+            self.long
+                .push_str(std::str::from_utf8(text).unwrap_or_default());
         }
-        if self.long.is_empty() {
-            let written = std::str::from_utf8(&self.room).unwrap_or_default();
-            self.long.push_str(written);
-        }
-        self.long.push(char::from(byte));
+        self.len = end;
     }
 
-    fn escape(&mut self, byte: u8) {
-        self.push(b'\\');
-        for digit in [byte / 100, byte / 10 % 10, byte % 10] {
-            self.push(digit.saturating_add(b'0'));
+    /// Adds a label; almost all consist of characters that stand for themselves.
+    fn label(&mut self, label: &[u8]) {
+        let plain = |byte: &u8| matches!(byte, 0x20..0x7f) && !matches!(byte, b'.' | b'\\');
+        if label.iter().all(plain) {
+            return self.push(label);
+        }
+        for byte in label {
+            if plain(byte) {
+                self.push(&[*byte]);
+            } else {
+                let digits = [byte / 100, byte / 10 % 10, byte % 10];
+                self.push(b"\\");
+                self.push(&digits.map(|digit| digit.saturating_add(b'0')));
+            }
         }
     }
 
-    fn as_str(&self) -> &str {
+    /// The name in lower case.
+    fn finish(mut self) -> CompactString {
         if !self.long.is_empty() {
-            return &self.long;
+            self.long.make_ascii_lowercase();
+            return self.long.into();
         }
-        let written = self.room.get(..self.len).unwrap_or_default();
-        std::str::from_utf8(written).unwrap_or_default()
+        let written = self.room.get_mut(..self.len).unwrap_or_default();
+        written.make_ascii_lowercase();
+        std::str::from_utf8(written).unwrap_or_default().into()
     }
 }
 
@@ -533,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_longer_than_the_room_is_kept_whole() {
+    fn a_long_name_is_kept_whole() {
         let mut bytes = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         for _ in 0..3 {
             bytes.push(60);

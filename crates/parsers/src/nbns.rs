@@ -3,6 +3,8 @@
 
 use std::net::Ipv4Addr;
 
+use compact_str::CompactString;
+
 use crate::dns::{Question, Record, labels, skip_name};
 use crate::{ParseBudget, Parsed, Quirk, Reader};
 
@@ -107,10 +109,10 @@ fn record_body(
     let ttl = reader.u32()?;
     let mut body = reader.sub16()?;
     let records = &mut message.value.records;
-    let mut push = |data: Box<str>| {
+    let mut push = |data: CompactString| {
         if records.len() < budget.items_max {
             records.push(Record {
-                name: Box::default(),
+                name: CompactString::default(),
                 rtype,
                 ttl,
                 data,
@@ -142,7 +144,11 @@ pub fn looks_like(bytes: &[u8]) -> bool {
 }
 
 /// Reads an encoded name: 32 letters `A` to `P`, two for each byte.
-fn name<'a>(whole: &'a [u8], reader: &mut Reader<'a>, quirks: &mut Vec<Quirk>) -> Option<Box<str>> {
+fn name<'a>(
+    whole: &'a [u8],
+    reader: &mut Reader<'a>,
+    quirks: &mut Vec<Quirk>,
+) -> Option<CompactString> {
     let mut first = None;
     labels(whole, reader, quirks, |label| {
         if first.is_none() {
@@ -163,7 +169,7 @@ fn name<'a>(whole: &'a [u8], reader: &mut Reader<'a>, quirks: &mut Vec<Quirk>) -
 }
 
 /// `NAME<20>`: the name without padding, then its suffix.
-fn readable(raw: &[u8; 16]) -> Box<str> {
+fn readable(raw: &[u8; 16]) -> CompactString {
     let [name @ .., suffix] = raw;
     let end = name.iter().rposition(|byte| !matches!(byte, b' ' | 0));
     let kept = name.get(..=end.unwrap_or(0)).unwrap_or(name);

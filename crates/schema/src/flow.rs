@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::{FlowId, Mac, Scope, Service, Timestamp};
@@ -179,7 +180,7 @@ pub struct FlowRecord {
     pub state: ConnState,
     /// Zeek-like history letters (`ShADadFf`); empty when the source has none.
     #[serde(default, skip_serializing_if = "str::is_empty")]
-    pub history: Box<str>,
+    pub history: CompactString,
     /// The application protocol by content, never by port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,

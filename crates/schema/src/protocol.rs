@@ -5,7 +5,10 @@
 
 use std::net::IpAddr;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+
+use smallvec::SmallVec;
 
 use crate::{EntityId, Mac, Service, Timestamp};
 
@@ -110,7 +113,7 @@ pub struct DnsAnswer {
     /// Record type number.
     pub rtype: u16,
     /// The data as text: an address, a name, or the text record's text.
-    pub data: Box<str>,
+    pub data: CompactString,
     /// Time to live in seconds.
     pub ttl: u32,
 }
@@ -122,13 +125,13 @@ pub struct DnsTransaction {
     /// Which protocol.
     pub flavor: DnsFlavor,
     /// The name asked for, lower case, without the final dot; raw bytes escaped as `\ddd`.
-    pub query: Box<str>,
+    pub query: CompactString,
     /// Query type number.
     pub qtype: u16,
     /// Response code; `None` when no answer was seen.
     pub rcode: Option<u8>,
     /// Answer records, at most 32.
-    pub answers: Vec<DnsAnswer>,
+    pub answers: SmallVec<[DnsAnswer; 2]>,
     /// Size of the query message in bytes; 0 when unknown.
     pub query_len: u16,
     /// Size of the response message in bytes; 0 when unknown.

@@ -72,7 +72,7 @@ pub(crate) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1573"),
     ],
     source: include_str!("beacon.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_: &Settings| Box::new(Beacon::default()),
 };
 
@@ -240,15 +240,8 @@ impl Beacon {
         if matches!(flow.service, Some(Service::Http | Service::Dns)) {
             return;
         }
-        let text;
-        let name = if let Some(name) = cx.entities().name_of(addr) {
-            name
-        } else {
-            text = addr.to_string();
-            &text
-        };
         let call = Call {
-            name,
+            name: cx.entities().name_of(addr).unwrap_or_default(),
             channel: Channel::Flow,
             at: flow.start,
             ..*call
@@ -272,12 +265,9 @@ impl Beacon {
         if http.content_type.starts_with("application/ocsp-response") {
             return;
         }
-        let text = call.server.addr.to_string();
-        let host = host_of(&http.host);
-        let name = if host.is_empty() { &text } else { host };
         let relayed = http.proxied || &*http.method == "CONNECT";
         let call = Call {
-            name,
+            name: host_of(&http.host),
             relayed,
             ..*call
         };
@@ -298,7 +288,7 @@ impl Beacon {
         client: Party,
         call: &Call<'_>,
     ) {
-        let destination = key_of((call.name, call.port));
+        let destination = call.destination();
         let key = (device, destination, call.channel);
         if self.pairs.get(&key).is_none() {
             self.note_user(destination, device);
@@ -344,7 +334,7 @@ impl Beacon {
         client: Party,
         call: &Call<'_>,
     ) -> PairKey {
-        let destination = key_of((call.name, call.port));
+        let destination = call.destination();
         let key = (device, destination, call.channel);
         self.note_user(destination, device);
         let pair = self.pairs.entry(key, || Pair::new(client, call));

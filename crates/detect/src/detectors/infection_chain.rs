@@ -283,10 +283,13 @@ impl InfectionChain {
         cx: &DetectCx<'_>,
     ) -> Option<Step> {
         let conn = event.conn.as_ref()?;
-        let (port, text) = (conn.server.port, server.addr.to_string());
+        let port = conn.server.port;
         let talks = flow.client_bytes > 0 && flow.server_bytes > 0;
         if conn.transport == Transport::Tcp && talks && flow.part == 0 {
-            let known = flow.service.is_some() || flow.missed_bytes > 0 || !opens(&flow.history);
+            if flow.service.is_some() || flow.missed_bytes > 0 || !opens(&flow.history) {
+                return None;
+            }
+            let text = server.addr.to_string();
             let name = cx.entities().name_of(server.addr);
             let place = key_of(name.and_then(domains::registered).unwrap_or(&text));
             // On the ports of the web it is mostly a product with a protocol of its own.
@@ -296,8 +299,8 @@ impl InfectionChain {
                 (false, _) => 0.9,
             };
             let what = "a conversation in no known protocol";
-            return (!known)
-                .then(|| Step::new(Kind::Raw, weight, what, &format!("{text}:{port}"), place));
+            let host = format!("{text}:{port}");
+            return Some(Step::new(Kind::Raw, weight, what, &host, place));
         }
         if flow.server_bytes > 0 || flow.server_packets > 0 {
             return None;
@@ -314,7 +317,7 @@ impl InfectionChain {
             Kind::Spray,
             0.8,
             what,
-            &text,
+            &server.addr.to_string(),
             key_of((client.key(), port)),
         ))
     }

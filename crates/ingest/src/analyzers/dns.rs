@@ -1,8 +1,12 @@
 //! DNS over UDP and TCP: queries matched with their answers by id and name. Also serves LLMNR,
 //! whose messages are laid out alike (RFC 1035, RFC 4795).
 
+use std::hash::BuildHasher;
 use std::time::Duration;
 
+use compact_str::CompactString;
+use rustc_hash::FxBuildHasher;
+use smallvec::SmallVec;
 use thymus_parsers::dns::{self, Depth, Record};
 use thymus_parsers::{ParseBudget, Parsed};
 use thymus_schema::{
@@ -63,9 +67,9 @@ fn probe(opening: &Opening<'_>) -> Probe {
 /// Queries that wait for their answers.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    queries: Vec<Query>,
-    /// The last transaction that was answered, to know a repeated answer.
-    answered: Option<(u16, Box<str>)>,
+    queries: SmallVec<[Query; 1]>,
+    /// The last transaction that was answered, with a digest of its name, to know a repeated answer.
+    answered: Option<(u16, u64)>,
 }
 
 #[derive(Debug)]
@@ -120,21 +124,17 @@ impl Waiting {
 
     /// Whether this answer repeats the one before; remembers it.
     pub(super) fn repeats(&mut self, id: u16, name: &str) -> bool {
-        if self
-            .answered
-            .as_ref()
-            .is_some_and(|(last, of)| *last == id && **of == *name)
-        {
-            return true;
-        }
-        self.answered = Some((id, name.into()));
-        false
+        let this = Some((id, FxBuildHasher.hash_one(name)));
+        std::mem::replace(&mut self.answered, this) == this
     }
 
     /// Gives up on queries that waited too long.
     fn expire(&mut self, cx: &mut AnalyzerCx<'_>) {
         let late = |query: &Query| cx.now.since(query.since) > ANSWER_WAIT;
         let count = self.queries.iter().take_while(|query| late(query)).count();
+        if count == 0 {
+            return;
+        }
         for query in self.queries.drain(..count) {
             cx.out.push(EventBody::Dns(query.transaction));
         }
@@ -149,7 +149,7 @@ impl Waiting {
 }
 
 /// Records as answers.
-pub(super) fn answers(records: Vec<Record>) -> Vec<DnsAnswer> {
+pub(super) fn answers(records: impl IntoIterator<Item = Record>) -> SmallVec<[DnsAnswer; 2]> {
     let answer = |record: Record| DnsAnswer {
         rtype: record.rtype,
         data: record.data,
@@ -200,7 +200,9 @@ impl DnsAnalyzer {
             });
             return self.waiting.query(id, transaction, cx);
         }
-        let (name, qtype) = question.map_or((Box::default(), None), |q| (q.name, Some(q.qtype)));
+        let (name, qtype) = question.map_or((CompactString::default(), None), |q| {
+            (q.name, Some(q.qtype))
+        });
         let transaction = match self.waiting.take(id, &name, qtype) {
             Some(transaction) => Some(transaction),
             // Later parts of a zone transfer repeat no question and are not told.

@@ -70,7 +70,7 @@ impl Analyzer for MdnsAnalyzer {
 }
 
 /// Records put together by owner, in order of first appearance; none of the groups is empty.
-fn by_owner(records: Vec<Record>) -> Vec<Vec<Record>> {
+fn by_owner(records: impl IntoIterator<Item = Record>) -> Vec<Vec<Record>> {
     let mut groups: Vec<Vec<Record>> = Vec::new();
     for record in records {
         if let Some(group) = groups.iter_mut().find(|group| group[0].name == record.name) {

@@ -2,16 +2,20 @@
 //
 // tidy: table
 
+use compact_str::CompactString;
+
 /// A DNS name or data as events have it: lower case, no final dot, odd bytes as `\ddd`.
-pub(crate) fn name_text(name: &str) -> Box<str> {
+pub(crate) fn name_text(name: &str) -> CompactString {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name
         .bytes()
         .all(|byte| byte.is_ascii_graphic() || byte == b' ')
     {
-        return name.to_ascii_lowercase().into();
+        let mut out = CompactString::new(name);
+        out.make_ascii_lowercase();
+        return out;
     }
-    let mut out = String::with_capacity(name.len() + 8);
+    let mut out = CompactString::with_capacity(name.len() + 8);
     for c in name.chars() {
         if c.is_ascii_graphic() || c == ' ' {
             out.push(c.to_ascii_lowercase());
@@ -25,7 +29,7 @@ pub(crate) fn name_text(name: &str) -> Box<str> {
             }
         }
     }
-    out.into()
+    out
 }
 
 /// The last segment of a path, without its query.

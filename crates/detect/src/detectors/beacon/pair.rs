@@ -2,14 +2,14 @@
 
 use smallvec::SmallVec;
 use thymus_schema::{
-    Event, EventId, Peer, PeerRole, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique,
-    Timestamp, Value,
+    Event, EventId, Peer, PeerRole, SnapshotError, SnapshotReader, SnapshotWriter, Statement,
+    Technique, Timestamp, Value,
 };
 
 use crate::cx::DetectCx;
 use crate::party::{DeviceIdx, Party};
 use crate::rhythm::{self, Rhythm};
-use crate::trail::{Trail, read_party, write_party};
+use crate::trail::{Trail, key_of, read_party, write_party};
 
 /// Calls remembered for each pair.
 const BEATS_MAX: usize = 256;
@@ -65,6 +65,7 @@ pub(super) struct First {
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) server: Party,
+    /// The name called, empty when there is only the address.
     pub(super) name: &'a str,
     pub(super) port: u16,
     pub(super) at: Timestamp,
@@ -72,15 +73,30 @@ pub(super) struct Call<'a> {
     pub(super) relayed: bool,
 }
 
+impl Call<'_> {
+    /// A digest of the destination.
+    pub(super) fn destination(&self) -> u64 {
+        if self.name.is_empty() {
+            key_of((self.server.addr, self.port))
+        } else {
+            key_of((self.name, self.port))
+        }
+    }
+}
+
 impl Pair {
     pub(super) fn new(client: Party, call: &Call<'_>) -> Self {
+        let address = call.server.addr;
         Self {
             client,
             server: call.server,
-            name: call.name.into(),
+            name: match call.name {
+                "" => address.to_string().into(),
+                name => name.into(),
+            },
             port: call.port,
             relayed: call.relayed,
-            named: call.name.parse::<std::net::IpAddr>().is_err(),
+            named: !call.name.is_empty() && call.name.parse::<std::net::IpAddr>().is_err(),
             beats: SmallVec::new(),
             sizes: SmallVec::new(),
             received: 0.0,
@@ -228,7 +244,8 @@ impl Pair {
         }
         if channel == Channel::Dns {
             // The same few names again are an address looked up again because it expired.
-            let fresh = self.names.len() as f64 / (self.count.min(NAMES_MAX as u64) as f64).max(1.0);
+            let fresh =
+                self.names.len() as f64 / (self.count.min(NAMES_MAX as u64) as f64).max(1.0);
             score *= 0.3 + 0.7 * fresh.min(1.0);
         }
         score.max(0.0)

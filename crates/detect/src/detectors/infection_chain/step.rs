@@ -151,18 +151,25 @@ pub(super) fn is_lookup(name: &str) -> bool {
 /// Whether a name lies below a public gateway to hidden services: a label of 16 or 56 base-32
 /// characters before one called `onion` (RFC 7686), or before a gateway's own domain.
 pub(super) fn is_gateway(name: &str) -> bool {
-    let is_service = |label: &str| {
-        matches!(label.len(), 16 | 56)
-            && label
-                .bytes()
-                .all(|byte| matches!(byte.to_ascii_lowercase(), b'a'..=b'z' | b'2'..=b'7'))
+    let is_service = |label: &[u8]| {
+        let letter = |byte: &u8| matches!(byte.to_ascii_lowercase(), b'a'..=b'z' | b'2'..=b'7');
+        matches!(label.len(), 16 | 56) && label.iter().all(letter)
     };
-    let mut labels = name.split('.').zip(name.split('.').skip(1));
-    labels.any(|(service, gate)| {
-        is_service(service)
-            && (gate.eq_ignore_ascii_case("onion") || lower(gate).contains("tor2web"))
+    let is_gate = |label: &[u8]| {
+        label.eq_ignore_ascii_case(b"onion")
+            || label
+                .windows(GATE.len())
+                .any(|part| part.eq_ignore_ascii_case(GATE))
+    };
+    let mut before: &[u8] = &[];
+    name.as_bytes().split(|byte| *byte == b'.').any(|label| {
+        let service = std::mem::replace(&mut before, label);
+        is_service(service) && is_gate(label)
     })
 }
+
+/// What the best-known gateways to hidden services have in their names.
+const GATE: &[u8] = b"tor2web";
 
 /// Whether a name belongs to a public service on which anyone leaves texts or files, and which also
 /// answers programs (ATT&CK T1102).

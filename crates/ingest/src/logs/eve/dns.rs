@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
 use thymus_parsers::Json;
 use thymus_schema::{Conn, DnsAnswer, DnsFlavor, DnsTransaction, EventBody, Timestamp, Transport};
 
@@ -117,9 +118,9 @@ impl Waiting {
 fn transaction(dns: &Json<'_>, record: &EveRecord<'_>) -> DnsTransaction {
     let question = dns.get("queries").list().first().unwrap_or(dns);
     let of_list = dns.get("answers").list().iter();
-    let answers: Vec<DnsAnswer> = match of_list.as_slice() {
-        [] if dns.get("rdata").text().is_empty() => Vec::new(),
-        [] => vec![answer(dns)],
+    let answers: SmallVec<[DnsAnswer; 2]> = match of_list.as_slice() {
+        [] if dns.get("rdata").text().is_empty() => SmallVec::new(),
+        [] => smallvec![answer(dns)],
         list => list.iter().take(ANSWERS_MAX).map(answer).collect(),
     };
     let port = record.conn.map_or(53, |conn| conn.server.port);

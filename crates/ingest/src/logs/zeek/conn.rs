@@ -5,7 +5,7 @@ use std::time::Duration;
 use thymus_parsers::zeek::{ZeekField as F, ZeekRow};
 use thymus_schema::{ConnState, EventBody, FlowRecord, Mac, Service, Transport};
 
-use super::{ZeekCx, conn_of, span, text, time};
+use super::{ZeekCx, conn_of, span, time};
 use crate::local::Evidence;
 use crate::logs::Decoded;
 use crate::logs::record::service_by_name;
@@ -46,7 +46,7 @@ pub(super) fn conn(row: &ZeekRow<'_>, cx: &mut ZeekCx<'_>) -> Decoded {
         client_packets,
         server_packets,
         state: state(row),
-        history: text(row, F::History),
+        history: row.text(F::History).into(),
         service: service(row, conn.server.port),
         missed_bytes,
         client_mac: mac(row, F::OrigL2),
