@@ -87,7 +87,9 @@ const TICK_SECS: i64 = 60;
 /// Ticks made up for after a silence; a longer one is jumped over, its windows have closed anyway.
 const TICKS_MAX: i64 = 180;
 /// Version of the sections the engine writes and of what it adds to those of its units.
-const SNAPSHOT_VERSION: u32 = 2;
+const SNAPSHOT_VERSION: u32 = 3;
+/// The section of how long each entity was watched, beside those of the detectors' calibrations.
+const WATCHED: &str = "watched";
 
 impl Engine {
     /// A new engine with all detectors.
@@ -353,6 +355,9 @@ impl Engine {
         self.fdr.snapshot(out);
         out.section("entities", SNAPSHOT_VERSION).u64(self.events);
         self.entities.snapshot(out);
+        out.section(&format!("calibration.{WATCHED}"), SNAPSHOT_VERSION)
+            .u64(self.events);
+        self.hours.watched().snapshot(out);
         for (index, spec) in DETECTORS.iter().enumerate() {
             out.section(&format!("calibration.{}", spec.id), SNAPSHOT_VERSION)
                 .u64(self.events);
@@ -376,6 +381,7 @@ impl Engine {
         let mut sections = vec![
             ("engine".to_owned(), SNAPSHOT_VERSION),
             ("entities".to_owned(), SNAPSHOT_VERSION),
+            (format!("calibration.{WATCHED}"), SNAPSHOT_VERSION),
         ];
         for spec in DETECTORS {
             sections.push((format!("calibration.{}", spec.id), SNAPSHOT_VERSION));
@@ -428,6 +434,7 @@ impl Engine {
                 self.events = from.u64()?;
                 self.fdr.restore(from)
             }
+            Some(("calibration", WATCHED)) => self.hours.restore_watched(from),
             Some(("calibration", id)) => {
                 index_of(id).map_or(Ok(()), |index| self.hours.restore(index, from))
             }

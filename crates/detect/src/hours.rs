@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
-use crate::calibration::{Calibrated, Conformal, Shipped};
+use crate::calibration::{Calibrated, Conformal, Shipped, Watched};
 use crate::detector::DetectorSpec;
 use crate::entities::Entities;
 use crate::party::{DeviceIdx, Party};
@@ -69,6 +69,7 @@ struct Withheld {
 #[derive(Debug)]
 pub(crate) struct Hours {
     calibrations: Vec<Conformal>,
+    watched: Watched,
     /// Number of the present hour since 1970.
     present: i64,
     /// Entities active in the present hour, in order of first activity.
@@ -90,6 +91,7 @@ impl Hours {
                 .iter()
                 .map(|s| Conformal::new(Shipped::of(s.id)))
                 .collect(),
+            watched: Watched::default(),
             present: i64::MIN,
             order: Vec::new(),
             active: FxHashMap::default(),
@@ -157,7 +159,11 @@ impl Hours {
         entities: &Entities,
     ) -> Calibrated {
         let calibrated = match self.calibrations.get(detector) {
-            Some(conformal) => conformal.p_value(party.key(), entities.group(party), score),
+            Some(conformal) => {
+                let key = party.key();
+                let watched = self.watched.hours(key);
+                conformal.p_value(key, entities.group(party), watched, score)
+            }
             None => Calibrated {
                 p_value: PValue::ONE,
                 by: "shipped",
@@ -208,6 +214,7 @@ impl Hours {
 
     fn teach(&mut self, party: Party, hour: &Hour, entities: &Entities, learning: bool) {
         let (entity, group) = (party.key(), entities.group(party));
+        let watched = self.watched.hours(entity);
         for (detector, conformal) in self.calibrations.iter_mut().enumerate() {
             let score = hour
                 .highest
@@ -238,7 +245,10 @@ impl Hours {
                 }
                 continue;
             }
-            conformal.learn(entity, group, score);
+            conformal.learn(entity, group, watched, score);
+        }
+        if party.is_local() {
+            self.watched.note(entity);
         }
     }
 
@@ -249,7 +259,8 @@ impl Hours {
             }
             self.withheld.pop_front();
             if let Some(conformal) = self.calibrations.get_mut(next.detector) {
-                conformal.learn(next.entity, next.group, next.score);
+                let watched = self.watched.hours(next.entity);
+                conformal.learn(next.entity, next.group, watched, next.score);
             }
         }
     }
@@ -264,6 +275,19 @@ impl Hours {
 
     pub(crate) fn take_kept(&mut self) -> Vec<HourlyMaximum> {
         self.kept.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How long each entity was watched, for the calibrations of all detectors.
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
+    pub(crate) fn restore_watched(
+        &mut self,
+        from: &mut SnapshotReader<'_>,
+    ) -> Result<(), SnapshotError> {
+        self.watched = Watched::restore(from)?;
+        Ok(())
     }
 
     pub(crate) fn snapshot(&self, detector: usize, out: &mut SnapshotWriter) {

@@ -34,7 +34,7 @@ const WEIGHT_PEERS: f64 = 200.0;
 const SITE_SCORES_MAX: usize = 4096;
 const PEER_SCORES_MAX: usize = 512;
 const ENTITY_SCORES_MAX: usize = 64;
-/// Entities with a reference of their own; later ones lean on peers and site.
+/// Entities with a past of their own; later ones lean on peers and site.
 const ENTITIES_MAX: usize = 20_000;
 
 /// A p-value with the narrowest reference that had a say in it.
@@ -44,12 +44,48 @@ pub(crate) struct Calibrated {
     pub(crate) by: &'static str,
 }
 
+/// How many hours each entity was watched: the whole past of those that a detector never scored,
+/// which are most, kept once for all detectors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Watched(FxHashMap<u64, f64>);
+
+impl Watched {
+    /// Hours the entity was watched.
+    pub(crate) fn hours(&self, entity: u64) -> f64 {
+        self.0.get(&entity).copied().unwrap_or(0.0)
+    }
+
+    /// Counts an hour.
+    pub(crate) fn note(&mut self, entity: u64) {
+        if self.0.len() < ENTITIES_MAX || self.0.contains_key(&entity) {
+            *self.0.entry(entity).or_default() += 1.0;
+        }
+    }
+
+    pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
+        let mut rows: Vec<(u64, f64)> = self.0.iter().map(|(key, n)| (*key, *n)).collect();
+        rows.sort_unstable_by_key(|row| row.0);
+        out.u64(rows.len() as u64);
+        for (key, hours) in rows {
+            out.u64(key).f64(hours);
+        }
+    }
+
+    pub(crate) fn restore(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
+        let rows: Result<_, SnapshotError> = (0..from.count(16)?)
+            .map(|_| Ok((from.u64()?, from.f64()?)))
+            .collect();
+        Ok(Self(rows?))
+    }
+}
+
 /// The calibration of one detector.
 #[derive(Clone, Debug)]
 pub(crate) struct Conformal {
     shipped: Shipped,
     site: Reference,
     peers: FxHashMap<u64, Reference>,
+    /// Of entities that were scored.
     entities: FxHashMap<u64, Reference>,
 }
 
@@ -63,8 +99,9 @@ impl Conformal {
         }
     }
 
-    /// The p-value of `score` for the entity `entity` of peer group `group`.
-    pub(crate) fn p_value(&self, entity: u64, group: u64, score: f64) -> Calibrated {
+    /// The p-value of `score` for the entity `entity` of peer group `group`, which was `watched` for so
+    /// many hours.
+    pub(crate) fn p_value(&self, entity: u64, group: u64, watched: f64, score: f64) -> Calibrated {
         let shipped = self.tail(score);
         let site = self.site.shrink(score, shipped, WEIGHT_SHIPPED);
         let (peers, by_peers) = match self.peers.get(&group) {
@@ -79,7 +116,10 @@ impl Conformal {
                 reference.shrink(score, peers, WEIGHT_PEERS),
                 reference.hours(),
             ),
-            None => (peers, 0.0),
+            None => {
+                let weighed = WEIGHT_PEERS * peers / (WEIGHT_PEERS + watched);
+                (weighed, watched)
+            }
         };
         let by = if by_entity >= WEIGHT_PEERS {
             "entity"
@@ -108,19 +148,20 @@ impl Conformal {
         }
     }
 
-    /// Learns that an hour of this entity ended with `score` as its highest (0: no score).
-    pub(crate) fn learn(&mut self, entity: u64, group: u64, score: f64) {
+    /// Learns that an hour of this entity, which was `watched` for so many hours before, ended with
+    /// `score` as its highest (0: no score).
+    pub(crate) fn learn(&mut self, entity: u64, group: u64, watched: f64, score: f64) {
         self.site.push(score);
         self.peers
             .entry(group)
             .or_insert_with(|| Reference::new(PEER_SCORES_MAX))
             .push(score);
-        if self.entities.len() < ENTITIES_MAX || self.entities.contains_key(&entity) {
-            let fresh = || Reference::new(ENTITY_SCORES_MAX);
-            self.entities
-                .entry(entity)
-                .or_insert_with(fresh)
-                .push(score);
+        if let Some(reference) = self.entities.get_mut(&entity) {
+            reference.push(score);
+        } else if score > 0.0 && self.entities.len() < ENTITIES_MAX {
+            let mut reference = Reference::after(ENTITY_SCORES_MAX, watched);
+            reference.push(score);
+            self.entities.insert(entity, reference);
         }
     }
 
@@ -168,7 +209,7 @@ mod tests {
 
     #[test]
     fn on_day_zero_the_shipped_tail_decides() {
-        let at_four = identity().p_value(1, 1, 4.0);
+        let at_four = identity().p_value(1, 1, 0.0, 4.0);
         assert_eq!(at_four.by, "shipped");
         assert!((at_four.p_value.neg_log10() - 4.0).abs() < 1e-9);
     }
@@ -177,13 +218,13 @@ mod tests {
     fn what_a_device_does_every_day_stops_being_rare_for_it_alone() {
         let mut calibration = identity();
         for hour in 0..200 {
-            calibration.learn(1, 1, if hour % 4 == 0 { 5.0 } else { 0.0 });
+            calibration.learn(1, 1, f64::from(hour), if hour % 4 == 0 { 5.0 } else { 0.0 });
             for other in 2..12 {
-                calibration.learn(other, 1, 0.0);
+                calibration.learn(other, 1, f64::from(hour), 0.0);
             }
         }
-        let own = calibration.p_value(1, 1, 4.5);
-        let other = calibration.p_value(2, 1, 4.5);
+        let own = calibration.p_value(1, 1, 200.0, 4.5);
+        let other = calibration.p_value(2, 1, 200.0, 4.5);
         assert_eq!(own.by, "entity");
         assert!(own.p_value.neg_log10() < 1.0, "{:?}", own.p_value);
         assert!(
@@ -195,22 +236,49 @@ mod tests {
     #[test]
     fn a_quiet_site_sharpens() {
         let mut calibration = identity();
-        let before = calibration.p_value(1, 1, 3.0).p_value;
+        let before = calibration.p_value(1, 1, 0.0, 3.0).p_value;
         for hour in 0..5_000 {
-            calibration.learn(hour % 10, 1, 0.1);
+            calibration.learn(hour % 10, 1, (hour / 10) as f64, 0.1);
         }
-        assert!(calibration.p_value(1, 1, 3.0).p_value > before);
+        assert!(calibration.p_value(1, 1, 0.0, 3.0).p_value > before);
+    }
+
+    #[test]
+    fn hours_without_a_score_count_whether_or_not_one_came_later() {
+        let mut calibration = identity();
+        let mut watched = Watched::default();
+        for _ in 0..300 {
+            calibration.learn(1, 1, watched.hours(1), 0.0);
+            watched.note(1);
+        }
+        let silent = calibration.p_value(1, 1, watched.hours(1), 3.0);
+        assert_eq!(silent.by, "entity");
+        calibration.learn(1, 1, watched.hours(1), 1.0);
+        watched.note(1);
+        let scored = calibration.p_value(1, 1, watched.hours(1), 3.0);
+        assert_eq!(scored.by, "entity");
+        let apart = silent.p_value.neg_log10() - scored.p_value.neg_log10();
+        assert!(apart.abs() < 0.01, "{apart}");
+        let mut out = SnapshotWriter::new();
+        out.section("w", 1);
+        watched.snapshot(&mut out);
+        let sections = out.finish();
+        let mut from = SnapshotReader::open("w", &sections["w"], 1).unwrap();
+        assert_eq!(Watched::restore(&mut from).unwrap(), watched);
     }
 
     #[test]
     fn p_values_fall_as_scores_rise() {
         let mut calibration = identity();
         for hour in 0..3_000_u64 {
-            calibration.learn(hour % 7, hour % 2, (hour % 97) as f64 / 40.0);
+            let watched = (hour / 7) as f64;
+            calibration.learn(hour % 7, hour % 2, watched, (hour % 97) as f64 / 40.0);
         }
         let mut last = PValue::ONE;
         for step in 0..200 {
-            let p = calibration.p_value(3, 1, f64::from(step) / 10.0).p_value;
+            let p = calibration
+                .p_value(3, 1, 428.0, f64::from(step) / 10.0)
+                .p_value;
             assert!(p >= last, "at {step}: {p} after {last}");
             last = p;
         }
@@ -221,7 +289,8 @@ mod tests {
     fn what_was_learnt_survives_a_snapshot() {
         let mut calibration = identity();
         for hour in 0..300_u64 {
-            calibration.learn(hour % 5, hour % 2, (hour % 13) as f64 / 5.0);
+            let watched = (hour / 5) as f64;
+            calibration.learn(hour % 5, hour % 2, watched, (hour % 13) as f64 / 5.0);
         }
         let mut out = SnapshotWriter::new();
         out.section("c", 1);
@@ -231,6 +300,7 @@ mod tests {
         again
             .restore(&mut SnapshotReader::open("c", &sections["c"], 1).unwrap())
             .unwrap();
-        assert_eq!(again.p_value(3, 1, 2.2), calibration.p_value(3, 1, 2.2));
+        let at = |calibration: &Conformal| calibration.p_value(3, 1, 60.0, 2.2);
+        assert_eq!(at(&again), at(&calibration));
     }
 }

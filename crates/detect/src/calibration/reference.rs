@@ -46,6 +46,14 @@ impl Reference {
         }
     }
 
+    /// A reference that has seen `hours` without a score.
+    pub(crate) fn after(scores_max: usize, hours: f64) -> Self {
+        Self {
+            hours,
+            ..Self::new(scores_max)
+        }
+    }
+
     /// Hours seen.
     pub(crate) fn hours(&self) -> f64 {
         self.hours
