@@ -95,6 +95,8 @@ fn the_same_capture_gives_the_same_bytes_in_every_form() {
         Some(i32::from(shown > 0)),
         "the exit code says whether there is something"
     );
+    let written = text(&first.2[1]).lines().count();
+    assert_eq!(report["coverage"]["events"].as_u64(), Some(written as u64));
     for line in text(&first.2[1]).lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(event["kind"].is_string() && event["ts"].is_string());

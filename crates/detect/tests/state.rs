@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use thymus_detect::{DETECTORS, Engine, EngineConfig};
+use thymus_detect::{Engine, EngineConfig};
 use thymus_schema::{Event, SnapshotError, SnapshotWriter};
 
 type Sections = BTreeMap<String, Vec<u8>>;
@@ -78,7 +78,7 @@ fn what_numbers_devices_is_dropped_with_the_table_of_devices() {
         let (again, lost) = restored(&sections);
         let orphaned = SnapshotError::Orphaned {
             section: "entities".to_owned(),
-            orphans: 2 * DETECTORS.len(),
+            orphans: dependents(&whole).len(),
         };
         assert_eq!(lost.len(), named + 1, "{lost:?}");
         assert_eq!(lost.last(), Some(&orphaned));

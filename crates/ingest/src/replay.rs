@@ -242,7 +242,11 @@ impl Replay {
         if let Some(event) = active.ready.front() {
             self.next.push(Reverse((event.ts, lane)));
         } else {
-            self.coverage.add(&active.source.coverage());
+            // Events are counted as they are handed out.
+            self.coverage.add(&Coverage {
+                events: 0,
+                ..active.source.coverage()
+            });
             self.done_bytes += active.source.bytes_done();
             if let Some(slot) = self.active.get_mut(lane) {
                 *slot = None;

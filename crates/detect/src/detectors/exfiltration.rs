@@ -37,6 +37,7 @@
 
 mod scale;
 
+use smallvec::SmallVec;
 use thymus_schema::{
     EntityId, Event, EventBody, Peer, PeerRole, Phase, SnapshotError, SnapshotReader,
     SnapshotWriter, Statement, Technique, Timestamp, Transport, Value,
@@ -141,7 +142,7 @@ struct Habit {
 pub(crate) struct Exfiltration {
     pairs: Table<PairKey, Upload>,
     habits: Table<u64, Habit>,
-    users: Table<u64, Vec<u64>>,
+    users: Table<u64, SmallVec<[u64; 2]>>,
     waiting: Vec<PairKey>,
     scale: Scale,
     /// Bytes from which an hour is worth a look: busy as the last minute saw it.
@@ -179,7 +180,7 @@ impl Detector for Exfiltration {
         let ping = conn.transport == Transport::Icmp;
         let name = cx.entities().name_of(server.addr);
         let destination = name.map_or_else(|| server.key(), key_of);
-        let users = self.users.entry(destination, Vec::new);
+        let users = self.users.entry(destination, SmallVec::new);
         if users.len() < USERS_MAX && !users.contains(&client.key()) {
             users.push(client.key());
         }
@@ -218,7 +219,7 @@ impl Detector for Exfiltration {
         self.worth = self.scale.busy(0.0);
         let hour = cx.now().as_secs().div_euclid(3600);
         for key in std::mem::take(&mut self.waiting) {
-            let users = self.users.get(&key.1).map_or(1, Vec::len);
+            let users = self.users.get(&key.1).map_or(1, SmallVec::len);
             let habit = self.habits.entry(key.0, Habit::default);
             habit.turn(hour);
             if let Some(pair) = self.pairs.get_mut(&key) {
