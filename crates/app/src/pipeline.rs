@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -18,7 +19,7 @@ use thymus_detect::{
 use thymus_ingest::{Indicators, Ledger, Replay, ReplayOptions};
 use thymus_schema::{Alert, Coverage, EntityId, Event, EventBody, InputId, LocalNetworks, Scope};
 
-/// Batches that may wait between the threads.
+/// Batches that may wait between the threads: enough to bridge stretches in which one is the slower.
 const BATCHES_MAX: usize = 32;
 /// A device with at least this many clients, and clients among this share of all devices, is a
 /// service of the whole site: resolver, proxy, file server.
@@ -222,6 +223,7 @@ fn hand_over(
 #[derive(Default)]
 struct Batch {
     events: Vec<Event>,
+    /// One for each event, or none when this was left to the judging thread.
     prepared: Vec<Prepared>,
     /// Bytes read so far and in all.
     progress: (u64, u64),
@@ -237,12 +239,17 @@ fn feed(
 ) -> Result<(Ledger, Coverage)> {
     let (sender, receiver): (SyncSender<Batch>, Receiver<Batch>) = sync_channel(BATCHES_MAX);
     let empty: Mutex<Vec<Batch>> = Mutex::new(Vec::new());
+    let waiting = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let pool = &empty;
+        let (pool, waiting) = (&empty, &waiting);
         // The sender goes with the reader: its end is the end of the batches.
-        let reader = scope.spawn(move || read(replay, indicators, &sender, pool));
+        let reader = scope.spawn(move || read(replay, indicators, &sender, pool, waiting));
         let mut result = Ok(());
         for batch in &receiver {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            if batch.prepared.is_empty() {
+                batch.events.iter().for_each(|event| engine.observe(event));
+            }
             for (event, prepared) in batch.events.iter().zip(&batch.prepared) {
                 engine.observe_prepared(event, prepared);
             }
@@ -270,6 +277,7 @@ fn read(
     indicators: &Indicators,
     sender: &SyncSender<Batch>,
     empty: &Mutex<Vec<Batch>>,
+    waiting: &AtomicUsize,
 ) -> Result<(Ledger, Coverage)> {
     loop {
         let mut batch = empty
@@ -283,10 +291,16 @@ fn read(
         if !indicators.is_empty() {
             batch.events = with_hits(batch.events, indicators);
         }
-        batch.prepared.extend(batch.events.iter().map(Prepared::of));
+        // With nothing waiting the judging thread has the time to do it.
+        if waiting.load(Ordering::Relaxed) > 1 {
+            batch.prepared.extend(batch.events.iter().map(Prepared::of));
+        }
         batch.progress = replay.progress();
-        if !batch.events.is_empty() && sender.send(batch).is_err() {
-            break;
+        if !batch.events.is_empty() {
+            waiting.fetch_add(1, Ordering::Relaxed);
+            if sender.send(batch).is_err() {
+                break;
+            }
         }
         if !more {
             break;

@@ -8,6 +8,9 @@ use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
+/// Values in one piece.
+const PIECE: usize = 256;
+
 /// A map of at most `max` entries. When it is full, the eighth that was touched longest ago goes.
 ///
 /// Values lie apart from the keys and the times of their last touch, so that finding a key and
@@ -17,7 +20,8 @@ pub(crate) struct Table<K, V> {
     places: FxHashMap<K, u32>,
     keys: Vec<K>,
     touched: Vec<u64>,
-    values: Vec<Option<V>>,
+    /// In pieces, so that growing moves none of them.
+    values: Vec<Vec<Option<V>>>,
     free: Vec<u32>,
     max: usize,
     clock: u64,
@@ -54,7 +58,7 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
             *touched = self.clock;
         }
         // Places point into the values, which never shrink.
-        self.values[place].get_or_insert_with(make)
+        self.values[place / PIECE][place % PIECE].get_or_insert_with(make)
     }
 
     /// Gives a key the place that was found for it, and makes room when that was one too many.
@@ -65,7 +69,12 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         } else {
             self.keys.push(key);
             self.touched.push(self.clock);
-            self.values.push(None);
+            if self.values.last().is_none_or(|piece| piece.len() == PIECE) {
+                self.values.push(Vec::with_capacity(PIECE));
+            }
+            if let Some(piece) = self.values.last_mut() {
+                piece.push(None);
+            }
         }
         if self.places.len() > self.max {
             self.forget_oldest();
@@ -77,9 +86,14 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         self.places.get(key).map(|place| *place as usize)
     }
 
+    fn at(&mut self, place: usize) -> Option<&mut Option<V>> {
+        self.values.get_mut(place / PIECE)?.get_mut(place % PIECE)
+    }
+
     /// The entry of `key`, untouched.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.values.get(self.value(key)?)?.as_ref()
+        let place = self.value(key)?;
+        self.values.get(place / PIECE)?.get(place % PIECE)?.as_ref()
     }
 
     /// The entry of `key` if there is one; counts as a touch.
@@ -89,20 +103,20 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         if let Some(touched) = self.touched.get_mut(place) {
             *touched = self.clock;
         }
-        self.values.get_mut(place)?.as_mut()
+        self.at(place)?.as_mut()
     }
 
     /// The entry of `key` for change, without counting as a touch.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let place = self.value(key)?;
-        self.values.get_mut(place)?.as_mut()
+        self.at(place)?.as_mut()
     }
 
     /// Takes an entry out.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.places.remove(key)?;
         self.free.push(place);
-        self.values.get_mut(place as usize)?.take()
+        self.at(place as usize)?.take()
     }
 
     /// How many entries there are.
@@ -121,7 +135,7 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         let mut rows: Vec<(K, &V)> = self
             .keys
             .iter()
-            .zip(&self.values)
+            .zip(self.values.iter().flatten())
             .filter_map(|(key, value)| value.as_ref().map(|value| (*key, value)))
             .collect();
         rows.sort_unstable_by_key(|row| row.0);
@@ -135,7 +149,8 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         let cut = self.max / 8;
         let (_, line, _) = touched.select_nth_unstable(cut);
         let line = *line;
-        let places = self.keys.iter().zip(&self.touched).zip(&mut self.values);
+        let values = self.values.iter_mut().flatten();
+        let places = self.keys.iter().zip(&self.touched).zip(values);
         for (place, ((key, touched), value)) in places.enumerate() {
             if *touched <= line {
                 self.places.remove(key);

@@ -211,6 +211,10 @@ impl Replay {
             let Some(active) = self.active.get_mut(lane).and_then(Option::as_mut) else {
                 return Ok(());
             };
+            if other.is_none() && waiting.is_none() {
+                let room = goal.saturating_sub(out.len()).min(active.ready.len());
+                out.extend(active.ready.drain(..room));
+            }
             let Some(event) = active.ready.front() else {
                 return self.refill(lane);
             };
