@@ -46,12 +46,14 @@ pub(crate) fn below<'a>(name: &'a str, registered: &str) -> &'a str {
 
 /// Whether the name belongs to the plumbing: reverse lookups, service discovery, local zones.
 pub(crate) fn is_infrastructure(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
+    let Some(dot) = name.bytes().rposition(|byte| byte == b'.') else {
+        return true;
+    };
+    let last = name.get(dot + 1..).unwrap_or_default();
     matches!(
         last,
         "arpa" | "local" | "localhost" | "lan" | "internal" | "home" | "corp" | "localdomain"
-    ) || !name.contains('.')
-        || (name.contains('_') && name.contains("_dns-sd._udp"))
+    ) || (name.bytes().any(|byte| byte == b'_') && name.contains("_dns-sd._udp"))
 }
 
 /// Shannon entropy of the bytes in bits per byte.

@@ -321,8 +321,7 @@ impl Detector for Exfiltration {
         fresh.worth = fresh.scale.busy(0.0);
         for _ in 0..from.count(16)? {
             let destination = from.u64()?;
-            let users: Result<_, SnapshotError> =
-                (0..from.count(8)?).map(|_| from.u64()).collect();
+            let users: Result<_, SnapshotError> = (0..from.count(8)?).map(|_| from.u64()).collect();
             let users = users?;
             fresh.users.entry(destination, || users);
         }

@@ -75,6 +75,8 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 struct Query {
     id: u16,
+    /// A digest of the question's bytes, 0 where they are not compared.
+    asked: u64,
     since: Timestamp,
     transaction: Box<DnsTransaction>,
 }
@@ -84,6 +86,7 @@ impl Waiting {
     pub(super) fn query(
         &mut self,
         id: u16,
+        asked: u64,
         transaction: Box<DnsTransaction>,
         cx: &mut AnalyzerCx<'_>,
     ) {
@@ -101,6 +104,7 @@ impl Waiting {
         }
         self.queries.push(Query {
             id,
+            asked,
             since: cx.now,
             transaction,
         });
@@ -120,6 +124,12 @@ impl Waiting {
         };
         let at = self.queries.iter().position(matches)?;
         Some(self.queries.remove(at).transaction)
+    }
+
+    /// The place of the query with this id and these bytes of the question.
+    fn place(&self, id: u16, asked: u64) -> Option<usize> {
+        let matches = |query: &Query| query.id == id && query.asked == asked && asked != 0;
+        self.queries.iter().position(matches)
     }
 
     /// Whether this answer repeats the one before; remembers it.
@@ -175,10 +185,21 @@ impl DnsAnalyzer {
     }
 
     fn message(&mut self, side: Side, bytes: &[u8], tcp: bool, cx: &mut AnalyzerCx<'_>) {
+        let digest = |question| FxBuildHasher.hash_one::<&[u8]>(question);
+        let asked = dns::question_bytes(bytes).map_or(0, digest);
+        // An answer mostly repeats a question that waits: its name was read then.
+        let waits = match bytes {
+            [high, low, flags, ..] if flags & 0x80 != 0 => {
+                let id = u16::from_be_bytes([*high, *low]);
+                self.waiting.place(id, asked)
+            }
+            _ => None,
+        };
+        let depth = waits.map_or(Depth::Answers, |_| Depth::Records);
         let Some(Parsed {
             value: message,
             quirks,
-        }) = dns::parse(bytes, Depth::Answers, &ParseBudget::default())
+        }) = dns::parse(bytes, depth, &ParseBudget::default())
         else {
             cx.quirk("dns", "unreadable_message");
             return;
@@ -198,12 +219,16 @@ impl DnsAnalyzer {
                 tcp,
                 ..DnsTransaction::default()
             });
-            return self.waiting.query(id, transaction, cx);
+            return self.waiting.query(id, asked, transaction, cx);
         }
         let (name, qtype) = question.map_or((CompactString::default(), None), |q| {
             (q.name, Some(q.qtype))
         });
-        let transaction = match self.waiting.take(id, &name, qtype) {
+        let waited = match waits {
+            Some(place) => Some(self.waiting.queries.remove(place).transaction),
+            None => self.waiting.take(id, &name, qtype),
+        };
+        let transaction = match waited {
             Some(transaction) => Some(transaction),
             // Later parts of a zone transfer repeat no question and are not told.
             None if qtype.is_none() || self.waiting.repeats(id, &name) => return,

@@ -51,7 +51,7 @@ impl Analyzer for NbnsAnalyzer {
                 ..DnsTransaction::default()
             });
             if opcode == 0 {
-                self.waiting.query(message.id, transaction, cx);
+                self.waiting.query(message.id, 0, transaction, cx);
             } else {
                 cx.emit(EventBody::Dns(transaction));
             }
