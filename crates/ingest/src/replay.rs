@@ -211,9 +211,9 @@ impl Replay {
             let Some(active) = self.active.get_mut(lane).and_then(Option::as_mut) else {
                 return Ok(());
             };
-            if other.is_none() && waiting.is_none() {
-                let room = goal.saturating_sub(out.len()).min(active.ready.len());
-                out.extend(active.ready.drain(..room));
+            if other.is_none() && waiting.is_none() && out.is_empty() {
+                // The only lane: what is ready is the batch, handed over instead of copied.
+                *out = std::mem::take(&mut active.ready).into();
             }
             let Some(event) = active.ready.front() else {
                 return self.refill(lane);
@@ -242,7 +242,7 @@ impl Replay {
             active.more = active.source.next_batch(&mut batch)?;
         }
         let problems = active.source.take_problems();
-        active.ready.extend(batch);
+        active.ready = batch.into();
         if let Some(event) = active.ready.front() {
             self.next.push(Reverse((event.ts, lane)));
         } else {

@@ -53,7 +53,7 @@ const PEEK_PACKETS_MAX: usize = 20_000;
 /// Most unreadable link types told of.
 const TOLD_MAX: usize = 64;
 /// Packets after which a batch of events is handed over.
-const RUN_PACKETS_MAX: usize = 2_048;
+const RUN_PACKETS_MAX: usize = 512;
 
 /// Bounds of reading captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,14 @@ impl Source for CaptureSource {
             self.finished = true;
             self.engine.finish();
         }
-        out.append(self.engine.events());
+        let events = self.engine.events();
+        if out.is_empty() {
+            // Handed over instead of copied.
+            let room = Vec::with_capacity(events.len());
+            *out = std::mem::replace(events, room);
+        } else {
+            out.append(events);
+        }
         Ok(true)
     }
 
