@@ -4,12 +4,15 @@
 //! Must not: follow names without bound (pointers only go backwards and are counted), keep record
 //! types nobody reads (their bytes become hexadecimal digits, cut).
 
+mod text;
+
 use std::net::Ipv6Addr;
 
 use compact_str::{CompactString, ToCompactString, format_compact};
 use smallvec::SmallVec;
 
 use crate::{ParseBudget, Parsed, Quirk, Reader};
+use text::Name;
 
 /// Longest name on the wire, RFC 1035 section 2.3.4.
 const NAME_BYTES_MAX: usize = 255;
@@ -365,81 +368,6 @@ pub(crate) fn name<'a>(
         text.label(label);
     })?;
     Some(text.finish())
-}
-
-/// A name being written. Most fit the room on the stack, so that only a long finished name is
-/// allocated.
-struct Name {
-    room: [u8; NAME_ROOM],
-    len: usize,
-    /// Takes over when the room is full.
-    long: String,
-}
-
-const NAME_ROOM: usize = 160;
-
-impl Default for Name {
-    fn default() -> Self {
-        Self {
-            room: [0; NAME_ROOM],
-            len: 0,
-            long: String::new(),
-        }
-    }
-}
-
-impl Name {
-    fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Adds ASCII text.
-    fn push(&mut self, text: &[u8]) {
-        let end = self.len.saturating_add(text.len());
-        if self.long.is_empty()
-            && let Some(place) = self.room.get_mut(self.len..end)
-        {
-            place.copy_from_slice(text);
-        } else {
-            if self.long.is_empty() {
-                let written = self.room.get(..self.len).unwrap_or_default();
-                self.long
-                    .push_str(std::str::from_utf8(written).unwrap_or_default());
-            }
-            self.long
-                .push_str(std::str::from_utf8(text).unwrap_or_default());
-        }
-        self.len = end;
-    }
-
-    /// Adds a label; almost all consist of characters that stand for themselves.
-    fn label(&mut self, label: &[u8]) {
-        let plain = |byte: &u8| matches!(byte, 0x20..0x7f) && !matches!(byte, b'.' | b'\\');
-        // Without an early end the compiler looks at many bytes at a time.
-        if label.iter().fold(true, |all, byte| all & plain(byte)) {
-            return self.push(label);
-        }
-        for byte in label {
-            if plain(byte) {
-                self.push(&[*byte]);
-            } else {
-                let digits = [byte / 100, byte / 10 % 10, byte % 10];
-                self.push(b"\\");
-                self.push(&digits.map(|digit| digit.saturating_add(b'0')));
-            }
-        }
-    }
-
-    /// The name in lower case.
-    fn finish(mut self) -> CompactString {
-        if !self.long.is_empty() {
-            self.long.make_ascii_lowercase();
-            return self.long.into();
-        }
-        let written = self.room.get_mut(..self.len).unwrap_or_default();
-        written.make_ascii_lowercase();
-        std::str::from_utf8(written).unwrap_or_default().into()
-    }
 }
 
 /// Hands each label of a name to `take`. Pointers must go backwards, so there is no loop; a name

@@ -111,15 +111,14 @@ impl Conformal {
             ),
             None => (site, 0.0),
         };
-        let (p, by_entity) = match self.entities.get(&entity) {
-            Some(reference) => (
+        let (p, by_entity) = if let Some(reference) = self.entities.get(&entity) {
+            (
                 reference.shrink(score, peers, WEIGHT_PEERS),
                 reference.hours(),
-            ),
-            None => {
-                let weighed = WEIGHT_PEERS * peers / (WEIGHT_PEERS + watched);
-                (weighed, watched)
-            }
+            )
+        } else {
+            let weighed = WEIGHT_PEERS * peers / (WEIGHT_PEERS + watched);
+            (weighed, watched)
         };
         let by = if by_entity >= WEIGHT_PEERS {
             "entity"

@@ -317,12 +317,11 @@ impl Beacon {
             }
             return;
         }
-        match self.lone_users.swap(destination, device) {
-            Some(other) if other != device => {
-                self.users
-                    .entry(destination, || SmallVec::from_slice(&[other, device]));
-            }
-            _ => {}
+        if let Some(other) = self.lone_users.swap(destination, device)
+            && other != device
+        {
+            self.users
+                .entry(destination, || SmallVec::from_slice(&[other, device]));
         }
     }
 
