@@ -116,18 +116,25 @@ impl Entities {
             && [(client, devices[0]), (server, devices[1])]
                 .iter()
                 .any(|(addr, device)| addr.is_ipv6() && device.is_none());
-        if moves_addresses || completes {
-            return Some((
-                self.party(client, conn.scope),
-                self.party(server, conn.scope),
-            ));
-        }
         let party = |addr: IpAddr, device| Party {
             addr: addr.to_canonical(),
             scope: conn.scope,
             device,
         };
-        Some((party(client, devices[0]), party(server, devices[1])))
+        let parties = if moves_addresses || completes {
+            (
+                self.party(client, conn.scope),
+                self.party(server, conn.scope),
+            )
+        } else {
+            (party(client, devices[0]), party(server, devices[1]))
+        };
+        if let EventBody::Flow(flow) = &event.body
+            && flow.part == 0
+        {
+            self.learn_role(parties.0, parties.1, event);
+        }
+        Some(parties)
     }
 
     fn learn_body(&mut self, event: &Event, scope: Scope, prepared: &Prepared) {
@@ -139,9 +146,6 @@ impl Entities {
                 }
                 if let Some(mac) = flow.server_mac {
                     self.complete(scope, conn.server.addr, mac, event.ts);
-                }
-                if flow.part == 0 {
-                    self.learn_role(conn.client.addr, conn.server.addr, scope, event);
                 }
             }
             EventBody::Dns(dns) => self.learn_names(dns, prepared),
@@ -300,8 +304,7 @@ impl Entities {
         }
     }
 
-    fn learn_role(&mut self, client: IpAddr, server: IpAddr, scope: Scope, event: &Event) {
-        let (client, server) = (self.party(client, scope), self.party(server, scope));
+    fn learn_role(&mut self, client: Party, server: Party, event: &Event) {
         if let Some(device) = client
             .device
             .and_then(|idx| self.devices.get_mut(idx.0 as usize))
