@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::steps::{cargo_command, fuzz_target, root, run};
+use crate::steps::{cargo_command, fuzz_target, have_cpp_compiler, root, run};
 
 /// The coverage libFuzzer is led by; these flags need no nightly compiler.
 const COVERAGE: &str = "-Cpasses=sancov-module \
@@ -16,9 +16,6 @@ const COVERAGE: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1";
-
-/// Named, so that the flags are not given to build scripts and procedural macros.
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Fuzzes the targets `only` names, or all, for `secs` seconds each.
 pub(crate) fn run_all(secs: &str, only: &[String]) -> Result<()> {
@@ -30,9 +27,12 @@ pub(crate) fn run_all(secs: &str, only: &[String]) -> Result<()> {
         ensure!(targets.contains(name), "no fuzz target {name}");
     }
     targets.retain(|target| only.is_empty() || only.contains(target));
+    have_cpp_compiler()?;
+    let host = host()?;
     let mut build = cargo_command(&["build", "--quiet", "--release", "--bins", "--locked"]);
     run(build
-        .args(["--target", TRIPLE])
+        // Named, so that the flags are not given to build scripts and procedural macros.
+        .args(["--target", &host])
         .current_dir(root().join("fuzz"))
         .env("RUSTFLAGS", COVERAGE)
         .env("CARGO_TARGET_DIR", fuzz_target()))?;
@@ -41,7 +41,7 @@ pub(crate) fn run_all(secs: &str, only: &[String]) -> Result<()> {
         println!("== fuzz {target}");
         let corpus = root().join("fuzz/corpus").join(target);
         sow(target, &corpus)?;
-        let program = fuzz_target().join(TRIPLE).join("release").join(target);
+        let program = fuzz_target().join(&host).join("release").join(target);
         let artifacts = format!(
             "-artifact_prefix={}/{target}-",
             corpus.parent().unwrap_or(&corpus).display()
@@ -70,6 +70,15 @@ pub(crate) fn run_all(secs: &str, only: &[String]) -> Result<()> {
     }
     println!("{} fuzz targets, {secs} s each: no failure", targets.len());
     Ok(())
+}
+
+/// The name of the machine the compiler runs on.
+fn host() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output();
+    let output = output.context("start rustc")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
 }
 
 /// Puts the parser's own cases into its corpus.

@@ -86,7 +86,23 @@ pub(crate) fn deny() -> Result<()> {
     ])
 }
 
+/// The fuzzer's runtime is C++; the product itself needs none.
+pub(crate) fn have_cpp_compiler() -> Result<()> {
+    let starts = |program: &str| {
+        let output = Command::new(program).arg("--version").output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let named = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if starts(&named) {
+        return Ok(());
+    }
+    println!("installing g++: the fuzzer's runtime needs a C++ compiler");
+    run(Command::new("apt-get").args(["install", "--yes", "--quiet", "g++"]))
+        .context("install a C++ compiler yourself, Debian's is g++")
+}
+
 pub(crate) fn fuzz_build() -> Result<()> {
+    have_cpp_compiler()?;
     let mut command = cargo_command(&["build", "--quiet", "--bins", "--locked"]);
     // Shares the workspace's target folder, so dependencies are not kept twice.
     run(command

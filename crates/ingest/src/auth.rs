@@ -30,6 +30,23 @@ pub(crate) fn emit_login(service: Service, attempt: &Attempt<'_>, cx: &mut Analy
     })));
 }
 
+/// Emits one attempt to log in with a password, of which nothing but the user is known.
+pub(crate) fn emit_password(
+    service: Service,
+    user: &str,
+    outcome: Outcome,
+    cx: &mut AnalyzerCx<'_>,
+) {
+    let attempt = Attempt {
+        user,
+        domain: "",
+        method: "password",
+        client: "",
+        outcome,
+    };
+    emit_login(service, &attempt, cx);
+}
+
 /// One security exchange: the messages of both sides until the carrier knows the outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Security {

@@ -4,7 +4,7 @@
 use thymus_schema::{Outcome, Service};
 
 use crate::analyzer::{Analyzer, AnalyzerCx, Side};
-use crate::auth::{Attempt, emit_login};
+use crate::auth::emit_password;
 use crate::framing::{Step, StreamBuffer};
 use crate::inner::Inner;
 
@@ -35,14 +35,7 @@ impl Login {
     pub(super) fn end(&mut self, outcome: Outcome, service: Service, cx: &mut AnalyzerCx<'_>) {
         let Some(user) = self.user.take() else { return };
         self.finished = true;
-        let attempt = Attempt {
-            user: &user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(service, &attempt, cx);
+        emit_password(service, &user, outcome, cx);
     }
 }
 

@@ -8,7 +8,7 @@ use thymus_parsers::reply::reply;
 use thymus_schema::{EventBody, Operation, Outcome, Service, Transport};
 
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::auth::{Attempt, emit_login};
+use crate::auth::emit_password;
 use crate::framing::LineBuffer;
 use crate::inner::Inner;
 
@@ -145,14 +145,7 @@ impl State {
                 if matches!(command, Command::User(_)) && outcome == Outcome::Unknown {
                     return;
                 }
-                let attempt = Attempt {
-                    user: &self.user,
-                    domain: "",
-                    method: "password",
-                    client: "",
-                    outcome,
-                };
-                emit_login(Service::Ftp, &attempt, cx);
+                emit_password(Service::Ftp, &self.user, outcome, cx);
             }
             Command::File(verb, object) => cx.emit(EventBody::Operation(Box::new(Operation {
                 service: Some(Service::Ftp),

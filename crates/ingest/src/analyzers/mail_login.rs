@@ -5,7 +5,7 @@ use thymus_parsers::sasl;
 use thymus_schema::{Outcome, Service};
 
 use crate::analyzer::{Analyzer, AnalyzerCx, Side};
-use crate::auth::{Attempt, Security, emit_login};
+use crate::auth::{Security, emit_password};
 use crate::framing::LineBuffer;
 use crate::inner::Inner;
 
@@ -68,14 +68,7 @@ impl Login {
             self.security.finish(service, outcome, cx);
             return;
         }
-        let attempt = Attempt {
-            user: &self.user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(service, &attempt, cx);
+        emit_password(service, &self.user, outcome, cx);
     }
 }
 

@@ -5,7 +5,7 @@ use thymus_parsers::text;
 use thymus_schema::{EventBody, Operation, Outcome, Service, Transport};
 
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::auth::{Attempt, emit_login};
+use crate::auth::emit_password;
 use crate::framing::{Step, StreamBuffer};
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
@@ -131,14 +131,7 @@ impl State {
 
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         let Some(user) = self.user.take() else { return };
-        let attempt = Attempt {
-            user: &user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(Service::Redis, &attempt, cx);
+        emit_password(Service::Redis, &user, outcome, cx);
     }
 }
 

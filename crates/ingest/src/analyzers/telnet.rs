@@ -5,7 +5,7 @@ use thymus_parsers::text;
 use thymus_schema::{Outcome, Service, Transport};
 
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::auth::{Attempt, emit_login};
+use crate::auth::emit_password;
 
 pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     service: Service::Telnet,
@@ -123,14 +123,7 @@ impl TelnetAnalyzer {
 
     fn tell(&mut self, outcome: Outcome, cx: &mut AnalyzerCx<'_>) {
         self.stage = Stage::Before;
-        let attempt = Attempt {
-            user: &self.user,
-            domain: "",
-            method: "password",
-            client: "",
-            outcome,
-        };
-        emit_login(Service::Telnet, &attempt, cx);
+        emit_password(Service::Telnet, &self.user, outcome, cx);
     }
 }
 
