@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use thymus_app::pipeline::{self, RunPlan};
-use thymus_detect::{Engine, EngineConfig, Prepared};
+use thymus_detect::{Engine, EngineConfig};
 use thymus_ingest::{ANALYZERS, FlowEngine, FlowLimits, Replay, ReplayOptions};
 use thymus_parsers::{ParseBudget, dns, packet};
 use thymus_schema::{Event, LocalNetworks};
@@ -100,7 +100,7 @@ fn engine_observe(bencher: Bencher<'_, '_>) {
                 ..EngineConfig::default()
             });
             for event in &events {
-                engine.observe_prepared(event, &Prepared::of(event));
+                engine.observe(event);
             }
             engine.finish();
             engine.take_alerts().len()

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use thymus_analyst::{Analyst, AnalystConfig, Report, Site};
 use thymus_detect::{
     AlertBudget, DETECTORS, Engine, EngineConfig, EngineSummary, HourlyMaximum, Party, Prepared,
+    Preparer,
 };
 use thymus_ingest::{Indicators, Ledger, Replay, ReplayOptions};
 use thymus_schema::{Alert, Coverage, EntityId, Event, EventBody, InputId, LocalNetworks, Scope};
@@ -279,6 +280,7 @@ fn read(
     empty: &Mutex<Vec<Batch>>,
     waiting: &AtomicUsize,
 ) -> Result<(Ledger, Coverage)> {
+    let mut preparer = Preparer::default();
     loop {
         let mut batch = empty
             .lock()
@@ -293,7 +295,8 @@ fn read(
         }
         // With nothing waiting the judging thread has the time to do it.
         if waiting.load(Ordering::Relaxed) > 1 {
-            batch.prepared.extend(batch.events.iter().map(Prepared::of));
+            let prepared = batch.events.iter().map(|event| preparer.prepare(event));
+            batch.prepared.extend(prepared);
         }
         batch.progress = replay.progress();
         if !batch.events.is_empty() {

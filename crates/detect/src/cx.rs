@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use thymus_schema::{
-    Event, EventId, LocalNetworks, Peer, Phase, Scope, Statement, Technique, Timestamp,
+    DnsTransaction, Event, EventId, LocalNetworks, Peer, Phase, Scope, Statement, Technique,
+    Timestamp,
 };
 
 use crate::entities::Entities;
 use crate::party::{DeviceIdx, Party};
+use crate::prepared::Prepared;
 
 /// A score with its evidence. Findings of one detector with the same entity and `key` are the same
 /// alert growing: the highest score's evidence is kept.
@@ -39,12 +41,24 @@ pub struct Finding {
     pub counterfactual: Statement,
 }
 
+/// The registered domain below which a name was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AskedDomain<'e> {
+    pub(crate) domain: &'e str,
+    /// [`crate::trail::key_of`] the domain.
+    pub(crate) digest: u64,
+    /// [`crate::trail::key_of`] the whole name.
+    pub(crate) name: u64,
+}
+
 /// The context of one call.
 pub struct DetectCx<'a> {
     pub(crate) now: Timestamp,
     pub(crate) entities: &'a Entities,
     pub(crate) client: Option<Party>,
     pub(crate) server: Option<Party>,
+    /// What was worked out from the event alone.
+    pub(crate) prepared: Option<&'a Prepared>,
     pub(crate) findings: &'a mut Vec<(usize, Finding)>,
     /// Index of the detector being called.
     pub(crate) detector: usize,
@@ -71,6 +85,17 @@ impl DetectCx<'_> {
     /// Resolves an address as of now.
     pub fn party(&self, addr: IpAddr, scope: Scope) -> Party {
         self.entities.party(addr, scope)
+    }
+
+    /// What is registered of the name this event asks for; see [`crate::domains::registered`].
+    pub(crate) fn asked_domain<'e>(&self, dns: &'e DnsTransaction) -> Option<AskedDomain<'e>> {
+        let prepared = self.prepared?;
+        let start = dns.query.len().checked_sub(prepared.registered?)?;
+        Some(AskedDomain {
+            domain: dns.query.get(start..)?,
+            digest: prepared.domain,
+            name: prepared.name,
+        })
     }
 
     /// The local networks.

@@ -16,15 +16,6 @@ pub(crate) fn registered(name: &str) -> Option<&str> {
     })
 }
 
-/// Takes over the answer for a name that somebody looked up before.
-pub(crate) fn remember(name: &str, registered: Option<usize>) {
-    LAST.with_borrow_mut(|last| {
-        last.0.clear();
-        last.0.push_str(name);
-        last.1 = registered;
-    });
-}
-
 thread_local! {
     /// The name last asked for and the length of its registered part, which is always its end.
     static LAST: RefCell<(String, Option<usize>)> = const { RefCell::new((String::new(), None)) };

@@ -2,8 +2,7 @@
 //! controlled, alerts grow.
 
 use thymus_schema::{
-    Alert, Event, EventBody, LocalNetworks, PValue, SnapshotError, SnapshotReader, SnapshotWriter,
-    Timestamp,
+    Alert, Event, LocalNetworks, PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
 };
 
 use crate::alerts::AlertBook;
@@ -11,12 +10,11 @@ use crate::budget::AlertBudget;
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::detectors::DETECTORS;
-use crate::domains;
 use crate::entities::Entities;
 use crate::fdr::OnlineFdr;
 use crate::hours::{HourlyMaximum, Hours};
 use crate::interest::{self, KINDS};
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, Preparer};
 use crate::trail::key_of;
 
 /// What an engine is built from.
@@ -71,6 +69,7 @@ pub struct Engine {
     next_tick: Option<Timestamp>,
     learning: bool,
     events: u64,
+    preparer: Preparer,
 }
 
 /// The false discovery rate that is allowed among alerts that pass.
@@ -119,6 +118,7 @@ impl Engine {
             next_tick: None,
             learning: false,
             events: 0,
+            preparer: Preparer::default(),
         }
     }
 
@@ -130,23 +130,26 @@ impl Engine {
 
     /// Takes in one event. Time never runs backwards here: a late event is judged at the present.
     pub fn observe(&mut self, event: &Event) {
-        self.observe_prepared(event, &Prepared::of(event));
+        let prepared = self.preparer.prepare(event);
+        self.observe_prepared(event, &prepared);
     }
 
     /// As [`Engine::observe`], for an event whose own part of the work is done.
     pub fn observe_prepared(&mut self, event: &Event, prepared: &Prepared) {
         self.advance(event.ts);
         self.events += 1;
-        if let EventBody::Dns(dns) = &event.body {
-            domains::remember(&dns.query, prepared.registered);
-        }
         let parties = self.entities.learn(event, prepared);
         if let Some((client, server)) = parties {
             self.hours.active(client);
             self.hours.active(server);
         }
         let kind = interest::number(&event.body);
-        self.run(kind, |detector, cx| detector.observe(event, cx), parties);
+        self.run(
+            kind,
+            |detector, cx| detector.observe(event, cx),
+            parties,
+            Some(prepared),
+        );
     }
 
     /// Moves event time on, closing minutes and hours on the way.
@@ -176,7 +179,7 @@ impl Engine {
 
     fn tick(&mut self, at: Timestamp) {
         self.now = at;
-        self.run(KINDS, |detector, cx| detector.tick(cx), None);
+        self.run(KINDS, |detector, cx| detector.tick(cx), None, None);
         if self.hours.is_over(at) {
             self.close_hour();
             self.hours.begin(at);
@@ -190,6 +193,7 @@ impl Engine {
         kind: usize,
         mut call: impl FnMut(&mut dyn Detector, &mut DetectCx<'_>),
         parties: Option<(crate::party::Party, crate::party::Party)>,
+        prepared: Option<&Prepared>,
     ) {
         let listeners = self
             .listeners
@@ -206,6 +210,7 @@ impl Engine {
                     entities,
                     client: parties.map(|(client, _)| client),
                     server: parties.map(|(_, server)| server),
+                    prepared,
                     findings,
                     detector: 0,
                     floor: SCORE_FLOOR,

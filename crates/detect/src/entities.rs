@@ -52,6 +52,8 @@ pub struct Entities {
     /// Frames and addresses that have told what they can, by hash; a lease starts it afresh.
     complete: Vec<Option<(Scope, Bits, Mac)>>,
     names: FxHashMap<Bits, CompactString>,
+    /// Digests of what `names` was told last of an address, so that what it knows is not looked up.
+    told: Vec<u64>,
     /// Keys in use: DHCP can give a second device the address another is named after.
     keys: FxHashSet<Box<str>>,
     dropped: u64,
@@ -64,6 +66,8 @@ impl Entities {
     pub const NAMES_MAX: usize = 200_000;
     /// Most aliases kept of a device.
     const ALIASES_MAX: usize = 32;
+    /// Places of the memory of what names were told.
+    const TOLD_PLACES: usize = 16_384;
     /// Places of the memory of completed devices.
     const COMPLETE_PLACES: usize = 1024;
     /// A frame address that speaks for more local addresses than this is a router.
@@ -293,9 +297,19 @@ impl Entities {
         if dns.flavor != DnsFlavor::Dns {
             return;
         }
+        self.told.resize(Self::TOLD_PLACES, 0);
         for addr in &prepared.addresses {
+            let place = FxBuildHasher.hash_one(addr) as usize % Self::TOLD_PLACES;
+            let digest = FxBuildHasher.hash_one((addr, prepared.name));
+            if let Some(told) = self.told.get_mut(place) {
+                if *told == digest {
+                    continue;
+                }
+                *told = digest;
+            }
             if self.names.len() >= Self::NAMES_MAX && !self.names.contains_key(addr) {
                 self.names.clear();
+                self.told.fill(0);
             }
             let name = self.names.entry(*addr).or_default();
             if *name != dns.query {
@@ -464,7 +478,8 @@ impl Entities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use thymus_schema::EventId;
+    use crate::prepared::Preparer;
+    use thymus_schema::{DnsAnswer, EventId};
 
     fn lease(mac: &str, addr: &str, hostname: &str) -> Event {
         let dhcp = DhcpMessage {
@@ -483,7 +498,7 @@ mod tests {
     }
 
     fn learn(entities: &mut Entities, event: &Event) {
-        entities.learn(event, &Prepared::of(event));
+        entities.learn(event, &Preparer::default().prepare(event));
     }
 
     #[test]
@@ -501,6 +516,32 @@ mod tests {
         let new = entities.party("10.0.0.9".parse().unwrap(), Scope::NONE);
         assert_eq!(old.device, new.device);
         assert!(entities.aliases(new).iter().any(|alias| &**alias == "anna"));
+    }
+
+    #[test]
+    fn an_outsider_goes_by_the_name_that_was_told_last() {
+        let mut entities = Entities::new(LocalNetworks::default());
+        let addr: IpAddr = "192.0.2.7".parse().unwrap();
+        for name in ["one.example", "two.example", "one.example", "one.example"] {
+            let answer = DnsAnswer {
+                rtype: 1,
+                data: addr.to_string().into(),
+                ttl: 60,
+            };
+            let dns = DnsTransaction {
+                query: name.into(),
+                answers: [answer].into_iter().collect(),
+                ..DnsTransaction::default()
+            };
+            let event = Event {
+                id: EventId::default(),
+                ts: Timestamp::from_secs(0),
+                conn: None,
+                body: EventBody::Dns(Box::new(dns)),
+            };
+            learn(&mut entities, &event);
+            assert_eq!(entities.name_of(addr), Some(name));
+        }
     }
 
     #[test]

@@ -48,6 +48,6 @@ pub use entities::Entities;
 pub use hours::HourlyMaximum;
 pub use interest::Interest;
 pub use party::{DeviceIdx, Party};
-pub use prepared::Prepared;
+pub use prepared::{Prepared, Preparer};
 pub use roles::Roles;
 pub use solo::{Seen, Solo};

@@ -7,7 +7,7 @@ use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::entities::Entities;
 use crate::interest;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, Preparer};
 
 /// A finding as the case files name it.
 #[derive(Clone, Debug)]
@@ -59,8 +59,14 @@ impl Solo {
             self.next_tick = Some(if silent { event.ts } else { after_a_minute(at) });
         }
         self.next_tick = self.next_tick.or(Some(after_a_minute(event.ts)));
-        self.entities.learn(event, &Prepared::of(event));
-        let mut cx = context(&self.entities, &mut self.findings, event.ts, Some(event));
+        let prepared = Preparer::default().prepare(event);
+        self.entities.learn(event, &prepared);
+        let mut cx = context(
+            &self.entities,
+            &mut self.findings,
+            event.ts,
+            Some((event, &prepared)),
+        );
         if self.ignores_interest || self.detector.interest().has(interest::number(&event.body)) {
             self.detector.observe(event, &mut cx);
         }
@@ -101,14 +107,15 @@ fn context<'a>(
     entities: &'a Entities,
     findings: &'a mut Vec<(usize, Finding)>,
     now: Timestamp,
-    event: Option<&Event>,
+    event: Option<(&Event, &'a Prepared)>,
 ) -> DetectCx<'a> {
-    let conn = event.and_then(|event| event.conn.as_ref());
+    let conn = event.and_then(|(event, _)| event.conn.as_ref());
     DetectCx {
         now,
         entities,
         client: conn.map(|conn| entities.party(conn.client.addr, conn.scope)),
         server: conn.map(|conn| entities.party(conn.server.addr, conn.scope)),
+        prepared: event.map(|(_, prepared)| prepared),
         findings,
         detector: 0,
         floor: 0.0,

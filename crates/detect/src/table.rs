@@ -61,6 +61,15 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
         self.values[place / PIECE][place % PIECE].get_or_insert_with(make)
     }
 
+    /// The entry of `key`, made by `make` when absent, if `make` gives one; counts as a touch.
+    pub(crate) fn entry_if(&mut self, key: K, make: impl FnOnce() -> Option<V>) -> Option<&mut V> {
+        if self.places.contains_key(&key) {
+            return self.touch(&key);
+        }
+        let made = make()?;
+        Some(self.entry(key, || made))
+    }
+
     /// Gives a key the place that was found for it, and makes room when that was one too many.
     fn settle(&mut self, place: usize, key: K) -> usize {
         if let (Some(old), Some(touched)) = (self.keys.get_mut(place), self.touched.get_mut(place))

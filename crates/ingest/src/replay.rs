@@ -45,6 +45,8 @@ pub struct Replay {
     done_bytes: u64,
     total_bytes: u64,
     finished: bool,
+    /// An empty vector of events handed back, to be filled again.
+    room: Vec<Event>,
 }
 
 struct Active {
@@ -117,6 +119,7 @@ impl Replay {
             done_bytes: 0,
             total_bytes,
             finished: false,
+            room: Vec::new(),
         })
     }
 
@@ -213,7 +216,7 @@ impl Replay {
             };
             if other.is_none() && waiting.is_none() && out.is_empty() {
                 // The only lane: what is ready is the batch, handed over instead of copied.
-                *out = std::mem::take(&mut active.ready).into();
+                self.room = std::mem::replace(out, std::mem::take(&mut active.ready).into());
             }
             let Some(event) = active.ready.front() else {
                 return self.refill(lane);
@@ -237,7 +240,7 @@ impl Replay {
         let Some(active) = self.active.get_mut(lane).and_then(Option::as_mut) else {
             return Ok(());
         };
-        let mut batch = Vec::new();
+        let mut batch = std::mem::take(&mut self.room);
         while batch.is_empty() && active.more {
             active.more = active.source.next_batch(&mut batch)?;
         }

@@ -68,7 +68,29 @@ impl LocalNetworks {
             IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_multicast() && !v4.is_unspecified(),
             IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified(),
         };
-        is_host && (address.is_loopback() || self.networks.iter().any(|net| net.contains(&address)))
+        is_host && (address.is_loopback() || self.networks.iter().any(|net| covers(net, address)))
+    }
+}
+
+/// Whether `net` contains `address`, by one comparison of the bits that matter: this is asked for
+/// both sides of every event.
+fn covers(net: &IpNet, address: IpAddr) -> bool {
+    match (net, address) {
+        (IpNet::V4(net), IpAddr::V4(address)) => {
+            let differ = net.addr().to_bits() ^ address.to_bits();
+            differ
+                .checked_shr(32 - u32::from(net.prefix_len()))
+                .unwrap_or(0)
+                == 0
+        }
+        (IpNet::V6(net), IpAddr::V6(address)) => {
+            let differ = net.addr().to_bits() ^ address.to_bits();
+            differ
+                .checked_shr(128 - u32::from(net.prefix_len()))
+                .unwrap_or(0)
+                == 0
+        }
+        _ => false,
     }
 }
 
@@ -86,6 +108,35 @@ mod tests {
         );
         assert!(!local.contains("8.8.8.8".parse().unwrap()));
         assert!(!local.contains("ff02::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn networks_of_every_length_cover_what_they_say() {
+        for text in [
+            "0.0.0.0/0",
+            "10.0.0.0/7",
+            "192.0.2.4/31",
+            "192.0.2.4/32",
+            "::/0",
+            "2001:db8::/33",
+        ] {
+            let net: IpNet = text.parse().unwrap();
+            for address in [
+                "192.0.2.4",
+                "192.0.2.5",
+                "192.0.2.6",
+                "11.0.0.1",
+                "2001:db8:7fff::1",
+                "2001:db8:8000::1",
+            ] {
+                let address: IpAddr = address.parse().unwrap();
+                assert_eq!(
+                    covers(&net, address),
+                    net.contains(&address),
+                    "{net} {address}"
+                );
+            }
+        }
     }
 
     #[test]

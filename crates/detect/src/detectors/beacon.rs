@@ -52,12 +52,10 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::domains;
 use crate::doorkeeper::Doorkeeper;
 use crate::interest::Interest;
 use crate::party::{DeviceIdx, Party};
 use crate::table::Table;
-use crate::trail::key_of;
 
 use self::pair::{Call, Channel, First, Pair, PairKey};
 
@@ -140,10 +138,10 @@ impl Detector for Beacon {
             }
             EventBody::Http(http) => self.on_http(event, http, device, &call, cx),
             EventBody::Dns(dns) if dns.flavor == thymus_schema::DnsFlavor::Dns => {
-                if let Some(domain) = domains::registered(&dns.query) {
-                    call.name = domain;
+                if let Some(asked) = cx.asked_domain(dns) {
+                    call.name = asked.domain;
                     call.channel = Channel::Dns;
-                    self.on_question(event, key_of(&dns.query), device, client, &call);
+                    self.on_question(event, asked.name, device, client, &call);
                 }
             }
             _ => {}
@@ -288,24 +286,25 @@ impl Beacon {
         client: Party,
         call: &Call<'_>,
     ) {
-        let destination = call.destination();
-        let key = (device, destination, call.channel);
-        if self.pairs.get(&key).is_none() {
-            self.note_user(destination, device);
+        let key = (device, call.destination(), call.channel);
+        self.note_user(key.1, device);
+        let asked = &mut self.asked;
+        let Some(pair) = self.pairs.entry_if(key, || {
             let now = First {
                 event: event.id,
                 at: event.ts,
                 name,
             };
-            let Some(first) = self.asked.admit(key, now) else {
-                return;
-            };
-            let pair = self.pairs.entry(key, || Pair::new(client, call));
+            let first = asked.admit(key, now)?;
+            let mut pair = Pair::new(client, call);
             pair.begin(first);
-        }
-        let key = self.beat(event, device, client, call);
-        if let Some(pair) = self.pairs.get_mut(&key) {
-            pair.asks(name);
+            Some(pair)
+        }) else {
+            return;
+        };
+        pair.asks(name);
+        if pair.call(event, client, call) {
+            self.waiting.push(key);
         }
     }
 
@@ -333,16 +332,10 @@ impl Beacon {
         client: Party,
         call: &Call<'_>,
     ) -> PairKey {
-        let destination = call.destination();
-        let key = (device, destination, call.channel);
-        self.note_user(destination, device);
+        let key = (device, call.destination(), call.channel);
+        self.note_user(key.1, device);
         let pair = self.pairs.entry(key, || Pair::new(client, call));
-        pair.client = client;
-        pair.server = call.server;
-        pair.beat(event, call.at.as_secs_f64());
-        let due = pair.judged_at + (pair.judged_at / 16).max(1);
-        if !pair.waiting && pair.count >= due && pair.beats.len() > 5 {
-            pair.waiting = true;
+        if pair.call(event, client, call) {
             self.waiting.push(key);
         }
         key

@@ -43,7 +43,6 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
-use crate::domains;
 use crate::interest::Interest;
 use crate::party::Party;
 use crate::sweep::{Distinct, failures_score};
@@ -162,9 +161,10 @@ impl Detector for Dga {
         let (Some(client), Some(server)) = (cx.client(), cx.server()) else {
             return;
         };
-        let Some(domain) = domains::registered(&dns.query) else {
+        let Some(asked) = cx.asked_domain(dns) else {
             return;
         };
+        let domain = asked.domain;
         if !client.is_local() {
             return;
         }

@@ -43,7 +43,7 @@ use thymus_schema::{
     SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Timestamp, Value,
 };
 
-use crate::cx::DetectCx;
+use crate::cx::{AskedDomain, DetectCx};
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::doorkeeper::Doorkeeper;
@@ -142,19 +142,15 @@ impl Detector for DnsTunnel {
         if dns.flavor != DnsFlavor::Dns || !client.is_local() {
             return;
         }
-        let Some(domain) = domains::registered(&dns.query) else {
+        let Some(AskedDomain { domain, digest, .. }) = cx.asked_domain(dns) else {
             return;
         };
-        let digest = key_of(domain);
         let key = (client.key(), digest);
-        if self.pairs.touch(&key).is_none() {
-            let Some(since) = self.asked.admit(key, event.ts) else {
-                return;
-            };
-            self.pairs
-                .entry(key, || Tunnel::new(client, server, domain, since));
-        }
-        let Some(pair) = self.pairs.get_mut(&key) else {
+        let asked = &mut self.asked;
+        let Some(pair) = self.pairs.entry_if(key, || {
+            let since = asked.admit(key, event.ts)?;
+            Some(Tunnel::new(client, server, domain, since))
+        }) else {
             return;
         };
         if pair.query(event, dns, domain) && !pair.waiting && pair.up + pair.down > UP_USUAL / 2.0 {

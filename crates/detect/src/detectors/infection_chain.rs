@@ -38,9 +38,11 @@
 
 mod step;
 
+use std::borrow::Cow;
+
 use thymus_schema::{
-    EntityId, Event, EventBody, FlowRecord, Peer, PeerRole, Phase, SnapshotError, SnapshotReader,
-    SnapshotWriter, Statement, Technique, Timestamp, Transport, Value,
+    DnsTransaction, EntityId, Event, EventBody, FlowRecord, Peer, PeerRole, Phase, SnapshotError,
+    SnapshotReader, SnapshotWriter, Statement, Technique, Timestamp, Transport, Value,
 };
 
 use crate::cx::DetectCx;
@@ -54,7 +56,7 @@ use crate::table::Table;
 use crate::trail::{began, key_of};
 use crate::window::{Distinct, Hourly};
 
-use self::step::{Kind, Step, is_gateway, is_lookup, is_public_drop, of_http, of_tls};
+use self::step::{Host, Kind, Step, kind_of, lower, of_http, of_tls};
 
 /// The registration.
 pub(super) const SPEC: DetectorSpec = DetectorSpec {
@@ -68,7 +70,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
         Technique::new("T1204"),
     ],
     source: include_str!("infection_chain.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_: &Settings| Box::new(InfectionChain::default()),
 };
 
@@ -129,9 +131,10 @@ impl Detector for InfectionChain {
             EventBody::Http(_) => self.http(event, client, server, cx),
             EventBody::Tls(tls) if !server.is_local() => {
                 let port = event.conn.as_ref().map_or(0, |conn| conn.server.port);
-                named(&tls.sni).or_else(|| of_tls(tls, port, event.ts, server, cx))
+                named(&tls.sni, domains::registered(&tls.sni))
+                    .or_else(|| of_tls(tls, port, event.ts, server, cx))
             }
-            EventBody::Dns(dns) => named(&dns.query),
+            EventBody::Dns(dns) => asked(dns, cx),
             EventBody::Flow(flow) if server.is_local() => self.inside(event, flow, client, server),
             EventBody::Flow(flow) => self.flow(event, flow, client, server, cx),
             _ => None,
@@ -169,38 +172,33 @@ impl Detector for InfectionChain {
     }
 }
 
-/// The step that a name alone is.
-fn named(name: &str) -> Option<Step> {
-    let place = || key_of(domains::registered(name).unwrap_or(name));
-    if name.is_empty() {
-        None
-    } else if is_lookup(name) {
-        Some(Step::new(
-            Kind::Lookup,
-            0.9,
-            "its own outside address",
-            name,
-            place(),
-        ))
-    } else if is_gateway(name) {
-        Some(Step::new(
-            Kind::Gateway,
-            1.3,
-            "a gateway to hidden services",
-            name,
-            place(),
-        ))
-    } else if is_public_drop(name) {
-        Some(Step::new(
-            Kind::Drop,
-            0.4,
-            "a public place for texts",
-            name,
-            place(),
-        ))
-    } else {
-        None
-    }
+/// The step that a name alone is; `domain` is its registered part.
+fn named(name: &str, domain: Option<&str>) -> Option<Step> {
+    let low = lower(name);
+    let known = match &low {
+        Cow::Borrowed(_) => domain.map(key_of),
+        Cow::Owned(low) => domains::registered(low).map(key_of),
+    };
+    let kind = kind_of(name, key_of(&*low), known)?;
+    Some(of_kind(kind, name, key_of(domain.unwrap_or(name))))
+}
+
+/// As [`named`], for a name asked for, which is in lower case.
+fn asked(dns: &DnsTransaction, cx: &DetectCx<'_>) -> Option<Step> {
+    let Some(asked) = cx.asked_domain(dns) else {
+        return named(&dns.query, None);
+    };
+    let kind = kind_of(&dns.query, asked.name, Some(asked.digest))?;
+    Some(of_kind(kind, &dns.query, asked.digest))
+}
+
+fn of_kind(kind: Kind, name: &str, place: u64) -> Step {
+    let (weight, what) = match kind {
+        Kind::Lookup => (0.9, "its own outside address"),
+        Kind::Gateway => (1.3, "a gateway to hidden services"),
+        _ => (0.4, "a public place for texts"),
+    };
+    Step::new(kind, weight, what, name, place)
 }
 
 impl InfectionChain {
@@ -224,7 +222,8 @@ impl InfectionChain {
             }
             return None;
         }
-        let place = key_of(domains::registered(host).unwrap_or(host));
+        let domain = domains::registered(host);
+        let place = key_of(domain.unwrap_or(host));
         let key = key_of((client.key(), place));
         let visited = self
             .visits
@@ -244,7 +243,7 @@ impl InfectionChain {
             port,
             visited,
         };
-        named(host).or_else(|| of_http(http, at, place))
+        named(host, domain).or_else(|| of_http(http, at, place))
     }
 
     /// A conversation in no known protocol with one of our own hosts whose page was just read: what
@@ -266,11 +265,10 @@ impl InfectionChain {
         if !soon || !talks || !unknown || conn.transport != Transport::Tcp || port < 1_024 {
             return None;
         }
-        let (what, host) = (
-            "a conversation in no known protocol with a host of ours whose page was just read",
-            format!("{}:{port}", server.addr),
-        );
-        Some(Step::new(Kind::CallBack, 3.1, what, &host, key))
+        let what =
+            "a conversation in no known protocol with a host of ours whose page was just read";
+        let host = Host::Port(server.addr, port);
+        Some(Step::new(Kind::CallBack, 3.1, what, host, key))
     }
 
     /// Conversations in no known protocol, and addresses that do not answer.
@@ -289,9 +287,9 @@ impl InfectionChain {
             if flow.service.is_some() || flow.missed_bytes > 0 || !opens(&flow.history) {
                 return None;
             }
-            let text = server.addr.to_string();
             let name = cx.entities().name_of(server.addr);
-            let place = key_of(name.and_then(domains::registered).unwrap_or(&text));
+            let domain = name.and_then(domains::registered);
+            let place = domain.map_or_else(|| key_of(server.addr), key_of);
             // On the ports of the web it is mostly a product with a protocol of its own.
             let weight = match (name.is_some(), port) {
                 (_, 80 | 443) => 0.3,
@@ -299,8 +297,8 @@ impl InfectionChain {
                 (false, _) => 0.9,
             };
             let what = "a conversation in no known protocol";
-            let host = format!("{text}:{port}");
-            return Some(Step::new(Kind::Raw, weight, what, &host, place));
+            let host = Host::Port(server.addr, port);
+            return Some(Step::new(Kind::Raw, weight, what, host, place));
         }
         if flow.server_bytes > 0 || flow.server_packets > 0 {
             return None;
@@ -317,7 +315,7 @@ impl InfectionChain {
             Kind::Spray,
             0.8,
             what,
-            &server.addr.to_string(),
+            Host::Address(server.addr),
             key_of((client.key(), port)),
         ))
     }
@@ -383,18 +381,19 @@ impl Hourly<Chain> {
             Vec::new(),
         );
         let mut finding = self.trail.finding(client, 0, score, statement, normal);
-        let mut hosts: Vec<&str> = Vec::new();
+        let mut hosts: Vec<String> = Vec::new();
         for step in &self.it.steps {
             let is_theirs = !matches!(step.kind, Kind::Lookup | Kind::Drop | Kind::Spray);
-            if is_theirs && !hosts.contains(&&*step.host) {
-                hosts.push(&step.host);
+            let host = step.host.to_string();
+            if is_theirs && !hosts.contains(&host) {
+                hosts.push(host);
             }
         }
         finding.peers = hosts
             .into_iter()
             .map(|host| Peer {
                 role: PeerRole::Controller,
-                entity: EntityId::external(host.split(':').next().unwrap_or(host)),
+                entity: EntityId::external(host.split(':').next().unwrap_or(&host)),
             })
             .collect();
         cx.raise(finding);

@@ -159,13 +159,18 @@ impl Waiting {
 }
 
 /// Records as answers.
-pub(super) fn answers(records: impl IntoIterator<Item = Record>) -> SmallVec<[DnsAnswer; 2]> {
+pub(super) fn answers(
+    records: impl IntoIterator<Item = Record, IntoIter: ExactSizeIterator>,
+) -> SmallVec<[DnsAnswer; 2]> {
     let answer = |record: Record| DnsAnswer {
         rtype: record.rtype,
         data: record.data,
         ttl: record.ttl,
     };
-    records.into_iter().map(answer).collect()
+    let records = records.into_iter();
+    let mut answers = SmallVec::with_capacity(records.len());
+    answers.extend(records.map(answer));
+    answers
 }
 
 /// Reads DNS or LLMNR.

@@ -141,9 +141,8 @@ impl Source for CaptureSource {
         }
         let events = self.engine.events();
         if out.is_empty() {
-            // Handed over instead of copied.
-            let room = Vec::with_capacity(events.len());
-            *out = std::mem::replace(events, room);
+            // Handed over instead of copied, and the room of `out` used next.
+            std::mem::swap(out, events);
         } else {
             out.append(events);
         }

@@ -33,7 +33,7 @@ pub(super) type PairKey = (DeviceIdx, u64, Channel);
 pub(super) struct Pair {
     pub(super) client: Party,
     pub(super) server: Party,
-    /// Destination as people know it: host name, registered domain, else the address.
+    /// Host name or registered domain; empty when there is only the address.
     name: Box<str>,
     port: u16,
     relayed: bool,
@@ -86,14 +86,10 @@ impl Call<'_> {
 
 impl Pair {
     pub(super) fn new(client: Party, call: &Call<'_>) -> Self {
-        let address = call.server.addr;
         Self {
             client,
             server: call.server,
-            name: match call.name {
-                "" => address.to_string().into(),
-                name => name.into(),
-            },
+            name: call.name.into(),
             port: call.port,
             relayed: call.relayed,
             named: !call.name.is_empty() && call.name.parse::<std::net::IpAddr>().is_err(),
@@ -106,6 +102,14 @@ impl Pair {
             judged_at: 0,
             waiting: false,
             trail: Trail::default(),
+        }
+    }
+
+    /// The destination as people know it.
+    fn destination(&self) -> Box<str> {
+        match &*self.name {
+            "" => self.server.addr.to_string().into(),
+            name => name.into(),
         }
     }
 
@@ -122,6 +126,17 @@ impl Pair {
         if self.names.len() < NAMES_MAX && !self.names.contains(&name) {
             self.names.push(name);
         }
+    }
+
+    /// Takes in a call; whether the pair begins to wait for being judged.
+    pub(super) fn call(&mut self, event: &Event, client: Party, call: &Call<'_>) -> bool {
+        self.client = client;
+        self.server = call.server;
+        self.beat(event, call.at.as_secs_f64());
+        let due = self.judged_at + (self.judged_at / 16).max(1);
+        let waits = !self.waiting && self.count >= due && self.beats.len() > 5;
+        self.waiting |= waits;
+        waits
     }
 
     /// Notes one call, unless it is part of the one before.
@@ -188,7 +203,7 @@ impl Pair {
         let statement = Statement::new(
             template,
             vec![
-                trail.fact("destination", Value::Name(self.name.clone())),
+                trail.fact("destination", Value::Name(self.destination())),
                 trail.fact("port", Value::Name(self.port.to_string().into())),
                 trail.fact("count", Value::Count(self.count)),
                 trail.fact("span", Value::Seconds(span)),
@@ -218,7 +233,7 @@ impl Pair {
     fn peers(&self, channel: Channel, cx: &DetectCx<'_>) -> Vec<Peer> {
         let by_name = Peer {
             role: PeerRole::Controller,
-            entity: thymus_schema::EntityId::external(&self.name),
+            entity: thymus_schema::EntityId::external(self.destination()),
         };
         let through = cx.entities().peer(PeerRole::Relay, self.server);
         match channel {
@@ -306,7 +321,7 @@ impl Pair {
     pub(super) fn write(&self, out: &mut SnapshotWriter) {
         write_party(out, self.client);
         write_party(out, self.server);
-        out.str(&self.name)
+        out.str(&self.destination())
             .u64(u64::from(self.port))
             .u64(u64::from(self.relayed));
         out.f64(self.received).u64(self.routine).u64(self.count);

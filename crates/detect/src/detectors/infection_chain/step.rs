@@ -1,7 +1,11 @@
 //! The steps of an infection that single events show.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
 use thymus_schema::{HttpTransaction, Timestamp, TlsHandshake};
 
 use crate::cx::DetectCx;
@@ -33,17 +37,49 @@ pub(super) struct Step {
     pub(super) kind: Kind,
     pub(super) weight: f64,
     pub(super) what: &'static str,
-    pub(super) host: Box<str>,
+    pub(super) host: Host,
     pub(super) place: u64,
 }
 
+/// Who was called. Few steps come to be told, so addresses become text only then.
+#[derive(Clone, Debug)]
+pub(super) enum Host {
+    Name(Box<str>),
+    Address(IpAddr),
+    Port(IpAddr, u16),
+}
+
+impl From<&str> for Host {
+    fn from(name: &str) -> Self {
+        Self::Name(name.chars().take(HOST_CHARS_MAX).collect::<String>().into())
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Address(addr) => addr.fmt(f),
+            Self::Port(addr, port) => write!(f, "{addr}:{port}"),
+        }
+    }
+}
+
+const HOST_CHARS_MAX: usize = 96;
+
 impl Step {
-    pub(super) fn new(kind: Kind, weight: f64, what: &'static str, host: &str, place: u64) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        weight: f64,
+        what: &'static str,
+        host: impl Into<Host>,
+        place: u64,
+    ) -> Self {
         Self {
             kind,
             weight,
             what,
-            host: host.chars().take(96).collect::<String>().into(),
+            host: host.into(),
             place,
         }
     }
@@ -108,49 +144,81 @@ pub(super) fn of_tls(
     Some(Step::new(Kind::Odd, 0.6 * best, what, name, place))
 }
 
-/// Whether a name belongs to a well-known public service that tells the asker's outside address.
-/// Malware asks to learn where it is (ATT&CK T1016).
-pub(super) fn is_lookup(name: &str) -> bool {
-    const HOSTS: [&str; 4] = [
-        "checkip.dyndns.org",
-        "checkip.dyndns.com",
-        "checkip.amazonaws.com",
-        "myip.opendns.com",
-    ];
-    const DOMAINS: [&str; 24] = [
-        "ipify.org",
-        "ipinfo.io",
-        "ip-api.com",
-        "ipapi.co",
-        "icanhazip.com",
-        "ifconfig.me",
-        "ifconfig.co",
-        "ident.me",
-        "wtfismyip.com",
-        "myexternalip.com",
-        "whatismyip.com",
-        "whatismyipaddress.com",
-        "ipecho.net",
-        "ip.sb",
-        "freegeoip.net",
-        "freegeoip.app",
-        "geoplugin.net",
-        "seeip.org",
-        "myip.com",
-        "curlmyip.net",
-        "trackip.net",
-        "db-ip.com",
-        "my-ip.io",
-        "2ip.ru",
-    ];
-    let name = lower(name);
-    HOSTS.contains(&&*name)
-        || domains::registered(&name).is_some_and(|domain| DOMAINS.contains(&domain))
+/// Well-known public services that tell the asker's outside address, by host. Malware asks to learn
+/// where it is (ATT&CK T1016).
+const LOOKUP_HOSTS: [&str; 4] = [
+    "checkip.dyndns.org",
+    "checkip.dyndns.com",
+    "checkip.amazonaws.com",
+    "myip.opendns.com",
+];
+
+/// As [`LOOKUP_HOSTS`], with everything below a registered domain.
+const LOOKUP_DOMAINS: [&str; 24] = [
+    "ipify.org",
+    "ipinfo.io",
+    "ip-api.com",
+    "ipapi.co",
+    "icanhazip.com",
+    "ifconfig.me",
+    "ifconfig.co",
+    "ident.me",
+    "wtfismyip.com",
+    "myexternalip.com",
+    "whatismyip.com",
+    "whatismyipaddress.com",
+    "ipecho.net",
+    "ip.sb",
+    "freegeoip.net",
+    "freegeoip.app",
+    "geoplugin.net",
+    "seeip.org",
+    "myip.com",
+    "curlmyip.net",
+    "trackip.net",
+    "db-ip.com",
+    "my-ip.io",
+    "2ip.ru",
+];
+
+/// Public services on which anyone leaves texts or files, and which also answer programs
+/// (ATT&CK T1102), by host.
+const DROP_HOSTS: [&str; 12] = [
+    "api.telegram.org",
+    "cdn.discordapp.com",
+    "discord.com",
+    "pastebin.com",
+    "paste.ee",
+    "rentry.co",
+    "hastebin.com",
+    "transfer.sh",
+    "raw.githubusercontent.com",
+    "gist.githubusercontent.com",
+    "anonfiles.com",
+    "file.io",
+];
+
+/// What the known names stand for, by their digests, and whether everything below them does too.
+static KNOWN: LazyLock<FxHashMap<u64, (Kind, bool)>> = LazyLock::new(|| {
+    let lookups = LOOKUP_HOSTS.map(|name| (key_of(name), (Kind::Lookup, false)));
+    let below = LOOKUP_DOMAINS.map(|name| (key_of(name), (Kind::Lookup, true)));
+    let drops = DROP_HOSTS.map(|name| (key_of(name), (Kind::Drop, false)));
+    lookups.into_iter().chain(below).chain(drops).collect()
+});
+
+/// The kind of step that calling `name` is, whatever is said there; `digest` is that of the name in
+/// lower case, `domain` that of its registered part.
+pub(super) fn kind_of(name: &str, digest: u64, domain: Option<u64>) -> Option<Kind> {
+    let whole = KNOWN.get(&digest).map(|known| known.0);
+    let part = || KNOWN.get(&domain?).filter(|known| known.1);
+    whole
+        .or_else(|| part().map(|known| known.0))
+        .or_else(|| is_gateway(name).then_some(Kind::Gateway))
 }
 
 /// Whether a name lies below a public gateway to hidden services: a label of 16 or 56 base-32
 /// characters before one called `onion` (RFC 7686), or before a gateway's own domain.
-pub(super) fn is_gateway(name: &str) -> bool {
+fn is_gateway(name: &str) -> bool {
     let is_service = |label: &[u8]| {
         let letter = |byte: &u8| matches!(byte.to_ascii_lowercase(), b'a'..=b'z' | b'2'..=b'7');
         matches!(label.len(), 16 | 56) && label.iter().all(letter)
@@ -171,28 +239,8 @@ pub(super) fn is_gateway(name: &str) -> bool {
 /// What the best-known gateways to hidden services have in their names.
 const GATE: &[u8] = b"tor2web";
 
-/// Whether a name belongs to a public service on which anyone leaves texts or files, and which also
-/// answers programs (ATT&CK T1102).
-pub(super) fn is_public_drop(name: &str) -> bool {
-    const HOSTS: [&str; 12] = [
-        "api.telegram.org",
-        "cdn.discordapp.com",
-        "discord.com",
-        "pastebin.com",
-        "paste.ee",
-        "rentry.co",
-        "hastebin.com",
-        "transfer.sh",
-        "raw.githubusercontent.com",
-        "gist.githubusercontent.com",
-        "anonfiles.com",
-        "file.io",
-    ];
-    HOSTS.contains(&&*lower(name))
-}
-
 /// The name in lower case, which most are.
-fn lower(name: &str) -> Cow<'_, str> {
+pub(super) fn lower(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         name.to_ascii_lowercase().into()
     } else {
@@ -206,10 +254,19 @@ mod tests {
 
     #[test]
     fn names_of_services_are_told_from_others() {
-        assert!(is_lookup("api.ipify.org") && is_lookup("CheckIP.dyndns.org"));
-        assert!(!is_lookup("www.dyndns.org") && !is_lookup("notipify.org"));
-        assert!(is_gateway("abcdefghijklmnop.onion.example"));
-        assert!(!is_gateway("www.onion.example") && !is_gateway("abcdefghijklmnop.example"));
-        assert!(is_public_drop("paste.ee") && !is_public_drop("www.example"));
+        let kind = |name: &str| {
+            let low = lower(name);
+            kind_of(name, key_of(&*low), domains::registered(&low).map(key_of))
+        };
+        assert_eq!(kind("api.ipify.org"), Some(Kind::Lookup));
+        assert_eq!(kind("CheckIP.dyndns.org"), Some(Kind::Lookup));
+        assert_eq!(kind("www.dyndns.org"), None);
+        assert_eq!(kind("notipify.org"), None);
+        assert_eq!(kind("abcdefghijklmnop.onion.example"), Some(Kind::Gateway));
+        assert_eq!(kind("www.onion.example"), None);
+        assert_eq!(kind("abcdefghijklmnop.example"), None);
+        assert_eq!(kind("paste.ee"), Some(Kind::Drop));
+        assert_eq!(kind("www.paste.ee"), None, "the host alone");
+        assert_eq!(kind("www.example"), None);
     }
 }
