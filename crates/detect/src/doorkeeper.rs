@@ -16,13 +16,18 @@ const PLACES: usize = 65_536;
 /// Notes of type `N` on keys that came once.
 #[derive(Debug)]
 pub(crate) struct Doorkeeper<N> {
-    /// Digests of keys with the notes on them; none before the first key comes.
-    places: Vec<Option<(u64, N)>>,
+    /// Digests of keys, 0 where there is none; empty before the first key comes. Apart from the
+    /// notes, so that telling that a key is new goes through little memory.
+    tags: Vec<u32>,
+    notes: Vec<N>,
 }
 
 impl<N> Default for Doorkeeper<N> {
     fn default() -> Self {
-        Self { places: Vec::new() }
+        Self {
+            tags: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -30,36 +35,38 @@ impl<N: Copy> Doorkeeper<N> {
     /// Gives the note taken when `key` came first, and forgets it; when it has not come, or too long
     /// ago, takes `note` and gives none.
     pub(crate) fn admit(&mut self, key: impl Hash, note: N) -> Option<N> {
-        let digest = key_of(key);
-        let place = self.place(digest);
-        match place {
-            Some((known, first)) if *known == digest => {
-                let first = *first;
-                *place = None;
-                Some(first)
-            }
-            _ => {
-                *place = Some((digest, note));
-                None
-            }
+        let (tag, known, noted) = self.place(key, note)?;
+        if *known == tag {
+            *known = 0;
+            return Some(*noted);
         }
+        (*known, *noted) = (tag, note);
+        None
     }
 
     /// Notes `note` on `key` and gives the note that was there.
     pub(crate) fn swap(&mut self, key: impl Hash, note: N) -> Option<N> {
-        let digest = key_of(key);
-        let before = self.place(digest).replace((digest, note));
+        let (tag, known, noted) = self.place(key, note)?;
+        let before = (*known == tag).then_some(*noted);
+        (*known, *noted) = (tag, note);
         before
-            .filter(|(known, _)| *known == digest)
-            .map(|(_, note)| note)
     }
 
-    fn place(&mut self, digest: u64) -> &mut Option<(u64, N)> {
-        if self.places.is_empty() {
-            self.places.resize(PLACES, None);
+    /// The tag of a key and its place; `note` fills the places when there are none yet.
+    fn place(&mut self, key: impl Hash, note: N) -> Option<(u32, &mut u32, &mut N)> {
+        if self.tags.is_empty() {
+            self.tags.resize(PLACES, 0);
+            self.notes.resize(PLACES, note);
         }
+        let digest = key_of(key);
         let mixed = digest.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        &mut self.places[mixed as usize % PLACES]
+        let place = mixed as usize % PLACES;
+        let tag = (digest ^ digest >> 32) as u32;
+        Some((
+            tag.max(1),
+            self.tags.get_mut(place)?,
+            self.notes.get_mut(place)?,
+        ))
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Entities {
     complete: Vec<Option<(Scope, Bits, Mac)>>,
     names: FxHashMap<Bits, CompactString>,
     /// Digests of what `names` was told last of an address, so that what it knows is not looked up.
-    told: Vec<u64>,
+    told: Vec<u32>,
     /// Keys in use: DHCP can give a second device the address another is named after.
     keys: FxHashSet<Box<str>>,
     dropped: u64,
@@ -297,10 +297,12 @@ impl Entities {
         if dns.flavor != DnsFlavor::Dns {
             return;
         }
-        self.told.resize(Self::TOLD_PLACES, 0);
+        if self.told.is_empty() {
+            self.told.resize(Self::TOLD_PLACES, 0);
+        }
         for addr in &prepared.addresses {
             let place = FxBuildHasher.hash_one(addr) as usize % Self::TOLD_PLACES;
-            let digest = FxBuildHasher.hash_one((addr, prepared.name));
+            let digest = (FxBuildHasher.hash_one((addr, prepared.name)) >> 32) as u32 | 1;
             if let Some(told) = self.told.get_mut(place) {
                 if *told == digest {
                     continue;
@@ -523,11 +525,7 @@ mod tests {
         let mut entities = Entities::new(LocalNetworks::default());
         let addr: IpAddr = "192.0.2.7".parse().unwrap();
         for name in ["one.example", "two.example", "one.example", "one.example"] {
-            let answer = DnsAnswer {
-                rtype: 1,
-                data: addr.to_string().into(),
-                ttl: 60,
-            };
+            let answer = DnsAnswer::of_text(1, addr.to_string().into(), 60);
             let dns = DnsTransaction {
                 query: name.into(),
                 answers: [answer].into_iter().collect(),

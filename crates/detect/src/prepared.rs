@@ -1,10 +1,8 @@
 //! What can be worked out from an event alone. The thread that reads does it beforehand, so that the
 //! thread that judges, which has more to do, finds it ready.
 
-use std::net::IpAddr;
-
 use smallvec::SmallVec;
-use thymus_schema::{Event, EventBody};
+use thymus_schema::{DnsAnswer, Event, EventBody};
 
 use crate::domains;
 use crate::entities::{Bits, bits};
@@ -26,13 +24,13 @@ pub struct Prepared {
 /// remembered.
 #[derive(Clone, Debug, Default)]
 pub struct Preparer {
-    /// Digests of names with the length of their registered part, one place for each.
-    known: Vec<(u64, Option<u16>)>,
+    /// Parts of digests of names, 0 for none, with the length of their registered part, one place for each.
+    known: Vec<(u32, Option<u8>)>,
 }
 
 impl Preparer {
     /// Places; a power of two.
-    const PLACES: usize = 8_192;
+    const PLACES: usize = 4_096;
 
     /// Works out what `event` alone can tell.
     pub fn prepare(&mut self, event: &Event) -> Prepared {
@@ -42,11 +40,7 @@ impl Preparer {
         let name = key_of(&dns.query);
         let registered = self.registered(&dns.query, name);
         let domain = registered.and_then(|len| dns.query.get(dns.query.len() - len..));
-        let addresses = dns.answers.iter().filter_map(|answer| match answer.rtype {
-            1 => answer.data.parse().ok().map(IpAddr::V4),
-            28 => answer.data.parse().ok().map(IpAddr::V6),
-            _ => None,
-        });
+        let addresses = dns.answers.iter().filter_map(DnsAnswer::addr);
         Prepared {
             registered,
             domain: domain.map_or(0, key_of),
@@ -56,13 +50,21 @@ impl Preparer {
     }
 
     fn registered(&mut self, name: &str, digest: u64) -> Option<usize> {
-        self.known.resize(Self::PLACES, (0, None));
+        if self.known.is_empty() {
+            self.known.resize(Self::PLACES, (0, None));
+        }
         let known = self.known.get_mut(digest as usize % Self::PLACES)?;
-        if known.0 != digest {
-            let len = domains::look_up(name).and_then(|domain| u16::try_from(domain.len()).ok());
-            *known = (digest, len);
+        let tag = (digest >> 32) as u32 | 1;
+        if known.0 != tag {
+            let len = domains::look_up(name).and_then(|domain| u8::try_from(domain.len()).ok());
+            *known = (tag, len);
         }
         let len = usize::from(known.1?);
-        (len <= name.len()).then_some(len)
+        // A name that only has the same digest as another may end in the middle of a label.
+        let before = name.as_bytes().get(..name.len().checked_sub(len)?)?;
+        before
+            .last()
+            .is_none_or(|byte| *byte == b'.')
+            .then_some(len)
     }
 }

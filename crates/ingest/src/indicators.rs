@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
-use thymus_schema::{Event, EventBody, Observation};
+use thymus_schema::{DnsAnswer, Event, EventBody, Observation};
 
 use crate::error::IngestError;
 
@@ -118,10 +118,7 @@ impl Indicators {
     fn of_body(&self, body: &EventBody) -> Option<(&'static str, String, &Hit)> {
         match body {
             EventBody::Dns(dns) => self.domain(&dns.query).or_else(|| {
-                let addresses = dns
-                    .answers
-                    .iter()
-                    .filter_map(|answer| answer.data.parse().ok());
+                let addresses = dns.answers.iter().filter_map(DnsAnswer::addr);
                 addresses.into_iter().find_map(|addr| self.address(addr))
             }),
             EventBody::Tls(tls) => self.domain(&tls.sni),

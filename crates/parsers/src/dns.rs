@@ -6,9 +6,10 @@
 
 mod text;
 
-use std::net::Ipv6Addr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use compact_str::{CompactString, ToCompactString, format_compact};
+use compact_str::{CompactString, format_compact};
 use smallvec::SmallVec;
 
 use crate::{ParseBudget, Parsed, Quirk, Reader};
@@ -50,8 +51,38 @@ pub struct Record {
     pub rtype: u16,
     /// Time to live in seconds.
     pub ttl: u32,
-    /// The data as text.
-    pub data: CompactString,
+    /// The data.
+    pub data: Data,
+}
+
+/// What a record holds. Addresses are by far the most common and need no text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Of an address record.
+    Address(IpAddr),
+    /// Of any other.
+    Text(CompactString),
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self::Text(CompactString::default())
+    }
+}
+
+impl From<CompactString> for Data {
+    fn from(text: CompactString) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(addr) => addr.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
 }
 
 /// A message.
@@ -88,6 +119,19 @@ impl Message {
 
 /// Reads a message; `None` when not even the header and the announced question are there.
 pub fn parse(bytes: &[u8], depth: Depth, budget: &ParseBudget) -> Option<Parsed<Message>> {
+    let mut records = SmallVec::new();
+    let mut message = parse_into(bytes, depth, budget, |record| records.push(record))?;
+    message.value.records = records;
+    Some(message)
+}
+
+/// As [`parse`], with the records handed to `take` as they come instead of collected.
+pub fn parse_into<'a>(
+    bytes: &'a [u8],
+    depth: Depth,
+    budget: &ParseBudget,
+    mut take: impl FnMut(Record),
+) -> Option<Parsed<Message>> {
     let mut reader = Reader::new(bytes);
     let mut message = Parsed::clean(Message {
         id: reader.u16()?,
@@ -113,11 +157,21 @@ pub fn parse(bytes: &[u8], depth: Depth, budget: &ParseBudget) -> Option<Parsed<
         }
         message.value.questions.push(question);
     }
-    let wanted = usize::from(answers)
-        .min(budget.items_max)
-        .min(reader.len() / 11);
-    message.value.records.reserve(wanted);
-    if records(bytes, &mut reader, answers, depth, &mut message, budget).is_none() {
+    let mut room = budget.items_max;
+    let mut records = |reader: &mut Reader<'a>, count, message: &mut Parsed<Message>| {
+        for _ in 0..count {
+            if room == 0 {
+                message.quirk("too_many_records");
+                return Some(());
+            }
+            if let Some(record) = record(bytes, reader, depth, &mut message.quirks, budget)? {
+                room = room.saturating_sub(1);
+                take(record);
+            }
+        }
+        Some(())
+    };
+    if records(&mut reader, answers, &mut message).is_none() {
         message.quirk("cut_answer");
         return Some(message);
     }
@@ -128,7 +182,7 @@ pub fn parse(bytes: &[u8], depth: Depth, budget: &ParseBudget) -> Option<Parsed<
                 return Some(message);
             }
         }
-        if records(bytes, &mut reader, additional, depth, &mut message, budget).is_none() {
+        if records(&mut reader, additional, &mut message).is_none() {
             message.quirk("cut_additional");
         }
     }
@@ -218,52 +272,45 @@ fn skip_record(reader: &mut Reader<'_>) -> Option<()> {
     reader.sub16().map(|_| ())
 }
 
-fn records<'a>(
+/// One record; none for the pseudo record of EDNS, which says nothing about names.
+#[expect(clippy::option_option)] // A cut record is not a record that is left out.
+fn record<'a>(
     whole: &'a [u8],
     reader: &mut Reader<'a>,
-    count: u16,
     depth: Depth,
-    message: &mut Parsed<Message>,
+    quirks: &mut Vec<Quirk>,
     budget: &ParseBudget,
-) -> Option<()> {
-    for _ in 0..count {
-        if message.value.records.len() >= budget.items_max {
-            message.quirk("too_many_records");
-            return Some(());
-        }
-        let owner = if depth == Depth::Everything {
-            name(whole, reader, &mut message.quirks)?
-        } else {
-            skip_name(reader)?;
-            CompactString::default()
-        };
-        let rtype = reader.u16()?;
-        let _class = reader.u16()?;
-        let ttl = reader.u32()?;
-        let mut names = *reader;
-        let body = reader.sub16()?;
-        names.skip(2)?;
-        // The pseudo record of EDNS says nothing about names.
-        if rtype != 41 {
-            let quirks = &mut message.quirks;
-            let data = typed_data(whole, rtype, body, names, quirks, budget)
-                .unwrap_or_else(|| opaque_data(body.rest()));
-            message.value.records.push(Record {
-                name: owner,
-                rtype,
-                ttl,
-                data,
-            });
-        }
+) -> Option<Option<Record>> {
+    let owner = if depth == Depth::Everything {
+        name(whole, reader, quirks)?
+    } else {
+        skip_name(reader)?;
+        CompactString::default()
+    };
+    let rtype = reader.u16()?;
+    let _class = reader.u16()?;
+    let ttl = reader.u32()?;
+    let mut names = *reader;
+    let body = reader.sub16()?;
+    names.skip(2)?;
+    if rtype == 41 {
+        return Some(None);
     }
-    Some(())
+    let data = typed_data(whole, rtype, body, names, quirks, budget)
+        .unwrap_or_else(|| opaque_data(body.rest()).into());
+    Some(Some(Record {
+        name: owner,
+        rtype,
+        ttl,
+        data,
+    }))
 }
 
 fn opaque_data(bytes: &[u8]) -> CompactString {
     crate::hex(bytes.get(..OPAQUE_BYTES_MAX).unwrap_or(bytes)).into()
 }
 
-/// A record's data as text; `None` when the type is not read or its data is broken. `names` starts
+/// A record's data; `None` when the type is not read or its data is broken. `names` starts
 /// where `body` does and goes on to the end of the message, as offsets of names are counted there.
 fn typed_data<'a>(
     whole: &'a [u8],
@@ -272,10 +319,10 @@ fn typed_data<'a>(
     mut names: Reader<'a>,
     quirks: &mut Vec<Quirk>,
     budget: &ParseBudget,
-) -> Option<CompactString> {
-    Some(match rtype {
-        1 => v4_text(body.array::<4>()?),
-        28 => Ipv6Addr::from(body.array::<16>()?).to_compact_string(),
+) -> Option<Data> {
+    let text: CompactString = match rtype {
+        1 => return Some(Data::Address(Ipv4Addr::from(body.array::<4>()?).into())),
+        28 => return Some(Data::Address(Ipv6Addr::from(body.array::<16>()?).into())),
         2 | 5 | 6 | 12 | 39 => name(whole, &mut names, quirks)?,
         15 | 64 | 65 => {
             let order = names.u16()?;
@@ -299,32 +346,8 @@ fn typed_data<'a>(
             text.into()
         }
         _ => return None,
-    })
-}
-
-/// An IPv4 address as text. The standard library's way goes through the formatting machinery, and
-/// this is the commonest record of all.
-fn v4_text(octets: [u8; 4]) -> CompactString {
-    let mut room = [0; 15];
-    let mut len = 0_usize;
-    let mut push = |byte: u8| {
-        if let Some(place) = room.get_mut(len) {
-            *place = byte;
-            len = len.saturating_add(1);
-        }
     };
-    for (at, octet) in octets.into_iter().enumerate() {
-        if at > 0 {
-            push(b'.');
-        }
-        let digits = [octet / 100, octet / 10 % 10, octet % 10];
-        let leading = digits.iter().take(2).take_while(|digit| **digit == 0);
-        for digit in digits.iter().skip(leading.count()) {
-            push(digit.saturating_add(b'0'));
-        }
-    }
-    let written = room.get(..len).unwrap_or_default();
-    std::str::from_utf8(written).unwrap_or_default().into()
+    Some(text.into())
 }
 
 fn push_text(out: &mut String, byte: u8) {
@@ -476,7 +499,8 @@ mod tests {
         let message = message.value;
         assert!(message.is_response());
         assert_eq!(&*message.questions[0].name, "www.example.org");
-        let data: Vec<&str> = message.records.iter().map(|record| &*record.data).collect();
+        let data = message.records.iter().map(|record| record.data.to_string());
+        let data: Vec<String> = data.collect();
         assert_eq!(data, ["a.example.org", "93.184.216.34"]);
         assert!(looks_like(&response()));
     }
@@ -509,15 +533,6 @@ mod tests {
         assert_eq!(&*message.value.questions[0].name, "a");
         assert_eq!(message.quirks, ["bad_pointer"]);
         assert!(!looks_like(&bytes));
-    }
-
-    #[test]
-    fn addresses_are_written_as_the_standard_library_does() {
-        for octet in 0..=255 {
-            let octets = [octet, 10, 0, octet];
-            let usual = std::net::Ipv4Addr::from(octets).to_string();
-            assert_eq!(*v4_text(octets), *usual);
-        }
     }
 
     #[test]

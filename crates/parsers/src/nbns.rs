@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use compact_str::CompactString;
 
-use crate::dns::{Question, Record, labels, skip_name};
+use crate::dns::{Data, Question, Record, labels, skip_name};
 use crate::{ParseBudget, Parsed, Quirk, Reader};
 
 /// Record type of a name.
@@ -109,7 +109,7 @@ fn record_body(
     let ttl = reader.u32()?;
     let mut body = reader.sub16()?;
     let records = &mut message.value.records;
-    let mut push = |data: CompactString| {
+    let mut push = |data: Data| {
         if records.len() < budget.items_max {
             records.push(Record {
                 name: CompactString::default(),
@@ -122,7 +122,7 @@ fn record_body(
     match rtype {
         NB => {
             while body.skip(2).is_some() {
-                push(Ipv4Addr::from(body.array::<4>()?).to_string().into());
+                push(Data::Address(Ipv4Addr::from(body.array::<4>()?).into()));
             }
         }
         NBSTAT => {
@@ -130,7 +130,7 @@ fn record_body(
             for _ in 0..count {
                 let raw = body.array::<16>()?;
                 body.skip(2)?;
-                push(readable(&raw));
+                push(readable(&raw).into());
             }
         }
         _ => {}
@@ -220,7 +220,7 @@ mod tests {
         let message = parse(&bytes, &ParseBudget::default()).unwrap().value;
         assert!(message.is_response());
         assert_eq!(&*message.question.name, "filesrv<20>");
-        assert_eq!(&*message.records[0].data, "10.0.0.66");
+        assert_eq!(message.records[0].data.to_string(), "10.0.0.66");
     }
 
     #[test]

@@ -41,10 +41,10 @@ pub use id::{AlertId, EventId, FlowId, IncidentId, InputId};
 pub use incident::{Affected, Confidence, Incident, Step};
 pub use local::LocalNetworks;
 pub use protocol::{
-    ArpMessage, Certificate, DceRpcCall, DhcpMessage, DnsAnswer, DnsFlavor, DnsTransaction,
-    FileSeen, HttpTransaction, IcsCall, KerberosExchange, KerberosRequest, LdapCall, Login,
-    MailEnvelope, NdpMessage, NtlmAuth, Observation, Operation, Outcome, QuirkSeen, RdpHello,
-    SmbAction, SmbOperation, SshHello, TlsHandshake,
+    ArpMessage, Certificate, DceRpcCall, DhcpMessage, DnsAnswer, DnsData, DnsFlavor,
+    DnsTransaction, FileSeen, HttpTransaction, IcsCall, KerberosExchange, KerberosRequest,
+    LdapCall, Login, MailEnvelope, NdpMessage, NtlmAuth, Observation, Operation, Outcome,
+    QuirkSeen, RdpHello, SmbAction, SmbOperation, SshHello, TlsHandshake,
 };
 pub use pvalue::PValue;
 pub use service::Service;

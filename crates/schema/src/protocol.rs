@@ -3,6 +3,7 @@
 //
 // tidy: table
 
+use std::fmt;
 use std::net::IpAddr;
 
 use compact_str::CompactString;
@@ -108,14 +109,83 @@ pub enum DnsFlavor {
 
 /// A resource record in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "AnswerAsText")]
 pub struct DnsAnswer {
     /// Record type number.
     pub rtype: u16,
-    /// The data as text: an address, a name, or the text record's text.
-    pub data: CompactString,
+    /// An address, a name, or the text record's text.
+    pub data: DnsData,
     /// Time to live in seconds.
     pub ttl: u32,
+}
+
+impl DnsAnswer {
+    /// A record whose data is known as text.
+    pub fn of_text(rtype: u16, text: CompactString, ttl: u32) -> Self {
+        // IPv4, IPv6, and the addresses of a NetBIOS name.
+        let holds_address = matches!(rtype, 1 | 28 | 32);
+        let addr = holds_address.then(|| text.parse().ok()).flatten();
+        Self {
+            rtype,
+            data: addr.map_or(DnsData::Text(text), DnsData::Address),
+            ttl,
+        }
+    }
+
+    /// The address it gives, when it is an address record.
+    pub const fn addr(&self) -> Option<IpAddr> {
+        match self.data {
+            DnsData::Address(addr) => Some(addr),
+            DnsData::Text(_) => None,
+        }
+    }
+
+    /// The data of a record that is no address record, else empty.
+    pub fn text(&self) -> &str {
+        match &self.data {
+            DnsData::Address(_) => "",
+            DnsData::Text(text) => text,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AnswerAsText {
+    rtype: u16,
+    data: CompactString,
+    ttl: u32,
+}
+
+impl From<AnswerAsText> for DnsAnswer {
+    fn from(answer: AnswerAsText) -> Self {
+        Self::of_text(answer.rtype, answer.data, answer.ttl)
+    }
+}
+
+/// The data of a resource record; text in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DnsData {
+    /// Of an address record.
+    Address(IpAddr),
+    /// Of any other.
+    Text(CompactString),
+}
+
+impl fmt::Display for DnsData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(addr) => addr.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Default for DnsData {
+    fn default() -> Self {
+        Self::Text(CompactString::default())
+    }
 }
 
 /// A name query with its answer, when one came.

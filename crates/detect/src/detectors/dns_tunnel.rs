@@ -38,9 +38,11 @@
 //! Paxson et al., *Practical Comprehensive Bounds on Surreptitious Communication Over DNS*, USENIX
 //! Security 2013 (count what could be told, not what it looks like); the Public Suffix List.
 
+use std::net::IpAddr;
+
 use thymus_schema::{
-    DnsFlavor, DnsTransaction, EntityId, Event, EventBody, Peer, PeerRole, Phase, Service,
-    SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Timestamp, Value,
+    DnsAnswer, DnsFlavor, DnsTransaction, EntityId, Event, EventBody, Peer, PeerRole, Phase,
+    Service, SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Timestamp, Value,
 };
 
 use crate::cx::{AskedDomain, DetectCx};
@@ -271,12 +273,12 @@ impl Tunnel {
         }
         for answer in &dns.answers {
             let free = match answer.rtype {
-                5 | 15 | 33 => answer.data.ends_with(domain),
+                5 | 15 | 33 => answer.text().ends_with(domain),
                 10 | 16 => true,
                 rtype => rtype >= 256,
             };
-            if free && let Some(new) = self.answers.add(key_of(&answer.data)) {
-                self.down += new * answer.data.len() as f64;
+            if free && let Some(new) = self.answers.add(key_of(answer.text())) {
+                self.down += new * answer.text().len() as f64;
                 told = true;
             }
         }
@@ -357,7 +359,7 @@ impl Tunnel {
 /// Whether the answer is that of a reputation or block list: no such name, or an address in
 /// 127.0.0.0/8 that stands for a code.
 fn is_curt(dns: &DnsTransaction) -> bool {
-    let coded = |data: &str| data.starts_with("127.");
+    let coded = |addr: IpAddr| addr.is_ipv4() && addr.is_loopback();
     matches!(dns.qtype, 1 | 28)
-        && (dns.rcode == Some(3) || dns.answers.iter().any(|answer| coded(&answer.data)))
+        && (dns.rcode == Some(3) || dns.answers.iter().filter_map(DnsAnswer::addr).any(coded))
 }

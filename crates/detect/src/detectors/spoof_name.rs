@@ -216,9 +216,7 @@ impl SpoofName {
 
 /// Whether the answers give an address.
 fn gives(dns: &DnsTransaction, addr: IpAddr) -> bool {
-    dns.answers
-        .iter()
-        .any(|answer| answer.data.parse::<IpAddr>() == Ok(addr))
+    dns.answers.iter().any(|answer| answer.addr() == Some(addr))
 }
 
 /// Who answered: named by the source, else the server of the conversation when that is a host.

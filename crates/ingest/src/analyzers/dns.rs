@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use thymus_parsers::dns::{self, Depth, Record};
 use thymus_parsers::{ParseBudget, Parsed};
 use thymus_schema::{
-    DnsAnswer, DnsFlavor, DnsTransaction, EventBody, Service, Timestamp, Transport,
+    DnsAnswer, DnsData, DnsFlavor, DnsTransaction, EventBody, Service, Timestamp, Transport,
 };
 
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
@@ -159,18 +159,19 @@ impl Waiting {
 }
 
 /// Records as answers.
-pub(super) fn answers(
-    records: impl IntoIterator<Item = Record, IntoIter: ExactSizeIterator>,
-) -> SmallVec<[DnsAnswer; 2]> {
-    let answer = |record: Record| DnsAnswer {
+pub(super) fn answers(records: impl IntoIterator<Item = Record>) -> SmallVec<[DnsAnswer; 2]> {
+    records.into_iter().map(answer).collect()
+}
+
+fn answer(record: Record) -> DnsAnswer {
+    DnsAnswer {
         rtype: record.rtype,
-        data: record.data,
+        data: match record.data {
+            dns::Data::Address(addr) => DnsData::Address(addr),
+            dns::Data::Text(text) => DnsData::Text(text),
+        },
         ttl: record.ttl,
-    };
-    let records = records.into_iter();
-    let mut answers = SmallVec::with_capacity(records.len());
-    answers.extend(records.map(answer));
-    answers
+    }
 }
 
 /// Reads DNS or LLMNR.
@@ -201,10 +202,13 @@ impl DnsAnalyzer {
             _ => None,
         };
         let depth = waits.map_or(Depth::Answers, |_| Depth::Records);
+        let mut answers = SmallVec::new();
         let Some(Parsed {
             value: message,
             quirks,
-        }) = dns::parse(bytes, depth, &ParseBudget::default())
+        }) = dns::parse_into(bytes, depth, &ParseBudget::default(), |record| {
+            answers.push(answer(record));
+        })
         else {
             cx.quirk("dns", "unreadable_message");
             return;
@@ -251,7 +255,7 @@ impl DnsAnalyzer {
         self.waiting.repeats(id, &transaction.query);
         transaction.rcode = Some(rcode);
         transaction.response_len = bytes.len() as u32;
-        transaction.answers = answers(message.records);
+        transaction.answers = answers;
         if self.flavor != DnsFlavor::Dns {
             transaction.responder = Some(sender(side, cx));
         }
@@ -343,7 +347,7 @@ mod tests {
             (&*seen[0].query, seen[0].rcode),
             ("www.example.org", Some(0))
         );
-        assert_eq!(&*seen[0].answers[0].data, "10.0.0.9");
+        assert_eq!(seen[0].answers[0].addr(), "10.0.0.9".parse().ok());
         assert_eq!((seen[0].query_len, seen[0].response_len), (33, 49));
     }
 

@@ -97,7 +97,7 @@ mod tests {
         let mut talk = Talk::udp(&SPEC, 5353);
         assert_eq!(talk.probe(&bytes, b""), Probe::Yes);
         talk.client(&bytes);
-        let told: Vec<(&str, &str)> = talk
+        let told: Vec<(&str, String)> = talk
             .events
             .iter()
             .filter_map(|body| {
@@ -107,14 +107,14 @@ mod tests {
                     None
                 }
             })
-            .map(|dns| (&*dns.query, &*dns.answers[0].data))
+            .map(|dns| (&*dns.query, dns.answers[0].data.to_string()))
             .collect();
         assert_eq!(
             told,
             [
-                ("_http._tcp.local", "printer._http._tcp.local"),
-                ("printer._http._tcp.local", "0 0 80 prn1.local"),
-                ("prn1.local", "10.0.0.9"),
+                ("_http._tcp.local", "printer._http._tcp.local".to_owned()),
+                ("printer._http._tcp.local", "0 0 80 prn1.local".to_owned()),
+                ("prn1.local", "10.0.0.9".to_owned()),
             ]
         );
     }

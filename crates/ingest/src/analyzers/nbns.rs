@@ -112,8 +112,8 @@ mod tests {
             panic!("{:?}", talk.events)
         };
         assert_eq!(
-            (&*dns.query, &*dns.answers[0].data),
-            ("filesrv<20>", "10.0.0.66")
+            (&*dns.query, dns.answers[0].addr()),
+            ("filesrv<20>", "10.0.0.66".parse().ok())
         );
         assert_eq!(dns.responder, Some(talk.conn.server.addr));
     }

@@ -143,9 +143,9 @@ fn transaction(dns: &Json<'_>, record: &EveRecord<'_>) -> DnsTransaction {
 }
 
 fn answer(json: &Json<'_>) -> DnsAnswer {
-    DnsAnswer {
-        rtype: dns_type(json.get("rrtype").text()),
-        data: name_text(json.get("rdata").text()),
-        ttl: json.get("ttl").u64().unwrap_or(0) as u32,
-    }
+    DnsAnswer::of_text(
+        dns_type(json.get("rrtype").text()),
+        name_text(json.get("rdata").text()),
+        json.get("ttl").u64().unwrap_or(0) as u32,
+    )
 }

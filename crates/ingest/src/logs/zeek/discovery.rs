@@ -60,11 +60,7 @@ fn answer(data: &str, qtype: u16, ttl: u32) -> DnsAnswer {
             .split_once(' ')
             .filter(|(len, _)| len.parse::<u32>().is_ok());
         let data = words.map_or(rest, |(_, words)| words).into();
-        return DnsAnswer {
-            rtype: TEXT,
-            data,
-            ttl,
-        };
+        return DnsAnswer::of_text(TEXT, data, ttl);
     }
     let rtype = match data.parse::<std::net::IpAddr>() {
         Ok(addr) if addr.is_ipv4() => 1,
@@ -72,11 +68,7 @@ fn answer(data: &str, qtype: u16, ttl: u32) -> DnsAnswer {
         Err(_) if matches!(qtype, 1 | 28 | 65 | 255) => ALIAS,
         Err(_) => qtype,
     };
-    DnsAnswer {
-        rtype,
-        data: name_text(data),
-        ttl,
-    }
+    DnsAnswer::of_text(rtype, name_text(data), ttl)
 }
 
 pub(super) fn dhcp(row: &ZeekRow<'_>, cx: &mut ZeekCx<'_>) -> Decoded {
