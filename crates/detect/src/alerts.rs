@@ -16,6 +16,9 @@ use crate::party::Party;
 const OPEN_MAX: usize = 50_000;
 /// How long after its last finding an alert can still grow.
 const QUIET: Duration = Duration::from_hours(24);
+/// Days after its last finding that an alert is held, for what is told late: of a long connection,
+/// or of a slow scan.
+const DAYS_HELD: i64 = 31;
 /// The largest p-value, per entity and hour over all detectors, that is kept as an alert at all:
 /// enough to fill the list below the line, not so much that everything ordinary is carried along.
 const KEPT: f64 = 0.5;
@@ -94,6 +97,13 @@ impl AlertBook {
         self.open
             .retain(|_, open| open.changed || open.alert.last_seen > cut);
         self.dropped += (before - self.open.len()) as u64;
+    }
+
+    /// Lets go of the alerts that nothing can be added to any more.
+    pub(crate) fn pass(&mut self, today: i64) {
+        let line = today.saturating_sub(DAYS_HELD);
+        self.open
+            .retain(|_, open| open.changed || open.alert.last_seen.day() >= line);
     }
 
     /// Alerts that appeared or grew since the last call.

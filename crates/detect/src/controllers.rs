@@ -5,6 +5,7 @@ use thymus_schema::{Event, EventBody, Service, SnapshotError, SnapshotReader, Sn
 
 use crate::cx::DetectCx;
 use crate::habit::Popularity;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::rpc::Interface;
 
@@ -44,11 +45,6 @@ impl Controllers {
         }
     }
 
-    /// How many were forgotten for want of room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.0.dropped()
-    }
-
     /// Whether it has answered as one.
     pub(crate) fn has(&self, party: Party) -> bool {
         self.0.users(party.key()) > 0
@@ -60,5 +56,19 @@ impl Controllers {
 
     pub(crate) fn restore(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
         Ok(Self(Popularity::restore(DEVICES_MAX, from)?))
+    }
+}
+
+impl Memory for Controllers {
+    fn mark(&mut self) {
+        self.0.mark();
+    }
+
+    fn pass(&mut self, days: i64) {
+        self.0.pass(days);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.0.dropped()
     }
 }

@@ -4,6 +4,7 @@ use thymus_schema::{Event, Phase, SnapshotError, SnapshotReader, SnapshotWriter,
 
 use crate::cx::DetectCx;
 use crate::interest::Interest;
+use crate::memory::Memory;
 
 /// One kind of behaviour that is watched for. Object-safe and synchronous.
 ///
@@ -27,9 +28,10 @@ pub trait Detector: Send {
     /// Called once each minute of event time, after the events of that minute: windows close here.
     fn tick(&mut self, _cx: &mut DetectCx<'_>) {}
 
-    /// How many entries of bounded tables were forgotten, or inputs not taken in, for want of room.
-    fn dropped(&self) -> u64 {
-        0
+    /// Everything it keeps, so that it can be made to forget by age and asked what it dropped; always
+    /// in the same order.
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        Vec::new()
     }
 
     /// Writes what was learned into the section already opened for this detector.

@@ -14,6 +14,7 @@ use crate::entities::Entities;
 use crate::fdr::OnlineFdr;
 use crate::hours::{HourlyMaximum, Hours};
 use crate::interest::{self, KINDS};
+use crate::memory::{Calendar, Memory, Turn};
 use crate::prepared::{Prepared, Preparer};
 use crate::trail::key_of;
 
@@ -65,6 +66,7 @@ pub struct Engine {
     alerts: AlertBook,
     fdr: OnlineFdr,
     budget: AlertBudget,
+    calendar: Calendar,
     now: Timestamp,
     next_tick: Option<Timestamp>,
     learning: bool,
@@ -86,7 +88,7 @@ const TICK_SECS: i64 = 60;
 /// Ticks made up for after a silence; a longer one is jumped over, its windows have closed anyway.
 const TICKS_MAX: i64 = 180;
 /// Version of the sections the engine writes and of what it adds to those of its units.
-const SNAPSHOT_VERSION: u32 = 3;
+const SNAPSHOT_VERSION: u32 = 4;
 /// The section of how long each entity was watched, beside those of the detectors' calibrations.
 const WATCHED: &str = "watched";
 
@@ -114,6 +116,7 @@ impl Engine {
             alerts: AlertBook::default(),
             fdr: OnlineFdr::new(FALSE_DISCOVERY_RATE),
             budget: config.budget,
+            calendar: Calendar::default(),
             now: Timestamp::MIN,
             next_tick: None,
             learning: false,
@@ -138,10 +141,21 @@ impl Engine {
     pub fn observe_prepared(&mut self, event: &Event, prepared: &Prepared) {
         self.advance(event.ts);
         self.events += 1;
+        match self.calendar.note(event.ts) {
+            Turn::None => {}
+            Turn::Doubt => self.remember(|memory| memory.mark()),
+            Turn::Days(days) => {
+                self.remember(|memory| memory.pass(days));
+                self.alerts.pass(self.calendar.today());
+            }
+        }
         let parties = self.entities.learn(event, prepared);
         if let Some((client, server)) = parties {
-            self.hours.active(client);
-            self.hours.active(server);
+            for party in [client, server] {
+                if self.hours.active(party) {
+                    self.entities.note_active(party);
+                }
+            }
         }
         let kind = interest::number(&event.body);
         self.run(
@@ -150,6 +164,15 @@ impl Engine {
             parties,
             Some(prepared),
         );
+    }
+
+    /// Does something with everything that forgets by age.
+    fn remember(&mut self, mut call: impl FnMut(&mut dyn Memory)) {
+        call(&mut self.entities);
+        self.hours.memories().for_each(&mut call);
+        for unit in &mut self.units {
+            unit.detector.memories().into_iter().for_each(&mut call);
+        }
     }
 
     /// Moves event time on, closing minutes and hours on the way.
@@ -325,8 +348,13 @@ impl Engine {
     }
 
     /// Totals for the report.
-    pub fn summary(&self) -> EngineSummary {
+    pub fn summary(&mut self) -> EngineSummary {
         let day = std::time::Duration::from_hours(24);
+        let memories = self
+            .units
+            .iter_mut()
+            .flat_map(|unit| unit.detector.memories());
+        let tables = memories.map(|memory| memory.dropped()).sum();
         let is_cold = |idx: &crate::DeviceIdx| self.entities.first_seen(*idx).plus(day) > self.now;
         EngineSummary {
             events: self.events,
@@ -337,10 +365,7 @@ impl Engine {
                 ("device_table_full", self.entities.dropped()),
                 ("alert_table_full", self.alerts.dropped()),
                 ("hour_table_full", self.hours.dropped()),
-                (
-                    "detector_tables_full",
-                    self.units.iter().map(|unit| unit.detector.dropped()).sum(),
-                ),
+                ("detector_tables_full", tables),
             ],
             disabled: self
                 .units
@@ -357,6 +382,7 @@ impl Engine {
     pub fn snapshot(&self, out: &mut SnapshotWriter) {
         out.section("engine", SNAPSHOT_VERSION);
         out.i64(self.now.as_nanos()).u64(self.events);
+        self.calendar.snapshot(out);
         self.fdr.snapshot(out);
         out.section("entities", SNAPSHOT_VERSION).u64(self.events);
         self.entities.snapshot(out);
@@ -437,6 +463,7 @@ impl Engine {
             None => {
                 self.now = Timestamp::from_nanos(from.i64()?);
                 self.events = from.u64()?;
+                self.calendar.restore(from)?;
                 self.fdr.restore(from)
             }
             Some(("calibration", WATCHED)) => self.hours.restore_watched(from),

@@ -6,16 +6,20 @@
 //! discovery and frames may only *complete* a device (they are easily forged, and a router's frame
 //! address speaks for everyone behind it). Outsiders on IPv6 are known by their /64.
 
+mod memory;
+
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use compact_str::CompactString;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use thymus_schema::{
     DhcpMessage, DnsFlavor, DnsTransaction, EntityId, Event, EventBody, LocalNetworks, Mac, Peer,
-    PeerRole, Scope, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
+    PeerRole, Scope, Timestamp,
 };
 
+use crate::memory::{Ages, DAYS_KEPT};
 use crate::party::{DeviceIdx, Party, external_unit};
 use crate::prepared::Prepared;
 use crate::roles::Roles;
@@ -38,13 +42,38 @@ struct Device {
     first_seen: Timestamp,
     mac: Option<Mac>,
     roles: Roles,
+    /// When it was active last.
+    touched: u64,
+}
+
+impl Device {
+    /// What is left of one.
+    fn forgotten() -> Self {
+        Self {
+            id: EntityId::device(""),
+            aliases: Vec::new(),
+            first_seen: Timestamp::MAX,
+            mac: None,
+            roles: Roles::default(),
+            touched: 0,
+        }
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.id.key.is_empty()
+    }
 }
 
 /// The table of entities.
 #[derive(Debug, Default)]
 pub struct Entities {
     local: LocalNetworks,
+    /// A season after a device was forgotten, when nothing speaks of its number any more, another may
+    /// have it.
     devices: Vec<Device>,
+    /// Numbers of forgotten devices, with the day of that.
+    free: VecDeque<(i64, DeviceIdx)>,
+    ages: Ages,
     by_addr: FxHashMap<(Scope, Bits), DeviceIdx>,
     by_mac: FxHashMap<(Scope, Mac), DeviceIdx>,
     /// Addresses each frame address spoke for, to tell routers.
@@ -54,6 +83,10 @@ pub struct Entities {
     names: FxHashMap<Bits, CompactString>,
     /// Digests of what `names` was told last of an address, so that what it knows is not looked up.
     told: Vec<u32>,
+    /// Names of the half season before.
+    names_before: FxHashMap<Bits, CompactString>,
+    /// Days since it ended.
+    names_days: i64,
     /// Keys in use: DHCP can give a second device the address another is named after.
     keys: FxHashSet<Box<str>>,
     dropped: u64,
@@ -62,7 +95,7 @@ pub struct Entities {
 impl Entities {
     /// Most devices kept; addresses beyond are treated as outsiders and counted.
     pub const DEVICES_MAX: usize = 100_000;
-    /// Most outside names kept; when full, the map starts afresh.
+    /// Most outside names kept; when half as many are new, those before them go.
     pub const NAMES_MAX: usize = 200_000;
     /// Most aliases kept of a device.
     const ALIASES_MAX: usize = 32;
@@ -88,17 +121,28 @@ impl Entities {
 
     /// How many devices are known.
     pub fn devices(&self) -> usize {
-        self.devices.len()
-    }
-
-    /// Local addresses that found no place in the table.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.devices.len() - self.free.len()
     }
 
     /// All devices in order of first sight.
     pub fn indices(&self) -> impl Iterator<Item = DeviceIdx> {
-        (0..self.devices.len() as u32).map(DeviceIdx)
+        let known = self.devices.iter().zip(0..);
+        let known = known.filter(|(device, _)| !device.is_forgotten());
+        known.map(|(_, index)| DeviceIdx(index))
+    }
+
+    /// Notes that a device did something today.
+    pub(crate) fn note_active(&mut self, party: Party) {
+        let device = party.device.map(|idx| idx.0 as usize);
+        if let Some(device) = device.and_then(|index| self.devices.get_mut(index)) {
+            device.touched = self.ages.touch();
+        }
+    }
+
+    fn turn_names(&mut self) {
+        self.names_before = std::mem::take(&mut self.names);
+        self.names_days = 0;
+        self.told.fill(0);
     }
 
     /// Learns from an event who is who, and gives client and server of its conversation; called
@@ -156,11 +200,18 @@ impl Entities {
             EventBody::Traffic(traffic) => {
                 if let Some(addr) = traffic.addr {
                     self.admit(addr, traffic.scope, event.ts);
+                    self.note_active(self.party(addr, traffic.scope));
                 }
             }
             EventBody::Dhcp(dhcp) => self.learn_lease(dhcp, scope, event.ts),
-            EventBody::Arp(arp) => self.complete(scope, arp.sender, arp.sender_mac, event.ts),
-            EventBody::Ndp(ndp) => self.complete(scope, ndp.sender, ndp.mac, event.ts),
+            EventBody::Arp(arp) => {
+                self.complete(scope, arp.sender, arp.sender_mac, event.ts);
+                self.note_active(self.party(arp.sender, scope));
+            }
+            EventBody::Ndp(ndp) => {
+                self.complete(scope, ndp.sender, ndp.mac, event.ts);
+                self.note_active(self.party(ndp.sender, scope));
+            }
             _ => {}
         }
     }
@@ -179,11 +230,18 @@ impl Entities {
     }
 
     fn create(&mut self, addr: IpAddr, scope: Scope, ts: Timestamp) -> Option<DeviceIdx> {
-        if self.devices.len() >= Self::DEVICES_MAX {
-            self.dropped += 1;
-            return None;
-        }
-        let idx = DeviceIdx(self.devices.len() as u32);
+        let reused = self
+            .free
+            .front()
+            .filter(|(day, _)| self.ages.day - day > DAYS_KEPT);
+        let idx = match reused {
+            Some((_, idx)) => *idx,
+            None if self.devices.len() >= Self::DEVICES_MAX => {
+                self.dropped += 1;
+                return None;
+            }
+            None => DeviceIdx(self.devices.len() as u32),
+        };
         let mut key = if scope.is_none() {
             addr.to_string()
         } else {
@@ -193,13 +251,20 @@ impl Entities {
             key.push('\'');
         }
         self.keys.insert(key.as_str().into());
-        self.devices.push(Device {
+        let device = Device {
             id: EntityId::device(key),
             aliases: vec![addr.to_string().into()],
             first_seen: ts,
             mac: None,
             roles: Roles::default(),
-        });
+            touched: self.ages.touch(),
+        };
+        if let Some(place) = self.devices.get_mut(idx.0 as usize) {
+            *place = device;
+            self.free.pop_front();
+        } else {
+            self.devices.push(device);
+        }
         Some(idx)
     }
 
@@ -278,6 +343,7 @@ impl Entities {
         self.by_mac.insert((scope, dhcp.mac), idx);
         if let Some(device) = self.devices.get_mut(idx.0 as usize) {
             device.mac = Some(dhcp.mac);
+            device.touched = self.ages.touch();
         }
         self.alias(idx, &addr.to_string());
         self.alias(idx, &dhcp.hostname);
@@ -309,9 +375,8 @@ impl Entities {
                 }
                 *told = digest;
             }
-            if self.names.len() >= Self::NAMES_MAX && !self.names.contains_key(addr) {
-                self.names.clear();
-                self.told.fill(0);
+            if self.names.len() >= Self::NAMES_MAX / 2 && !self.names.contains_key(addr) {
+                self.turn_names();
             }
             let name = self.names.entry(*addr).or_default();
             if *name != dns.query {
@@ -349,6 +414,7 @@ impl Entities {
         party
             .device
             .and_then(|idx| self.devices.get(idx.0 as usize))
+            .filter(|device| !device.is_forgotten())
     }
 
     /// The stable identity of a party: a device, or an external address (IPv6: its /64).
@@ -382,7 +448,10 @@ impl Entities {
 
     /// The last DNS name that resolved to `addr`.
     pub fn name_of(&self, addr: IpAddr) -> Option<&str> {
-        self.names.get(&bits(addr)).map(AsRef::as_ref)
+        let addr = bits(addr);
+        let name = self.names.get(&addr);
+        name.or_else(|| self.names_before.get(&addr))
+            .map(AsRef::as_ref)
     }
 
     /// When the device was first seen; [`Timestamp::MAX`] for an unknown index.
@@ -411,77 +480,13 @@ impl Entities {
             .get(&mac)
             .is_some_and(|addrs| addrs.len() > Self::ROUTER_ADDRS)
     }
-
-    pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
-        out.u64(self.devices.len() as u64);
-        for device in &self.devices {
-            out.str(&device.id.key).i64(device.first_seen.as_nanos());
-            out.str(&device.mac.map_or_else(String::new, |mac| mac.to_string()));
-            out.u64(device.aliases.len() as u64);
-            for alias in &device.aliases {
-                out.str(alias);
-            }
-            device.roles.snapshot(out);
-        }
-        let mut addrs: Vec<_> = self
-            .by_addr
-            .iter()
-            .map(|((scope, addr), idx)| {
-                let addr = IpAddr::V6(Ipv6Addr::from_bits(*addr)).to_canonical();
-                ((*scope, addr), *idx)
-            })
-            .collect();
-        addrs.sort_unstable();
-        out.u64(addrs.len() as u64);
-        for ((scope, addr), idx) in addrs {
-            out.u64(u64::from(scope.0))
-                .str(&addr.to_string())
-                .u64(u64::from(idx.0));
-        }
-    }
-
-    pub(crate) fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut restored = Self::new(self.local.clone());
-        for _ in 0..from.count(32)? {
-            let id = EntityId::device(from.str()?);
-            let first_seen = Timestamp::from_nanos(from.i64()?);
-            let mac = from.str()?.parse::<Mac>().ok();
-            let aliases: Result<Vec<Box<str>>, _> = (0..from.count(8)?)
-                .map(|_| from.str().map(Box::from))
-                .collect();
-            let roles = Roles::restore(from)?;
-            restored.keys.insert(id.key.clone());
-            restored.devices.push(Device {
-                id,
-                aliases: aliases?,
-                first_seen,
-                mac,
-                roles,
-            });
-        }
-        for _ in 0..from.count(24)? {
-            let scope = Scope(from.u64()? as u32);
-            let addr = from.str()?.parse::<IpAddr>();
-            let idx = DeviceIdx(from.u64()? as u32);
-            if let Ok(addr) = addr
-                && (idx.0 as usize) < restored.devices.len()
-            {
-                restored.by_addr.insert((scope, bits(addr)), idx);
-                if let Some(mac) = restored.devices.get(idx.0 as usize).and_then(|d| d.mac) {
-                    restored.by_mac.insert((scope, mac), idx);
-                }
-            }
-        }
-        *self = restored;
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::prepared::Preparer;
-    use thymus_schema::{DnsAnswer, EventId};
+    use thymus_schema::{DnsAnswer, EventId, SnapshotReader, SnapshotWriter};
 
     fn lease(mac: &str, addr: &str, hostname: &str) -> Event {
         let dhcp = DhcpMessage {

@@ -6,6 +6,7 @@
 
 use thymus_schema::{SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
+use crate::memory::Memory;
 use crate::table::Table;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,11 +39,6 @@ impl Habits {
         f64::from(days.earlier)
     }
 
-    /// How many things were forgotten for want of room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.0.dropped()
-    }
-
     /// Whether it was ever done.
     pub(crate) fn knows(&self, key: u64) -> bool {
         self.0.get(&key).is_some()
@@ -54,11 +50,13 @@ impl Habits {
     }
 
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows = self.0.sorted();
-        out.u64(rows.len() as u64);
-        for (key, days) in rows {
-            out.u64(key).i64(days.last).u64(u64::from(days.earlier));
-        }
+        self.0.write(
+            out,
+            |_, _| true,
+            |out, key, days| {
+                out.u64(key).i64(days.last).u64(u64::from(days.earlier));
+            },
+        );
     }
 
     /// Reads what [`Habits::snapshot`] wrote into a memory of at most `max` things.
@@ -66,16 +64,15 @@ impl Habits {
         max: usize,
         from: &mut SnapshotReader<'_>,
     ) -> Result<Self, SnapshotError> {
-        let mut restored = Self::new(max);
-        for _ in 0..from.count(24)? {
+        let read = |from: &mut SnapshotReader<'_>| {
             let key = from.u64()?;
             let days = Days {
                 last: from.i64()?,
                 earlier: from.u64()? as u32,
             };
-            restored.0.entry(key, || days);
-        }
-        Ok(restored)
+            Ok((key, days))
+        };
+        Table::read(max, from, 24, read).map(Self)
     }
 }
 
@@ -100,25 +97,22 @@ impl Popularity {
         users.len()
     }
 
-    /// How many things were forgotten for want of room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.0.dropped()
-    }
-
     /// How many did so far.
     pub(crate) fn users(&self, key: u64) -> usize {
         self.0.get(&key).map_or(0, Vec::len)
     }
 
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows = self.0.sorted();
-        out.u64(rows.len() as u64);
-        for (key, users) in rows {
-            out.u64(key).u64(users.len() as u64);
-            for user in users {
-                out.u64(*user);
-            }
-        }
+        self.0.write(
+            out,
+            |_, _| true,
+            |out, key, users| {
+                out.u64(key).u64(users.len() as u64);
+                for user in users {
+                    out.u64(*user);
+                }
+            },
+        );
     }
 
     /// Reads what [`Popularity::snapshot`] wrote into a memory of at most `max` things.
@@ -126,15 +120,12 @@ impl Popularity {
         max: usize,
         from: &mut SnapshotReader<'_>,
     ) -> Result<Self, SnapshotError> {
-        let mut restored = Self::new(max);
-        for _ in 0..from.count(16)? {
+        let read = |from: &mut SnapshotReader<'_>| {
             let key = from.u64()?;
-            let users = (0..from.count(8)?)
-                .map(|_| from.u64())
-                .collect::<Result<Vec<_>, _>>()?;
-            restored.0.entry(key, || users);
-        }
-        Ok(restored)
+            let users: Result<_, SnapshotError> = (0..from.count(8)?).map(|_| from.u64()).collect();
+            Ok((key, users?))
+        };
+        Table::read(max, from, 16, read).map(Self)
     }
 }
 
@@ -162,11 +153,6 @@ impl Ordinary {
         (users, self.habits.note(thing, now))
     }
 
-    /// How many things were forgotten for want of room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.users.dropped() + self.habits.dropped()
-    }
-
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
         self.users.snapshot(out);
         self.habits.snapshot(out);
@@ -178,6 +164,50 @@ impl Ordinary {
         self.habits = Habits::restore(self.max, from)?;
         self.users = users;
         Ok(())
+    }
+}
+
+impl Memory for Habits {
+    fn mark(&mut self) {
+        self.0.mark();
+    }
+
+    fn pass(&mut self, days: i64) {
+        self.0.pass(days);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+}
+
+impl Memory for Popularity {
+    fn mark(&mut self) {
+        self.0.mark();
+    }
+
+    fn pass(&mut self, days: i64) {
+        self.0.pass(days);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+}
+
+impl Memory for Ordinary {
+    fn mark(&mut self) {
+        self.users.mark();
+        self.habits.mark();
+    }
+
+    fn pass(&mut self, days: i64) {
+        self.users.pass(days);
+        self.habits.pass(days);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.users.dropped() + self.habits.dropped()
     }
 }
 

@@ -9,6 +9,7 @@ use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter, Times
 use crate::calibration::{Calibrated, Conformal, Shipped, Watched};
 use crate::detector::DetectorSpec;
 use crate::entities::Entities;
+use crate::memory::Memory;
 use crate::party::{DeviceIdx, Party};
 
 const HOUR_SECS: i64 = 3_600;
@@ -113,13 +114,14 @@ impl Hours {
 
     /// Notes that the entity did something this hour. Outsiders count only once they are scored:
     /// there are too many of them, and almost all do nothing worth a test.
-    pub(crate) fn active(&mut self, party: Party) {
+    /// Whether it was the first time.
+    pub(crate) fn active(&mut self, party: Party) -> bool {
         let Some(DeviceIdx(index)) = party.device else {
-            return;
+            return false;
         };
         let index = index as usize;
         if self.noted.get(index) == Some(&true) {
-            return;
+            return false;
         }
         if self.noted.len() <= index {
             self.noted.resize(index + 1, false);
@@ -129,6 +131,13 @@ impl Hours {
         if let Some(noted) = self.noted.get_mut(index) {
             *noted = found_room;
         }
+        true
+    }
+
+    /// What it keeps of entities.
+    pub(crate) fn memories(&mut self) -> impl Iterator<Item = &mut dyn Memory> {
+        let calibrations = self.calibrations.iter_mut().map(Conformal::entities);
+        calibrations.chain([self.watched.entities()])
     }
 
     fn entry(&mut self, party: Party) -> Option<&mut Hour> {

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use thymus_schema::{Event, EventId, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
 use crate::cx::DetectCx;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -162,11 +163,6 @@ impl Novelty {
         })
     }
 
-    /// How many items and entities were forgotten for want of room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.items.dropped() + self.entities.dropped()
-    }
-
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
         out.f64(self.site.draws).f64(self.site.new);
         let mut groups: Vec<(u64, Rate)> = self.groups.iter().map(|(k, r)| (*k, *r)).collect();
@@ -175,19 +171,23 @@ impl Novelty {
         for (group, rate) in groups {
             out.u64(group).f64(rate.draws).f64(rate.new);
         }
-        let entities = self.entities.sorted();
-        out.u64(entities.len() as u64);
-        for (key, entity) in entities {
-            let present = &entity.present;
-            out.u64(key)
-                .f64(entity.rate.draws + present.draws)
-                .f64(entity.rate.new + present.new);
-        }
-        let items = self.items.sorted();
-        out.u64(items.len() as u64);
-        for (item, ()) in items {
-            out.u64(item);
-        }
+        self.entities.write(
+            out,
+            |_, _| true,
+            |out, key, entity| {
+                let present = &entity.present;
+                out.u64(key)
+                    .f64(entity.rate.draws + present.draws)
+                    .f64(entity.rate.new + present.new);
+            },
+        );
+        self.items.write(
+            out,
+            |_, ()| true,
+            |out, item, ()| {
+                out.u64(item);
+            },
+        );
     }
 
     pub(crate) fn restore(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
@@ -206,19 +206,34 @@ impl Novelty {
             );
             restored.groups.insert(group, rate);
         }
-        for _ in 0..from.count(24)? {
-            let (key, rate) = (
-                from.u64()?,
-                Rate {
+        restored.entities = Table::read(ENTITIES_MAX, from, 24, |from| {
+            let key = from.u64()?;
+            let entity = Entity {
+                rate: Rate {
                     draws: from.f64()?,
                     new: from.f64()?,
                 },
-            );
-            restored.entities.entry(key, Entity::default).rate = rate;
-        }
-        for _ in 0..from.count(8)? {
-            restored.items.entry(from.u64()?, || ());
-        }
+                ..Entity::default()
+            };
+            Ok((key, entity))
+        })?;
+        restored.items = Table::read(ITEMS_MAX, from, 8, |from| Ok((from.u64()?, ())))?;
         Ok(restored)
+    }
+}
+
+impl Memory for Novelty {
+    fn mark(&mut self) {
+        self.items.mark();
+        self.entities.mark();
+    }
+
+    fn pass(&mut self, days: i64) {
+        self.items.pass(days);
+        self.entities.pass(days);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.items.dropped() + self.entities.dropped()
     }
 }

@@ -11,6 +11,7 @@ use thymus_schema::{
 use crate::cx::{DetectCx, Finding};
 use crate::detector::Detector;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::novelty::Novelty;
 use crate::party::Party;
 
@@ -76,8 +77,8 @@ impl Detector for Rare {
         self.interest
     }
 
-    fn dropped(&self) -> u64 {
-        self.novelty.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.novelty]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -271,13 +271,14 @@ impl Sweep {
         out: &mut SnapshotWriter,
         key: impl Fn(K, &mut SnapshotWriter),
     ) {
-        let mut rows = sweeps.sorted();
-        rows.retain(|(_, sweep)| sweep.usual_distinct.max(sweep.distinct) >= targets_min);
-        out.u64(rows.len() as u64);
-        for (at, sweep) in rows {
-            key(at, out);
-            sweep.write(out);
-        }
+        sweeps.write(
+            out,
+            |_, sweep| sweep.usual_distinct.max(sweep.distinct) >= targets_min,
+            |out, at, sweep| {
+                key(at, out);
+                sweep.write(out);
+            },
+        );
     }
 
     /// Reads what [`Sweep::write_all`] wrote into a table of at most `max` sweeps.
@@ -286,13 +287,7 @@ impl Sweep {
         from: &mut SnapshotReader<'a>,
         key: impl Fn(&mut SnapshotReader<'a>) -> Result<K, SnapshotError>,
     ) -> Result<Table<K, Self>, SnapshotError> {
-        let mut sweeps = Table::new(max);
-        for _ in 0..from.count(56)? {
-            let at = key(from)?;
-            let sweep = Self::read(from)?;
-            sweeps.entry(at, || sweep);
-        }
-        Ok(sweeps)
+        Table::read(max, from, 56, |from| Ok((key(from)?, Self::read(from)?)))
     }
 
     /// Writes what earlier hours taught; the hour under way counts as one of them.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use thymus_detect::{Engine, EngineConfig};
 use thymus_schema::{Event, SnapshotError, SnapshotWriter};
@@ -53,9 +54,9 @@ fn dependents(sections: &Sections) -> Sections {
 
 #[test]
 fn a_whole_memory_comes_back_whole() {
-    let (engine, _) = learned();
+    let (mut engine, _) = learned();
     let sections = saved(&engine);
-    let (again, lost) = restored(&sections);
+    let (mut again, lost) = restored(&sections);
     assert_eq!(lost, []);
     assert_eq!(again.summary().devices, engine.summary().devices);
     assert_eq!(saved(&again), sections);
@@ -92,4 +93,48 @@ fn what_numbers_devices_is_dropped_with_the_table_of_devices() {
         };
         assert_eq!(without_stamp(&kept), without_stamp(&cold));
     }
+}
+
+/// So many conversations of one device, so many days after the case.
+fn others(last: u8, days: u64, events: usize) -> Vec<Event> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let case = root.join("scan_horizontal/worm_tries_smb/events.jsonl");
+    let case = std::fs::read_to_string(case).unwrap();
+    let mut event: Event = serde_json::from_str(case.lines().next().unwrap()).unwrap();
+    let conn = event.conn.as_mut().unwrap();
+    conn.client.addr = [10, 200, 0, last].into();
+    conn.server.addr = [192, 0, 2, 1].into();
+    event.ts = event.ts.plus(Duration::from_hours(24 * days));
+    vec![event; events]
+}
+
+#[test]
+fn what_was_not_seen_for_a_season_is_forgotten_across_runs() {
+    let (mut engine, _) = learned();
+    let known = engine.summary().devices;
+    assert!(known > 3, "the case has devices: {known}");
+    let mut feed = |engine: &mut Engine, events: Vec<Event>| {
+        for event in &events {
+            engine.observe(event);
+        }
+        engine.summary().devices
+    };
+    assert_eq!(feed(&mut engine, others(1, 60, 300)), known + 1);
+    let before = saved(&engine);
+    let (mut again, lost) = restored(&before);
+    assert_eq!(lost, []);
+    // One event from a machine whose clock is wrong forgets nothing.
+    assert_eq!(feed(&mut again, others(2, 9_000, 1)), known + 2);
+    assert_eq!(feed(&mut again, others(1, 61, 300)), known + 2);
+    // Many days later the case is older than a season, the others are not.
+    let rest = feed(&mut again, others(1, 100, 300));
+    assert_eq!(rest, 2, "of {known}");
+    assert!(
+        dependents(&saved(&again))
+            .values()
+            .map(Vec::len)
+            .sum::<usize>()
+            < dependents(&before).values().map(Vec::len).sum::<usize>(),
+        "what detectors knew of them went too"
+    );
 }

@@ -21,6 +21,9 @@ mod shipped;
 use rustc_hash::FxHashMap;
 use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter};
 
+use crate::memory::Memory;
+use crate::table::Table;
+
 pub(crate) use reference::Reference;
 pub(crate) use shipped::Shipped;
 
@@ -34,7 +37,7 @@ const WEIGHT_PEERS: f64 = 200.0;
 const SITE_SCORES_MAX: usize = 4096;
 const PEER_SCORES_MAX: usize = 512;
 const ENTITY_SCORES_MAX: usize = 64;
-/// Entities with a past of their own; later ones lean on peers and site.
+/// Entities with a past of their own; the others lean on peers and site.
 const ENTITIES_MAX: usize = 20_000;
 
 /// A p-value with the narrowest reference that had a say in it.
@@ -46,8 +49,14 @@ pub(crate) struct Calibrated {
 
 /// How many hours each entity was watched: the whole past of those that a detector never scored,
 /// which are most, kept once for all detectors.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Watched(FxHashMap<u64, f64>);
+#[derive(Debug)]
+pub(crate) struct Watched(Table<u64, f64>);
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self(Table::new(ENTITIES_MAX))
+    }
+}
 
 impl Watched {
     /// Hours the entity was watched.
@@ -57,36 +66,40 @@ impl Watched {
 
     /// Counts an hour.
     pub(crate) fn note(&mut self, entity: u64) {
-        if self.0.len() < ENTITIES_MAX || self.0.contains_key(&entity) {
-            *self.0.entry(entity).or_default() += 1.0;
-        }
+        *self.0.entry(entity, || 0.0) += 1.0;
+    }
+
+    /// The entities it knows.
+    pub(crate) fn entities(&mut self) -> &mut dyn Memory {
+        &mut self.0
     }
 
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
-        let mut rows: Vec<(u64, f64)> = self.0.iter().map(|(key, n)| (*key, *n)).collect();
-        rows.sort_unstable_by_key(|row| row.0);
-        out.u64(rows.len() as u64);
-        for (key, hours) in rows {
-            out.u64(key).f64(hours);
-        }
+        self.0.write(
+            out,
+            |_, _| true,
+            |out, key, hours| {
+                out.u64(key).f64(*hours);
+            },
+        );
     }
 
     pub(crate) fn restore(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
-        let rows: Result<_, SnapshotError> = (0..from.count(16)?)
-            .map(|_| Ok((from.u64()?, from.f64()?)))
-            .collect();
-        Ok(Self(rows?))
+        Table::read(ENTITIES_MAX, from, 16, |from| {
+            Ok((from.u64()?, from.f64()?))
+        })
+        .map(Self)
     }
 }
 
 /// The calibration of one detector.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Conformal {
     shipped: Shipped,
     site: Reference,
     peers: FxHashMap<u64, Reference>,
     /// Of entities that were scored.
-    entities: FxHashMap<u64, Reference>,
+    entities: Table<u64, Reference>,
 }
 
 impl Conformal {
@@ -95,7 +108,7 @@ impl Conformal {
             shipped,
             site: Reference::new(SITE_SCORES_MAX),
             peers: FxHashMap::default(),
-            entities: FxHashMap::default(),
+            entities: Table::new(ENTITIES_MAX),
         }
     }
 
@@ -155,47 +168,50 @@ impl Conformal {
             .entry(group)
             .or_insert_with(|| Reference::new(PEER_SCORES_MAX))
             .push(score);
-        if let Some(reference) = self.entities.get_mut(&entity) {
+        if let Some(reference) = self.entities.touch(&entity) {
             reference.push(score);
-        } else if score > 0.0 && self.entities.len() < ENTITIES_MAX {
-            let mut reference = Reference::after(ENTITY_SCORES_MAX, watched);
-            reference.push(score);
-            self.entities.insert(entity, reference);
+        } else if score > 0.0 {
+            let new = || Reference::after(ENTITY_SCORES_MAX, watched);
+            self.entities.entry(entity, new).push(score);
         }
+    }
+
+    /// The entities it knows.
+    pub(crate) fn entities(&mut self) -> &mut dyn Memory {
+        &mut self.entities
     }
 
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
         self.site.snapshot(out);
-        for map in [&self.peers, &self.entities] {
-            let mut keys: Vec<u64> = map.keys().copied().collect();
-            keys.sort_unstable();
-            out.u64(keys.len() as u64);
-            for key in keys {
-                out.u64(key);
-                if let Some(reference) = map.get(&key) {
-                    reference.snapshot(out);
-                }
-            }
+        let mut peers: Vec<(&u64, &Reference)> = self.peers.iter().collect();
+        peers.sort_unstable_by_key(|row| row.0);
+        out.u64(peers.len() as u64);
+        for (group, reference) in peers {
+            out.u64(*group);
+            reference.snapshot(out);
         }
+        self.entities.write(
+            out,
+            |_, _| true,
+            |out, entity, reference| {
+                out.u64(entity);
+                reference.snapshot(out);
+            },
+        );
     }
 
     pub(crate) fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
         let site = Reference::restore(SITE_SCORES_MAX, from)?;
-        let peers = restore_map(PEER_SCORES_MAX, from)?;
-        let entities = restore_map(ENTITY_SCORES_MAX, from)?;
+        let peers: Result<_, SnapshotError> = (0..from.count(24)?)
+            .map(|_| Ok((from.u64()?, Reference::restore(PEER_SCORES_MAX, from)?)))
+            .collect();
+        let peers = peers?;
+        let entities = Table::read(ENTITIES_MAX, from, 24, |from| {
+            Ok((from.u64()?, Reference::restore(ENTITY_SCORES_MAX, from)?))
+        })?;
         (self.site, self.peers, self.entities) = (site, peers, entities);
         Ok(())
     }
-}
-
-fn restore_map(
-    scores_max: usize,
-    from: &mut SnapshotReader<'_>,
-) -> Result<FxHashMap<u64, Reference>, SnapshotError> {
-    let count = from.count(24)?;
-    (0..count)
-        .map(|_| Ok((from.u64()?, Reference::restore(scores_max, from)?)))
-        .collect()
 }
 
 #[cfg(test)]
@@ -263,7 +279,7 @@ mod tests {
         watched.snapshot(&mut out);
         let sections = out.finish();
         let mut from = SnapshotReader::open("w", &sections["w"], 1).unwrap();
-        assert_eq!(Watched::restore(&mut from).unwrap(), watched);
+        assert_eq!(Watched::restore(&mut from).unwrap().hours(1), 301.0);
     }
 
     #[test]

@@ -53,6 +53,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::rpc::{Interface, is_operation};
 use crate::table::Table;
@@ -295,8 +296,8 @@ impl Detector for AdEnumeration {
             .and(Interest::FLOW)
     }
 
-    fn dropped(&self) -> u64 {
-        self.controllers.dropped() + self.clients.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.controllers, &mut self.clients, &mut self.habits]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -41,6 +41,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::{Distinct, is_group};
 use crate::table::Table;
@@ -190,8 +191,8 @@ impl Detector for Amplification {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.minutes.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.minutes]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -204,19 +205,20 @@ impl Detector for Amplification {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows = self.minutes.sorted();
-        out.u64(rows.len() as u64);
-        for ((target, part), minute) in rows {
-            out.u64(target).u64(part as u64);
-            write_party(out, minute.party);
-            out.i64(minute.at)
-                .f64(minute.usual.max(minute.amount.min(4.0 * part.usual())));
-        }
+        self.minutes.write(
+            out,
+            |_, _| true,
+            |out, (target, part), minute| {
+                out.u64(target).u64(part as u64);
+                write_party(out, minute.party);
+                out.i64(minute.at)
+                    .f64(minute.usual.max(minute.amount.min(4.0 * part.usual())));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(56)? {
+        let minutes = Table::read(TARGETS_MAX, from, 56, |from| {
             let target = from.u64()?;
             let part = Part::ALL
                 .get(from.u64()? as usize)
@@ -225,9 +227,12 @@ impl Detector for Amplification {
             let party = read_party(from)?;
             let mut minute = Minute::new(party, from.i64()?);
             minute.usual = from.f64()?;
-            fresh.minutes.entry((target, part), || minute);
-        }
-        *self = fresh;
+            Ok(((target, part), minute))
+        })?;
+        *self = Self {
+            minutes,
+            ..Self::default()
+        };
         Ok(())
     }
 }

@@ -41,6 +41,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -101,8 +102,8 @@ impl Detector for AsrepRoasting {
         Interest::KERBEROS
     }
 
-    fn dropped(&self) -> u64 {
-        self.clients.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.clients, &mut self.habits]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

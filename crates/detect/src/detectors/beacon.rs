@@ -54,6 +54,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::doorkeeper::Doorkeeper;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::{DeviceIdx, Party};
 use crate::table::Table;
 
@@ -148,8 +149,8 @@ impl Detector for Beacon {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.users.dropped() + self.flows.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.users, &mut self.flows]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -163,32 +164,30 @@ impl Detector for Beacon {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let pairs: Vec<_> = self
-            .pairs
-            .sorted()
-            .into_iter()
-            .filter(|(_, pair)| pair.count >= 4)
-            .collect();
-        out.u64(pairs.len() as u64);
-        for ((device, destination, channel), pair) in pairs {
-            out.u64(u64::from(device.0))
-                .u64(destination)
-                .u64(channel as u64);
-            pair.write(out);
-        }
-        let users = self.users.sorted();
-        out.u64(users.len() as u64);
-        for (destination, devices) in users {
-            out.u64(destination).u64(devices.len() as u64);
-            for device in devices {
-                out.u64(u64::from(device.0));
-            }
-        }
+        self.pairs.write(
+            out,
+            |_, pair| pair.count >= 4,
+            |out, (device, destination, channel), pair| {
+                out.u64(u64::from(device.0))
+                    .u64(destination)
+                    .u64(channel as u64);
+                pair.write(out);
+            },
+        );
+        self.users.write(
+            out,
+            |_, _| true,
+            |out, destination, devices| {
+                out.u64(destination).u64(devices.len() as u64);
+                for device in devices {
+                    out.u64(u64::from(device.0));
+                }
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(100)? {
+        let pairs = Table::read(PAIRS_MAX, from, 100, |from| {
             let device = DeviceIdx(from.u64()? as u32);
             let destination = from.u64()?;
             let channel = match from.u64()? {
@@ -197,17 +196,21 @@ impl Detector for Beacon {
                 _ => Channel::Dns,
             };
             let pair = Pair::read(from)?;
-            fresh.pairs.entry((device, destination, channel), || pair);
-        }
-        for _ in 0..from.count(16)? {
+            Ok(((device, destination, channel), pair))
+        })?;
+        let users = Table::read(DESTINATIONS_MAX, from, 16, |from| {
             let destination = from.u64()?;
             let mut devices = SmallVec::new();
             for _ in 0..from.count(8)? {
                 devices.push(DeviceIdx(from.u64()? as u32));
             }
-            fresh.users.entry(destination, || devices);
-        }
-        *self = fresh;
+            Ok((destination, devices))
+        })?;
+        *self = Self {
+            pairs,
+            users,
+            ..Self::default()
+        };
         Ok(())
     }
 }

@@ -45,6 +45,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::rpc::{Interface, is_operation};
 use crate::table::Table;
 use crate::trail::key_of;
@@ -95,8 +96,8 @@ impl Detector for Dcsync {
             .and(Interest::HTTP)
     }
 
-    fn dropped(&self) -> u64 {
-        self.controllers.dropped() + self.clients.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.controllers, &mut self.clients, &mut self.habits]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -43,6 +43,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::trail::key_of;
@@ -156,8 +157,8 @@ impl Detector for DeadServer {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.servers.dropped() + self.ordinary.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.servers, &mut self.ordinary]
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {

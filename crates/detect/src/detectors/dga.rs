@@ -44,6 +44,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::{Distinct, failures_score};
 use crate::table::Table;
@@ -195,10 +196,9 @@ impl Detector for Dga {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.state
-            .as_ref()
-            .map_or(0, |state| state.devices.dropped())
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        let state = self.state.iter_mut();
+        state.map(|state| &mut state.devices as _).collect()
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -212,32 +212,35 @@ impl Detector for Dga {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows = self
-            .state
-            .as_ref()
-            .map_or_else(Vec::new, |state| state.devices.sorted());
-        out.u64(rows.len() as u64);
-        for (device, misses) in rows {
-            out.u64(device);
-            write_party(out, misses.client);
-            write_party(out, misses.server);
-            out.i64(misses.since.as_nanos());
-            out.f64(misses.usual_count.max(misses.count))
-                .f64(misses.usual_made.max(misses.made));
-        }
+        let none = Table::new(0);
+        let devices = self.state.as_ref().map_or(&none, |state| &state.devices);
+        devices.write(
+            out,
+            |_, _| true,
+            |out, device, misses| {
+                out.u64(device);
+                write_party(out, misses.client);
+                write_party(out, misses.server);
+                out.i64(misses.since.as_nanos());
+                out.f64(misses.usual_count.max(misses.count))
+                    .f64(misses.usual_made.max(misses.made));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = State::fresh();
-        for _ in 0..from.count(88)? {
+        let devices = Table::read(DEVICES_MAX, from, 88, |from| {
             let device = from.u64()?;
             let (client, server) = (read_party(from)?, read_party(from)?);
             let mut misses = Misses::new(client, server, Timestamp::from_nanos(from.i64()?));
             misses.usual_count = from.f64()?;
             misses.usual_made = from.f64()?;
-            fresh.devices.entry(device, || misses);
-        }
-        self.state = Some(fresh);
+            Ok((device, misses))
+        })?;
+        self.state = Some(State {
+            devices,
+            ..State::fresh()
+        });
         Ok(())
     }
 }

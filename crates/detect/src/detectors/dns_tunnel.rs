@@ -50,6 +50,7 @@ use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::doorkeeper::Doorkeeper;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::Distinct;
 use crate::table::Table;
@@ -165,8 +166,8 @@ impl Detector for DnsTunnel {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.users.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.users]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -180,28 +181,24 @@ impl Detector for DnsTunnel {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows: Vec<_> = self
-            .pairs
-            .sorted()
-            .into_iter()
-            .filter(|(_, pair)| pair.up.max(pair.usual_up) + pair.down.max(pair.usual_down) > 50.0)
-            .collect();
-        out.u64(rows.len() as u64);
-        for ((client, digest), pair) in rows {
-            out.u64(client).u64(digest);
-            write_party(out, pair.client);
-            write_party(out, pair.server);
-            out.str(&pair.domain)
-                .i64(pair.known_since.as_nanos())
-                .i64(pair.since.as_nanos());
-            out.f64(pair.usual_up.max(pair.up))
-                .f64(pair.usual_down.max(pair.down));
-        }
+        self.pairs.write(
+            out,
+            |_, pair| pair.up.max(pair.usual_up) + pair.down.max(pair.usual_down) > 50.0,
+            |out, (client, digest), pair| {
+                out.u64(client).u64(digest);
+                write_party(out, pair.client);
+                write_party(out, pair.server);
+                out.str(&pair.domain)
+                    .i64(pair.known_since.as_nanos())
+                    .i64(pair.since.as_nanos());
+                out.f64(pair.usual_up.max(pair.up))
+                    .f64(pair.usual_down.max(pair.down));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(104)? {
+        let pairs = Table::read(PAIRS_MAX, from, 104, |from| {
             let key = (from.u64()?, from.u64()?);
             let (client, server) = (read_party(from)?, read_party(from)?);
             let domain = from.str()?;
@@ -211,9 +208,12 @@ impl Detector for DnsTunnel {
             pair.known_since = known_since;
             pair.usual_up = from.f64()?;
             pair.usual_down = from.f64()?;
-            fresh.pairs.entry(key, || pair);
-        }
-        *self = fresh;
+            Ok((key, pair))
+        })?;
+        *self = Self {
+            pairs,
+            ..Self::default()
+        };
         Ok(())
     }
 }

@@ -36,6 +36,7 @@
 //! World Wide Web Traffic*, IEEE/ACM ToN 1997.
 
 mod scale;
+mod span;
 
 use smallvec::SmallVec;
 use thymus_schema::{
@@ -46,12 +47,14 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::is_group;
 use crate::table::Table;
 use crate::tails;
-use crate::trail::{Trail, key_of, read_party, write_party};
+use crate::trail::{key_of, read_party, write_party};
 use scale::Scale;
+use span::Span;
 
 /// The registration.
 pub(crate) const SPEC: DetectorSpec = DetectorSpec {
@@ -89,40 +92,9 @@ struct Upload {
     port: u16,
     known_since: Timestamp,
     hour: Span,
-    day: Span,
+    /// The day, once it is more than its first hour: most destinations are called for less.
+    day: Option<Box<Span>>,
     waiting: bool,
-}
-
-/// Bytes in a stretch of time, and the most of earlier stretches.
-#[derive(Clone, Default)]
-struct Span {
-    since: Timestamp,
-    up: f64,
-    down: f64,
-    usual: f64,
-    trail: Trail,
-}
-
-impl Span {
-    fn starting(since: Timestamp) -> Self {
-        Self {
-            since,
-            ..Self::default()
-        }
-    }
-
-    fn add(&mut self, event: &Event, up: u64, down: u64, length_secs: f64, memory: f64) {
-        if event.ts.secs_since(self.since) > length_secs {
-            let usual = self.up.max(memory * self.usual);
-            *self = Self {
-                usual,
-                ..Self::starting(event.ts)
-            };
-        }
-        self.up += up as f64;
-        self.down += down as f64;
-        self.trail.push(event);
-    }
 }
 
 /// What a device does with all destinations together.
@@ -192,27 +164,24 @@ impl Detector for Exfiltration {
             port: conn.server.port,
             known_since: event.ts,
             hour: Span::starting(event.ts),
-            day: Span::starting(event.ts),
+            day: None,
             waiting: false,
         });
         pair.server = server;
-        pair.hour
-            .add(event, flow.client_bytes, flow.server_bytes, HOUR_SECS, 0.99);
+        pair.add(event, flow.client_bytes, flow.server_bytes);
         if !ping {
             let before = pair.hour.up - flow.client_bytes as f64;
             self.scale.grow(before, pair.hour.up);
         }
-        pair.day
-            .add(event, flow.client_bytes, flow.server_bytes, DAY_SECS, 0.9);
         let usual = if ping { PING_USUAL } else { self.worth };
-        if !pair.waiting && pair.hour.up.max(pair.day.up) > usual {
+        if !pair.waiting && pair.hour.up.max(pair.day().up) > usual {
             pair.waiting = true;
             self.waiting.push(key);
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.habits.dropped() + self.users.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.habits, &mut self.users]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -234,51 +203,51 @@ impl Detector for Exfiltration {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows: Vec<_> = self
-            .pairs
-            .sorted()
-            .into_iter()
-            .filter(|(_, pair)| pair.hour.up.max(pair.hour.usual) > PING_USUAL)
-            .collect();
-        out.u64(rows.len() as u64);
-        for ((device, destination, ping), pair) in rows {
-            out.u64(device).u64(destination).u64(u64::from(ping));
-            write_party(out, pair.client);
-            write_party(out, pair.server);
-            out.str(pair.name.as_deref().unwrap_or(""));
-            out.u64(u64::from(pair.port))
-                .i64(pair.known_since.as_nanos());
-            for span in [&pair.hour, &pair.day] {
-                out.i64(span.since.as_nanos()).f64(span.usual.max(span.up));
-            }
-        }
-        let habits = self.habits.sorted();
-        out.u64(habits.len() as u64);
-        for (device, habit) in habits {
-            out.u64(device)
-                .f64(habit.usual)
-                .i64(habit.hour)
-                .f64(habit.top);
-            out.u64(u64::from(habit.active))
-                .u64(u64::from(habit.days))
-                .i64(habit.day);
-        }
+        self.pairs.write(
+            out,
+            |_, pair| pair.hour.up.max(pair.hour.usual) > PING_USUAL,
+            |out, (device, destination, ping), pair| {
+                out.u64(device).u64(destination).u64(u64::from(ping));
+                write_party(out, pair.client);
+                write_party(out, pair.server);
+                out.str(pair.name.as_deref().unwrap_or(""));
+                out.u64(u64::from(pair.port))
+                    .i64(pair.known_since.as_nanos());
+                for span in [&pair.hour, pair.day()] {
+                    out.i64(span.since.as_nanos()).f64(span.usual.max(span.up));
+                }
+            },
+        );
+        self.habits.write(
+            out,
+            |_, _| true,
+            |out, device, habit| {
+                out.u64(device)
+                    .f64(habit.usual)
+                    .i64(habit.hour)
+                    .f64(habit.top);
+                out.u64(u64::from(habit.active))
+                    .u64(u64::from(habit.days))
+                    .i64(habit.day);
+            },
+        );
         self.scale.snapshot(out);
-        let mut users = self.users.sorted();
         // The many destinations with a single user would fill the file and say little.
-        users.retain(|(_, users)| users.len() > 1);
-        out.u64(users.len() as u64);
-        for (destination, users) in users {
-            out.u64(destination).u64(users.len() as u64);
-            for user in users {
-                out.u64(*user);
-            }
-        }
+        self.users.write(
+            out,
+            |_, users| users.len() > 1,
+            |out, destination, users| {
+                out.u64(destination).u64(users.len() as u64);
+                for user in users {
+                    out.u64(*user);
+                }
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
         let mut fresh = Self::default();
-        for _ in 0..from.count(120)? {
+        fresh.pairs = Table::read(PAIRS_MAX, from, 120, |from| {
             let key = (from.u64()?, from.u64()?, from.u64()? != 0);
             let (client, server) = (read_party(from)?, read_party(from)?);
             let name = from.str()?;
@@ -292,9 +261,9 @@ impl Detector for Exfiltration {
                     ..Span::starting(since)
                 })
             };
-            let (hour, day) = (span()?, span()?);
+            let (hour, day) = (span()?, Some(Box::new(span()?)));
             let waiting = false;
-            fresh.pairs.entry(key, || Upload {
+            let upload = Upload {
                 client,
                 server,
                 name,
@@ -303,9 +272,10 @@ impl Detector for Exfiltration {
                 hour,
                 day,
                 waiting,
-            });
-        }
-        for _ in 0..from.count(56)? {
+            };
+            Ok((key, upload))
+        })?;
+        fresh.habits = Table::read(DEVICES_MAX, from, 56, |from| {
             let device = from.u64()?;
             let habit = Habit {
                 usual: from.f64()?,
@@ -315,16 +285,15 @@ impl Detector for Exfiltration {
                 days: from.u64()? as u32,
                 day: from.i64()?,
             };
-            fresh.habits.entry(device, || habit);
-        }
+            Ok((device, habit))
+        })?;
         fresh.scale = Scale::restore(from)?;
         fresh.worth = fresh.scale.busy(0.0);
-        for _ in 0..from.count(16)? {
+        fresh.users = Table::read(PAIRS_MAX, from, 16, |from| {
             let destination = from.u64()?;
             let users: Result<_, SnapshotError> = (0..from.count(8)?).map(|_| from.u64()).collect();
-            let users = users?;
-            fresh.users.entry(destination, || users);
-        }
+            Ok((destination, users?))
+        })?;
         *self = fresh;
         Ok(())
     }
@@ -353,14 +322,28 @@ impl Habit {
 }
 
 impl Upload {
+    fn add(&mut self, event: &Event, up: u64, down: u64) {
+        if self.day.is_none() && self.hour.is_over(event, HOUR_SECS) {
+            self.day = Some(Box::new(self.hour.clone()));
+        }
+        self.hour.add(event, up, down, HOUR_SECS, 0.99);
+        if let Some(day) = &mut self.day {
+            day.add(event, up, down, DAY_SECS, 0.9);
+        }
+    }
+
+    fn day(&self) -> &Span {
+        self.day.as_deref().unwrap_or(&self.hour)
+    }
+
     fn judge(&self, key: PairKey, busy: f64, users: usize, habit: &Habit, cx: &mut DetectCx<'_>) {
         let of_day = BUSY_HOURS * busy;
         let by_hour = self.base(&self.hour, key.2, busy, false, habit, cx);
-        let by_day = self.base(&self.day, key.2, of_day, true, habit, cx);
+        let by_day = self.base(self.day(), key.2, of_day, true, habit, cx);
         let (base, span) = if by_hour >= by_day {
             (by_hour, &self.hour)
         } else {
-            (by_day, &self.day)
+            (by_day, self.day())
         };
         let mut score = base;
         // What else speaks for it counts as far as the amount alone does.

@@ -41,6 +41,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::{Distinct, is_group};
 use crate::table::Table;
@@ -185,8 +186,8 @@ impl Detector for Flood {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.counts.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.counts]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -199,25 +200,21 @@ impl Detector for Flood {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows: Vec<_> = self
-            .counts
-            .sorted()
-            .into_iter()
-            .filter(|(key, count)| count.usual.max(count.hits) > key.1.usual() / 4.0)
-            .collect();
-        out.u64(rows.len() as u64);
-        for ((target, kind, source), count) in rows {
-            out.u64(target).u64(kind as u64).u64(source);
-            write_party(out, count.entity);
-            write_party(out, count.target);
-            out.i64(count.minute)
-                .f64(count.usual.max(count.hits.min(4.0 * kind.usual())));
-        }
+        self.counts.write(
+            out,
+            |key, count| count.usual.max(count.hits) > key.1.usual() / 4.0,
+            |out, (target, kind, source), count| {
+                out.u64(target).u64(kind as u64).u64(source);
+                write_party(out, count.entity);
+                write_party(out, count.target);
+                out.i64(count.minute)
+                    .f64(count.usual.max(count.hits.min(4.0 * kind.usual())));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(88)? {
+        let counts = Table::read(TARGETS_MAX, from, 88, |from| {
             let target = from.u64()?;
             let kind = Kind::ALL
                 .get(from.u64()? as usize)
@@ -227,9 +224,12 @@ impl Detector for Flood {
             let (entity, party) = (read_party(from)?, read_party(from)?);
             let mut count = Count::new(entity, party, from.i64()?);
             count.usual = from.f64()?;
-            fresh.counts.entry((target, kind, source), || count);
-        }
-        *self = fresh;
+            Ok(((target, kind, source), count))
+        })?;
+        *self = Self {
+            counts,
+            ..Self::default()
+        };
         Ok(())
     }
 }

@@ -49,6 +49,7 @@ use crate::domains;
 use crate::fetch::{asker, host_of, is_page, literal};
 use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::trail::key_of;
@@ -177,8 +178,8 @@ impl Detector for HttpOddity {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.rounds.dropped() + self.ordinary.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.rounds, &mut self.ordinary]
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {

@@ -41,6 +41,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::is_group;
 use crate::table::Table;
@@ -162,8 +163,8 @@ impl Detector for IcmpTunnel {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.habits]
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {

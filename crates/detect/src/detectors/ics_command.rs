@@ -49,6 +49,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -227,11 +228,13 @@ impl Detector for IcsCommand {
         Interest::ICS
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped()
-            + self.known.dropped()
-            + self.since.dropped()
-            + self.controllers.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![
+            &mut self.pairs,
+            &mut self.known,
+            &mut self.since,
+            &mut self.controllers,
+        ]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
@@ -272,23 +275,23 @@ impl Detector for IcsCommand {
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
         self.known.snapshot(out);
-        let rows = self.since.sorted();
-        out.u64(rows.len() as u64);
-        for (key, since) in rows {
-            out.u64(key).i64(since.as_nanos());
-        }
+        self.since.write(
+            out,
+            |_, _| true,
+            |out, key, since| {
+                out.u64(key).i64(since.as_nanos());
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self {
+        *self = Self {
             known: Habits::restore(HABITS_MAX, from)?,
+            since: Table::read(PAIRS_MAX, from, 16, |from| {
+                Ok((from.u64()?, Timestamp::from_nanos(from.i64()?)))
+            })?,
             ..Self::default()
         };
-        for _ in 0..from.count(16)? {
-            let (key, since) = (from.u64()?, Timestamp::from_nanos(from.i64()?));
-            fresh.since.entry(key, || since);
-        }
-        *self = fresh;
         Ok(())
     }
 }

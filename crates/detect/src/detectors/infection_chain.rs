@@ -51,6 +51,7 @@ use crate::domains;
 use crate::fetch::{self, Place};
 use crate::habit::Ordinary;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::trail::{began, key_of};
@@ -156,11 +157,13 @@ impl Detector for InfectionChain {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.devices.dropped()
-            + self.visits.dropped()
-            + self.pages.dropped()
-            + self.ordinary.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![
+            &mut self.devices,
+            &mut self.visits,
+            &mut self.pages,
+            &mut self.ordinary,
+        ]
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {

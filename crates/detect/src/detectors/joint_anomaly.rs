@@ -46,6 +46,7 @@ use thymus_schema::{
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, DetectorSpec};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -180,8 +181,8 @@ impl Detector for JointAnomaly {
         Interest::TRAFFIC.and(Interest::FLOW)
     }
 
-    fn dropped(&self) -> u64 {
-        self.devices.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.devices]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
@@ -199,23 +200,24 @@ impl Detector for JointAnomaly {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let devices = self.devices.sorted();
-        out.u64(devices.len() as u64);
-        for (key, device) in devices {
-            out.u64(key);
-            for network in [&device.packets, &device.flows] {
-                let numbers = network.to_numbers();
-                out.u64(numbers.len() as u64);
-                for number in numbers {
-                    out.f64(number);
+        self.devices.write(
+            out,
+            |_, _| true,
+            |out, key, device| {
+                out.u64(key);
+                for network in [&device.packets, &device.flows] {
+                    let numbers = network.to_numbers();
+                    out.u64(numbers.len() as u64);
+                    for number in numbers {
+                        out.f64(number);
+                    }
                 }
-            }
-        }
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut restored = Table::new(DEVICES_MAX);
-        for _ in 0..from.count(24)? {
+        self.devices = Table::read(DEVICES_MAX, from, 24, |from| {
             let key = from.u64()?;
             let mut read = |inputs| -> Result<Autoencoder, SnapshotError> {
                 let count = from.count(8)?;
@@ -224,13 +226,13 @@ impl Detector for JointAnomaly {
                 Ok(network.unwrap_or_else(|| Autoencoder::new(inputs)))
             };
             let (packets, flows) = (read(PACKET_NAMES.len())?, read(FLOW_NAMES.len())?);
-            restored.entry(key, || Device {
+            let device = Device {
                 packets,
                 flows,
                 ..Device::new()
-            });
-        }
-        self.devices = restored;
+            };
+            Ok((key, device))
+        })?;
         Ok(())
     }
 }

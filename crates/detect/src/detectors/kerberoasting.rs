@@ -42,6 +42,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::{Habits, Popularity};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::table::Table;
 use crate::tails;
 use crate::trail::key_of;
@@ -143,11 +144,13 @@ impl Detector for Kerberoasting {
         Interest::KERBEROS
     }
 
-    fn dropped(&self) -> u64 {
-        self.clients.dropped()
-            + self.weak_users.dropped()
-            + self.habits.dropped()
-            + self.modern.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![
+            &mut self.clients,
+            &mut self.weak_users,
+            &mut self.habits,
+            &mut self.modern,
+        ]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

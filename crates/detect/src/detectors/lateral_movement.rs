@@ -64,6 +64,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::{Habits, Popularity};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::roles::Roles;
 use crate::table::Table;
@@ -160,15 +161,17 @@ impl Detector for LateralMovement {
             .and(Interest::QUIRK)
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped()
-            + self.targets.dropped()
-            + self.shells.dropped()
-            + self.entered.dropped()
-            + self.habits.dropped()
-            + self.known_shells.dropped()
-            + self.users.dropped()
-            + self.controllers.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![
+            &mut self.pairs,
+            &mut self.targets,
+            &mut self.shells,
+            &mut self.entered,
+            &mut self.habits,
+            &mut self.known_shells,
+            &mut self.users,
+            &mut self.controllers,
+        ]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -39,6 +39,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -135,8 +136,8 @@ impl Detector for MailSender {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.senders.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.senders, &mut self.habits]
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {

@@ -38,6 +38,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::{Distinct, Hourly};
@@ -75,8 +76,8 @@ impl Detector for Mining {
         Interest::OPERATION.and(Interest::LOGIN).and(Interest::FLOW)
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.habits]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

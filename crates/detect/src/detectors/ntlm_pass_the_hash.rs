@@ -49,6 +49,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -127,14 +128,17 @@ impl Detector for PassTheHash {
         Interest::KERBEROS.and(Interest::NTLM).and(Interest::SMB)
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped()
-            + self.kerberos.dropped()
-            + self.homes.dropped()
-            + self.names.dropped()
-            + self.dialects.dropped()
-            + self.habits.dropped()
-            + self.tickets.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        let mut all: Vec<&mut dyn Memory> = vec![
+            &mut self.pairs,
+            &mut self.kerberos,
+            &mut self.homes,
+            &mut self.names,
+            &mut self.dialects,
+            &mut self.habits,
+        ];
+        all.extend(self.tickets.memories());
+        all
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {
@@ -170,35 +174,34 @@ impl Detector for PassTheHash {
         self.homes.snapshot(out);
         self.habits.snapshot(out);
         self.tickets.snapshot(out);
-        let rows = self.names.sorted();
-        out.u64(rows.len() as u64);
-        for (device, name) in rows {
-            out.u64(device).u64(*name);
-        }
-        let rows = self.dialects.sorted();
-        out.u64(rows.len() as u64);
-        for (pair, (newest, _)) in rows {
-            out.u64(pair).u64(u64::from(*newest));
-        }
+        self.names.write(
+            out,
+            |_, _| true,
+            |out, device, name| {
+                out.u64(device).u64(*name);
+            },
+        );
+        self.dialects.write(
+            out,
+            |_, _| true,
+            |out, pair, (newest, _)| {
+                out.u64(pair).u64(u64::from(*newest));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self {
+        *self = Self {
             kerberos: Habits::restore(HABITS_MAX, from)?,
             homes: Habits::restore(HABITS_MAX, from)?,
             habits: Habits::restore(HABITS_MAX, from)?,
             tickets: Tickets::restore(from)?,
+            names: Table::read(PAIRS_MAX, from, 16, |from| Ok((from.u64()?, from.u64()?)))?,
+            dialects: Table::read(PAIRS_MAX, from, 16, |from| {
+                Ok((from.u64()?, (from.u64()? as u16, false)))
+            })?,
             ..Self::default()
         };
-        for _ in 0..from.count(16)? {
-            let (device, name) = (from.u64()?, from.u64()?);
-            fresh.names.entry(device, || name);
-        }
-        for _ in 0..from.count(16)? {
-            let (pair, newest) = (from.u64()?, from.u64()? as u16);
-            fresh.dialects.entry(pair, || (newest, false));
-        }
-        *self = fresh;
         Ok(())
     }
 }

@@ -45,6 +45,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -110,8 +111,8 @@ impl Detector for PasswordGuessing {
         Interest::LOGIN.and(Interest::HTTP).and(Interest::FLOW)
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.known.dropped() + self.failing.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.known, &mut self.failing]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

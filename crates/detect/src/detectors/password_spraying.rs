@@ -43,6 +43,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -106,8 +107,8 @@ impl Detector for PasswordSpraying {
         Interest::LOGIN.and(Interest::HTTP).and(Interest::FLOW)
     }
 
-    fn dropped(&self) -> u64 {
-        self.sources.dropped() + self.known.dropped() + self.spraying.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.sources, &mut self.known, &mut self.spraying]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -50,6 +50,7 @@ use crate::domains;
 use crate::fetch::{self, Place, Weighed};
 use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::trail::key_of;
@@ -161,8 +162,8 @@ impl Detector for ProgramDownload {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.visits.dropped() + self.ordinary.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.visits, &mut self.ordinary]
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {

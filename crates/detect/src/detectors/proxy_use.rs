@@ -42,6 +42,7 @@ use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::domains;
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -135,11 +136,13 @@ impl Detector for ProxyUse {
             .and(Interest::TLS)
     }
 
-    fn dropped(&self) -> u64 {
-        self.proxied.dropped()
-            + self.relays.dropped()
-            + self.resolving.dropped()
-            + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![
+            &mut self.proxied,
+            &mut self.relays,
+            &mut self.resolving,
+            &mut self.habits,
+        ]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

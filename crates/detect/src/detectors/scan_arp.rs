@@ -44,6 +44,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Popularity;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::{Ending, Sweep, failures_score, is_group};
 use crate::table::Table;
@@ -84,8 +85,34 @@ pub(crate) struct ScanArp {
     alive: Table<u64, Timestamp>,
     /// Who asks for an address: of many askers it is a hub.
     askers: Popularity,
-    pending: Vec<Question>,
-    pending_dropped: u64,
+    pending: Pending,
+}
+
+/// Questions that wait for their answer.
+#[derive(Default)]
+struct Pending {
+    questions: Vec<Question>,
+    dropped: u64,
+}
+
+impl Pending {
+    /// Whether one more can wait; one that cannot is counted.
+    fn has_room(&mut self) -> bool {
+        let room = self.questions.len() < PENDING_MAX;
+        self.dropped += u64::from(!room);
+        room
+    }
+}
+
+impl Memory for Pending {
+    /// They wait for seconds.
+    fn mark(&mut self) {}
+
+    fn pass(&mut self, _days: i64) {}
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
 }
 
 impl Default for ScanArp {
@@ -94,8 +121,7 @@ impl Default for ScanArp {
             sweeps: Table::new(SOURCES_MAX),
             alive: Table::new(ALIVE_MAX),
             askers: Popularity::new(ALIVE_MAX),
-            pending: Vec::new(),
-            pending_dropped: 0,
+            pending: Pending::default(),
         }
     }
 }
@@ -126,13 +152,12 @@ impl Detector for ScanArp {
         let Some(target) = target.filter(|target| is_neighbour(*target)) else {
             return;
         };
-        if self.pending.len() >= PENDING_MAX {
-            self.pending_dropped += 1;
+        if !self.pending.has_room() {
             return;
         }
         let target = cx.party(target, scope);
         self.askers.note(target.key(), src.key());
-        self.pending.push(Question {
+        self.pending.questions.push(Question {
             id: event.id,
             ts: event.ts,
             src,
@@ -141,17 +166,22 @@ impl Detector for ScanArp {
         });
     }
 
-    fn dropped(&self) -> u64 {
-        self.sweeps.dropped() + self.alive.dropped() + self.askers.dropped() + self.pending_dropped
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![
+            &mut self.sweeps,
+            &mut self.alive,
+            &mut self.askers,
+            &mut self.pending,
+        ]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
         let now = cx.now();
         let ripe = |question: &Question| now.secs_since(question.ts) >= ANSWER_SECS;
-        let (due, later) = std::mem::take(&mut self.pending)
+        let (due, later) = std::mem::take(&mut self.pending.questions)
             .into_iter()
             .partition(ripe);
-        self.pending = later;
+        self.pending.questions = later;
         let mut waiting = Vec::new();
         for question in due {
             let answered = self.alive.get(&question.target.key()).is_some();
@@ -190,26 +220,25 @@ impl Detector for ScanArp {
         Sweep::write_all(&self.sweeps, ADDRESSES_MIN, out, |source, out| {
             out.u64(source);
         });
-        let alive = self.alive.sorted();
-        out.u64(alive.len() as u64);
-        for (address, ts) in alive {
-            out.u64(address).i64(ts.as_nanos());
-        }
+        self.alive.write(
+            out,
+            |_, _| true,
+            |out, address, ts| {
+                out.u64(address).i64(ts.as_nanos());
+            },
+        );
         self.askers.snapshot(out);
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self {
+        *self = Self {
             sweeps: Sweep::read_all(SOURCES_MAX, from, SnapshotReader::u64)?,
+            alive: Table::read(ALIVE_MAX, from, 16, |from| {
+                Ok((from.u64()?, Timestamp::from_nanos(from.i64()?)))
+            })?,
+            askers: Popularity::restore(ALIVE_MAX, from)?,
             ..Self::default()
         };
-        for _ in 0..from.count(16)? {
-            let address = from.u64()?;
-            let ts = Timestamp::from_nanos(from.i64()?);
-            fresh.alive.entry(address, || ts);
-        }
-        fresh.askers = Popularity::restore(ALIVE_MAX, from)?;
-        *self = fresh;
         Ok(())
     }
 }

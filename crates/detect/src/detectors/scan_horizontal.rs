@@ -42,6 +42,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::sweep::{Attempt, Sweep, failures_score};
 use crate::table::Table;
 use crate::tails;
@@ -109,8 +110,8 @@ impl Detector for ScanHorizontal {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.sweeps.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.sweeps]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

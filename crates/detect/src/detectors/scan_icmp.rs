@@ -35,6 +35,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::sweep::{Ending, Sweep, failures_score, is_group};
 use crate::table::Table;
 use crate::tails;
@@ -103,8 +104,8 @@ impl Detector for ScanIcmp {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.sweeps.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.sweeps]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

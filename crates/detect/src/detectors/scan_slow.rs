@@ -38,6 +38,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::{Attempt, Distinct, Ending, failures_score};
 use crate::table::Table;
@@ -178,8 +179,8 @@ impl Detector for ScanSlow {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.days.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.days]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -192,25 +193,29 @@ impl Detector for ScanSlow {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let days = self.days.sorted();
-        out.u64(days.len() as u64);
-        for (device, day) in days {
-            out.u64(device);
-            write_party(out, day.src);
-            out.i64(day.since.as_nanos()).f64(day.usual.max(day.walk));
-        }
+        self.days.write(
+            out,
+            |_, _| true,
+            |out, device, day| {
+                out.u64(device);
+                write_party(out, day.src);
+                out.i64(day.since.as_nanos()).f64(day.usual.max(day.walk));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(48)? {
+        let days = Table::read(DEVICES_MAX, from, 48, |from| {
             let device = from.u64()?;
             let src = read_party(from)?;
             let since = Timestamp::from_nanos(from.i64()?);
             let usual = from.f64()?;
-            fresh.days.entry(device, || Day::new(src, since, usual));
-        }
-        *self = fresh;
+            Ok((device, Day::new(src, since, usual)))
+        })?;
+        *self = Self {
+            days,
+            ..Self::default()
+        };
         Ok(())
     }
 }

@@ -40,6 +40,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::sweep::{Attempt, Ending, Sweep, failures_score};
 use crate::table::Table;
@@ -116,8 +117,8 @@ impl Detector for ScanVertical {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -130,29 +131,28 @@ impl Detector for ScanVertical {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let rows: Vec<_> = self
-            .pairs
-            .sorted()
-            .into_iter()
-            .filter(|(_, (_, sweep))| sweep.usual_distinct.max(sweep.distinct) >= PORTS_MIN)
-            .collect();
-        out.u64(rows.len() as u64);
-        for ((source, destination), (dst, sweep)) in rows {
-            out.u64(source).u64(destination);
-            write_party(out, *dst);
-            sweep.write(out);
-        }
+        self.pairs.write(
+            out,
+            |_, (_, sweep)| sweep.usual_distinct.max(sweep.distinct) >= PORTS_MIN,
+            |out, (source, destination), (dst, sweep)| {
+                out.u64(source).u64(destination);
+                write_party(out, *dst);
+                sweep.write(out);
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(88)? {
+        let pairs = Table::read(PAIRS_MAX, from, 88, |from| {
             let key = (from.u64()?, from.u64()?);
             let dst = read_party(from)?;
             let sweep = Sweep::read(from)?;
-            fresh.pairs.entry(key, || (dst, sweep));
-        }
-        *self = fresh;
+            Ok((key, (dst, sweep)))
+        })?;
+        *self = Self {
+            pairs,
+            ..Self::default()
+        };
         Ok(())
     }
 }

@@ -45,6 +45,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -107,8 +108,8 @@ impl Detector for ShareEncryption {
         Interest::SMB
     }
 
-    fn dropped(&self) -> u64 {
-        self.devices.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.devices, &mut self.habits]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

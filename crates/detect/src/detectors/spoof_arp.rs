@@ -41,6 +41,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::sweep::is_group;
 use crate::table::Table;
 use crate::trail::{Trail, key_of};
@@ -161,8 +162,8 @@ impl Detector for SpoofArp {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.claims.dropped() + self.owned.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.claims, &mut self.owned]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

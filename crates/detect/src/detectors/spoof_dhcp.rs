@@ -32,7 +32,7 @@
 //! ## Sources
 //! RFC 2131, RFC 2132 (options), RFC 7610 (DHCPv6 shield, the threat it answers).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use thymus_schema::{
     DhcpMessage, Event, EventBody, Mac, PeerRole, Phase, Scope, SnapshotError, SnapshotReader,
@@ -42,6 +42,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -135,8 +136,8 @@ impl Detector for SpoofDhcp {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.servers.dropped() + self.clients.dropped() + self.wishes.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.servers, &mut self.clients, &mut self.wishes]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {
@@ -164,35 +165,36 @@ impl Detector for SpoofDhcp {
     }
 
     fn snapshot(&self, out: &mut SnapshotWriter) {
-        let servers = self.servers.sorted();
-        out.u64(servers.len() as u64);
-        for ((scope, addr), server) in servers {
-            out.u64(u64::from(scope.0)).str(&addr.to_string());
-            write_party(out, server.party);
-            out.i64(server.first.as_nanos()).u64(server.answers);
-            for list in [&server.routers, &server.name_servers] {
-                out.u64(list.len() as u64);
-                for addr in list {
-                    out.str(&addr.to_string());
+        self.servers.write(
+            out,
+            |_, _| true,
+            |out, (scope, addr), server| {
+                out.u64(u64::from(scope.0)).str(&addr.to_string());
+                write_party(out, server.party);
+                out.i64(server.first.as_nanos()).u64(server.answers);
+                for list in [&server.routers, &server.name_servers] {
+                    out.u64(list.len() as u64);
+                    for addr in list {
+                        out.str(&addr.to_string());
+                    }
                 }
-            }
-        }
-        let clients = self.clients.sorted();
-        out.u64(clients.len() as u64);
-        for (mac, ()) in clients {
-            out.u64(
-                mac.0
-                    .iter()
-                    .fold(0, |number, byte| number << 8 | u64::from(*byte)),
-            );
-        }
+            },
+        );
+        self.clients.write(
+            out,
+            |_, ()| true,
+            |out, mac, ()| {
+                let bytes = mac.0.iter();
+                out.u64(bytes.fold(0, |number, byte| number << 8 | u64::from(*byte)));
+            },
+        );
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let mut fresh = Self::default();
-        for _ in 0..from.count(80)? {
+        let servers = Table::read(SERVERS_MAX, from, 80, |from| {
             let scope = Scope(from.u64()? as u32);
             let addr = from.str()?.parse();
+            let addr = addr.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             let party = read_party(from)?;
             let first = Timestamp::from_nanos(from.i64()?);
             let answers = from.u64()?;
@@ -214,16 +216,18 @@ impl Detector for SpoofDhcp {
                 name_servers,
                 trail,
             };
-            if let Ok(addr) = addr {
-                fresh.servers.entry((scope, addr), || server);
-            }
-        }
-        for _ in 0..from.count(8)? {
+            Ok(((scope, addr), server))
+        })?;
+        let clients = Table::read(CLIENTS_MAX, from, 8, |from| {
             let bytes = from.u64()?.to_be_bytes();
             let mac = bytes.last_chunk::<6>().copied().unwrap_or_default();
-            fresh.clients.entry(Mac(mac), || ());
-        }
-        *self = fresh;
+            Ok((Mac(mac), ()))
+        })?;
+        *self = Self {
+            servers,
+            clients,
+            ..Self::default()
+        };
         Ok(())
     }
 }
@@ -368,13 +372,12 @@ impl SpoofDhcp {
         };
         let older = self
             .servers
-            .sorted()
-            .into_iter()
-            .filter(|(other, server)| {
+            .entries()
+            .filter(|(_, other, server)| {
                 other.0 == key.0 && other.1 != key.1 && server.first < new.first
             })
-            .max_by_key(|(other, server)| (server.answers, std::cmp::Reverse(*other)));
-        let Some((_, known)) = older else { return };
+            .max_by_key(|(_, other, server)| (server.answers, std::cmp::Reverse(*other)));
+        let Some((_, _, known)) = older else { return };
         let score = score(new, known, now);
         if score < 0.3 || !cx.matters(score) {
             return;

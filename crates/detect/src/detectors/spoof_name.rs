@@ -41,6 +41,7 @@ use thymus_schema::{
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::trail::{Trail, key_of};
@@ -148,8 +149,8 @@ impl Detector for SpoofName {
         self.answered(event, dns, party, name, dead, cx.client());
     }
 
-    fn dropped(&self) -> u64 {
-        self.responders.dropped() + self.unanswered.dropped() + self.probed.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.responders, &mut self.unanswered, &mut self.probed]
     }
 
     fn tick(&mut self, cx: &mut DetectCx<'_>) {

@@ -42,6 +42,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::{Habits, Popularity};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::novelty::Novelty;
 use crate::party::Party;
 use crate::table::Table;
@@ -139,11 +140,13 @@ impl Detector for ThreatObservation {
         Interest::OBSERVATION
     }
 
-    fn dropped(&self) -> u64 {
-        self.devices.dropped()
-            + self.novelty.dropped()
-            + self.users.dropped()
-            + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![
+            &mut self.devices,
+            &mut self.novelty,
+            &mut self.users,
+            &mut self.habits,
+        ]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -41,6 +41,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::Habits;
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -174,8 +175,8 @@ impl Detector for WebAttack {
         Interest::HTTP
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.habits.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.habits]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

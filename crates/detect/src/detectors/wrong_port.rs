@@ -39,6 +39,7 @@ use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::habit::{Habits, Ordinary};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::table::Table;
 use crate::trail::key_of;
 use crate::window::Hourly;
@@ -151,8 +152,8 @@ impl Detector for WrongPort {
         Interest::FLOW
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped() + self.ordinary.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs, &mut self.ordinary]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

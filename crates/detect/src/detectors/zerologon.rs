@@ -35,6 +35,7 @@ use thymus_schema::{Event, EventBody, PeerRole, Phase, Statement, Technique, Val
 use crate::cx::DetectCx;
 use crate::detector::{Detector, DetectorSpec, Settings};
 use crate::interest::Interest;
+use crate::memory::Memory;
 use crate::rpc::{Interface, is_operation};
 use crate::table::Table;
 use crate::tails;
@@ -74,8 +75,8 @@ impl Detector for Zerologon {
         Interest::DCE_RPC
     }
 
-    fn dropped(&self) -> u64 {
-        self.pairs.dropped()
+    fn memories(&mut self) -> Vec<&mut dyn Memory> {
+        vec![&mut self.pairs]
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

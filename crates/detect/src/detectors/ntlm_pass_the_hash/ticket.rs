@@ -8,6 +8,7 @@ use thymus_schema::{
 
 use crate::cx::DetectCx;
 use crate::habit::{Habits, Popularity};
+use crate::memory::Memory;
 use crate::party::Party;
 use crate::table::Table;
 use crate::trail::key_of;
@@ -103,12 +104,14 @@ impl Tickets {
         }
     }
 
-    /// How much was forgotten for want of room.
-    pub(super) fn dropped(&self) -> u64 {
-        self.clients.dropped()
-            + self.modern.dropped()
-            + self.shapes.dropped()
-            + self.habits.dropped()
+    /// What it keeps.
+    pub(super) fn memories(&mut self) -> [&mut dyn Memory; 4] {
+        [
+            &mut self.clients,
+            &mut self.modern,
+            &mut self.shapes,
+            &mut self.habits,
+        ]
     }
 
     pub(super) fn snapshot(&self, out: &mut SnapshotWriter) {
