@@ -113,7 +113,7 @@ fn what_was_not_seen_for_a_season_is_forgotten_across_runs() {
     let (mut engine, _) = learned();
     let known = engine.summary().devices;
     assert!(known > 3, "the case has devices: {known}");
-    let mut feed = |engine: &mut Engine, events: Vec<Event>| {
+    let feed = |engine: &mut Engine, events: Vec<Event>| {
         for event in &events {
             engine.observe(event);
         }
