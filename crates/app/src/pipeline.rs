@@ -246,7 +246,7 @@ fn feed(
         // The sender goes with the reader: its end is the end of the batches.
         let reader = scope.spawn(move || read(replay, indicators, &sender, pool, waiting));
         let mut result = Ok(());
-        for batch in &receiver {
+        for mut batch in &receiver {
             waiting.fetch_sub(1, Ordering::Relaxed);
             if batch.prepared.is_empty() {
                 batch.events.iter().for_each(|event| engine.observe(event));
@@ -255,7 +255,10 @@ fn feed(
                 engine.observe_prepared(event, prepared);
             }
             result = after(engine, &batch.events, batch.progress);
-            // The thread that made the events also frees them: it has less to do than this one.
+            // Events are freed by the thread that has the time.
+            if waiting.load(Ordering::Relaxed) == 0 {
+                batch.events.clear();
+            }
             if let Ok(mut pool) = empty.lock() {
                 pool.push(batch);
             }
