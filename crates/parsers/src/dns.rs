@@ -383,6 +383,11 @@ pub(crate) fn name<'a>(
     reader: &mut Reader<'a>,
     quirks: &mut Vec<Quirk>,
 ) -> Option<CompactString> {
+    if let Some(name) = text::plain(reader.rest()) {
+        // A length byte before each label and the end take one byte more than the dots between.
+        reader.skip(name.len().saturating_add(2))?;
+        return Some(name);
+    }
     let mut text = Name::default();
     labels(whole, reader, quirks, |label| {
         if !text.is_empty() {
@@ -546,6 +551,40 @@ mod tests {
         let message = parse(&bytes, Depth::Answers, &BUDGET).unwrap().value;
         let label = "\\254".repeat(60);
         assert_eq!(*message.questions[0].name, [&*label; 3].join("."));
+    }
+
+    #[test]
+    fn the_short_way_reads_names_as_the_long_one_does() {
+        let long = |bytes: &[u8]| {
+            let mut text = Name::default();
+            labels(bytes, &mut Reader::new(bytes), &mut Vec::new(), |label| {
+                if !text.is_empty() {
+                    text.push(b".");
+                }
+                text.label(label);
+            })?;
+            Some(text.finish())
+        };
+        let longest = [&[63; 64][..], &[63; 64], &[63; 64], &[62; 63], &[0]].concat();
+        for bytes in [
+            &b"\x03wWw\x07EXAMPLE\x03org\0\0\x01"[..],
+            b"\x01a\0",
+            &longest,
+        ] {
+            assert!(text::plain(bytes).is_some());
+            assert_eq!(text::plain(bytes), long(bytes));
+        }
+        let escaped: [&[u8]; 6] = [
+            b"\0",
+            b"\x03a.b\0",
+            b"\x03a\\b\0",
+            b"\x03a\xc3\xa4\0",
+            b"\x03www\xc0\x0c",
+            b"\x03ww",
+        ];
+        assert_eq!(escaped.map(text::plain), [const { None }; 6]);
+        let too_long = [&[63; 64][..], &[63; 64], &[63; 64], &[63; 64], &[0]].concat();
+        assert_eq!(text::plain(&too_long), None);
     }
 
     #[test]

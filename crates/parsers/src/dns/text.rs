@@ -2,6 +2,45 @@
 
 use compact_str::CompactString;
 
+/// Longest name on the wire without its end.
+const WIRE_MAX: usize = 255;
+
+/// The name at the head of `bytes` when its labels follow one another and all its characters stand
+/// for themselves, as in nearly every question; none otherwise, and none for the root.
+pub(super) fn plain(bytes: &[u8]) -> Option<CompactString> {
+    let mut end = 0_usize;
+    let mut labels = 0_usize;
+    loop {
+        match bytes.get(end)? {
+            0 => break,
+            len @ 1..=63 => end = end.saturating_add(usize::from(*len)).saturating_add(1),
+            _ => return None,
+        }
+        labels = labels.saturating_add(1);
+        if end > WIRE_MAX {
+            return None;
+        }
+    }
+    let mut room = [0; WIRE_MAX];
+    let wire = bytes.get(1..end)?;
+    let text = room.get_mut(..wire.len())?;
+    text.copy_from_slice(wire);
+    let mut dot = usize::from(*bytes.first()?);
+    while let Some(place) = text.get_mut(dot) {
+        dot = dot.saturating_add(usize::from(*place)).saturating_add(1);
+        *place = b'.';
+    }
+    let stands = |byte: &u8| matches!(byte, 0x20..0x7f) && *byte != b'\\';
+    // Without an early end the compiler looks at many bytes at a time.
+    let all_stand = text.iter().fold(true, |all, byte| all & stands(byte));
+    let dots = memchr::memchr_iter(b'.', text).count();
+    if !all_stand || dots.saturating_add(1) != labels {
+        return None;
+    }
+    text.make_ascii_lowercase();
+    CompactString::from_utf8(text).ok()
+}
+
 /// A name being written. Most fit the room on the stack, so that only a long finished name is
 /// allocated.
 pub(super) struct Name {
