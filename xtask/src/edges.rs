@@ -29,7 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-parsers", &[]),
     ("thymus-schema", &[]),
     ("thymus-store", &["thymus-schema"]),
-    ("thymus-train", &["thymus-nets"]),
+    ("thymus-train", &["thymus-nets", "thymus-parsers"]),
     ("xtask", &[]),
 ];
 
@@ -40,7 +40,10 @@ const WALLS: &[(&str, &[&str])] = &[
     ("tokio", &[]),
     ("candle-core", &["thymus-train"]),
     ("flate2", &["thymus-parsers"]),
-    ("zstd", &["thymus-parsers"]),
+    // `train` compresses its own packs; what others made it opens through `parsers` or archive crates.
+    ("zstd", &["thymus-parsers", "thymus-train"]),
+    ("zip", &["thymus-train"]),
+    ("sevenz-rust2", &["thymus-train"]),
     ("bzip2", &["thymus-parsers"]),
     ("rusqlite", &["thymus-store"]),
 ];

@@ -1,5 +1,5 @@
-//! `thymus-train`: trains the networks that ship in `thymus-nets` and writes their model cards.
-//! Deterministic: the same lists give the same bytes.
+//! `thymus-train`: gathers corpora, trains the networks that ship in `thymus-nets` and writes their
+//! model cards. Deterministic: the same inputs give the same bytes.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -12,6 +12,7 @@
     reason = "a program for the terminal"
 )]
 
+mod corpus;
 mod lists;
 mod measure;
 mod name_models;
@@ -32,6 +33,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Gather, audit and pack the corpora of the file networks.
+    #[command(subcommand)]
+    Corpus(corpus::Command),
     /// Train the network that tells machine-made names from names people chose.
     ///
     /// Example: thymus-train random-name --lists dga --out random_name.safetensors
@@ -47,10 +51,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments {
-        command: Command::RandomName { lists, out },
-    } = Arguments::parse();
-    match random_name::run(&lists, &out) {
+    let done = match Arguments::parse().command {
+        Command::Corpus(command) => corpus::run(command),
+        Command::RandomName { lists, out } => random_name::run(&lists, &out),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
