@@ -33,9 +33,9 @@ fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
         ("debian-binary", b"2.0\n".as_slice()),
         ("data.tar.zst", &body),
     ] {
-        write!(
+        writeln!(
             out,
-            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`",
             0,
             0,
             0,

@@ -183,13 +183,13 @@ fn interpreter(line: &[u8]) -> Option<Kind> {
         ("ash", Kind::Shell),
         ("sh", Kind::Shell),
     ];
-    let line = String::from_utf8_lossy(line).into_owned();
+    let line = String::from_utf8_lossy(line);
     let mut words = line
         .split_ascii_whitespace()
-        .filter(|w| !w.starts_with('-'));
-    let mut program = words.next()?.rsplit('/').next()?.to_owned();
+        .filter(|word| !word.starts_with('-'));
+    let mut program = words.next()?.rsplit('/').next()?;
     if program == "env" {
-        program = words.find(|word| !word.contains('='))?.to_owned();
+        program = words.find(|word| !word.contains('='))?;
     }
     let program = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     TABLE

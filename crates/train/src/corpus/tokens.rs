@@ -30,9 +30,8 @@ pub(crate) fn shape(bytes: &[u8]) -> [u8; 32] {
                 put(b's');
                 string(*first, after)
             }
-            b' ' | b'\t' | b'\r' | b'\n' | 0 => 0,
-            // What joins the parts of a cut-up string; its count is random too.
-            b'+' | b',' | b'&' => 0,
+            // Blanks; and what joins the parts of a cut-up string, whose count is random too.
+            b' ' | b'\t' | b'\r' | b'\n' | 0 | b'+' | b',' | b'&' => 0,
             other => {
                 put(*other);
                 0

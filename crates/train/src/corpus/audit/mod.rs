@@ -207,7 +207,7 @@ mod tests {
         };
         let (train, test) = (side(Role::Train), side(Role::Test));
         let size = one(&train, &test, View::Size, &histograms).unwrap();
-        assert!(size.auc > 0.99 && size.recall_1e3 > 0.99, "{size:?}");
+        assert!(size.auc > 0.99 && size.recall_1e3 > 0.9, "{size:?}");
         for view in [View::Bytes, View::Header] {
             let other = one(&train, &test, view, &histograms).unwrap();
             assert!((other.auc - 0.5).abs() < 0.01, "{view:?} {other:?}");
