@@ -74,6 +74,9 @@ pub(crate) fn run(
     threads: usize,
     told: &(dyn Fn(&SourceReport) + Sync),
 ) -> Result<Gathered> {
+    for source in &manifest.sources {
+        walk::check(source, places)?;
+    }
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Walked::new());
     std::thread::scope(|scope| {

@@ -165,6 +165,27 @@ fn the_same_sources_give_the_same_index() {
 }
 
 #[test]
+fn a_missing_folder_is_told_before_anything_is_walked() {
+    let folder = tempfile::tempdir().unwrap();
+    made(folder.path());
+    fs::remove_dir_all(folder.path().join("good")).unwrap();
+    let path = folder.path().join("corpus.toml");
+    fs::write(&path, MANIFEST).unwrap();
+    let places = Places {
+        mirror: folder.path().to_path_buf(),
+        data: folder.path().to_path_buf(),
+        lists: folder.path().to_path_buf(),
+    };
+    let walked = AtomicUsize::new(0);
+    let told = |_: &SourceReport| {
+        walked.fetch_add(1, Ordering::Relaxed);
+    };
+    let error = run(&manifest::read(&path).unwrap(), &places, 1, &told).unwrap_err();
+    assert!(format!("{error:#}").starts_with("source good: read "));
+    assert_eq!(walked.into_inner(), 0);
+}
+
+#[test]
 fn a_damaged_archive_is_counted_and_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     made(folder.path());

@@ -37,6 +37,21 @@ pub(crate) struct Item<'a> {
 /// Longest outermost file read.
 const PACKAGE_BYTES_MAX: u64 = 700 << 20;
 
+/// Whether `source` can be walked: its store or folder and its list are there. Asked of every source before
+/// the first is walked, so that an hour's walk does not end on the last one's missing folder.
+pub(crate) fn check(source: &Source, places: &Places) -> Result<()> {
+    let name = || format!("source {}", source.name);
+    if source.kind == SourceKind::Git {
+        git::store(&places.mirror, &source.place).with_context(name)?;
+    } else {
+        let root = places.data.join(&source.place);
+        fs::read_dir(&root)
+            .with_context(|| format!("read {}", root.display()))
+            .with_context(name)?;
+    }
+    listed(source, places).with_context(name).map(drop)
+}
+
 /// Walks `source`, calling `take` for each file; what was not read is counted.
 pub(crate) fn each(
     source: &Source,
