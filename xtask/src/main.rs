@@ -8,6 +8,7 @@
     reason = "a program for the terminal"
 )]
 
+mod counts;
 mod edges;
 mod fuzz;
 mod pages;

@@ -1,9 +1,12 @@
 //! The steps that call other programs.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+use crate::counts::Counts;
 
 /// A step's name and what it runs.
 type Step = (&'static str, fn() -> Result<()>);
@@ -46,8 +49,31 @@ pub(crate) fn clippy() -> Result<()> {
     ])
 }
 
+/// All tests, then the counts of all test programs together.
 pub(crate) fn test() -> Result<()> {
-    cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
+    let mut command = cargo_command(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start {command:?}"))?;
+    let mut counts = Counts::default();
+    for line in child
+        .stdout
+        .take()
+        .into_iter()
+        .map(BufReader::new)
+        .flat_map(BufRead::lines)
+    {
+        let line = line.context("read what the tests print")?;
+        println!("{line}");
+        counts.add(&line);
+    }
+    let status = child.wait().context("wait for the tests")?;
+    println!("== {counts}");
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
 }
 
 pub(crate) fn doc() -> Result<()> {
