@@ -5,7 +5,7 @@ use thymus_schema::{Event, EventBody, Service, SnapshotError, SnapshotReader, Sn
 
 use crate::cx::DetectCx;
 use crate::habit::Popularity;
-use crate::memory::Memory;
+use crate::memory::holds_memories;
 use crate::party::Party;
 use crate::rpc::Interface;
 
@@ -59,16 +59,4 @@ impl Controllers {
     }
 }
 
-impl Memory for Controllers {
-    fn mark(&mut self) {
-        self.0.mark();
-    }
-
-    fn pass(&mut self, days: i64) {
-        self.0.pass(days);
-    }
-
-    fn dropped(&self) -> u64 {
-        self.0.dropped()
-    }
-}
+holds_memories!(Controllers: 0);

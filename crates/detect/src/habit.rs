@@ -6,7 +6,7 @@
 
 use thymus_schema::{SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
-use crate::memory::Memory;
+use crate::memory::holds_memories;
 use crate::table::Table;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,49 +167,11 @@ impl Ordinary {
     }
 }
 
-impl Memory for Habits {
-    fn mark(&mut self) {
-        self.0.mark();
-    }
+holds_memories!(Habits: 0);
 
-    fn pass(&mut self, days: i64) {
-        self.0.pass(days);
-    }
+holds_memories!(Popularity: 0);
 
-    fn dropped(&self) -> u64 {
-        self.0.dropped()
-    }
-}
-
-impl Memory for Popularity {
-    fn mark(&mut self) {
-        self.0.mark();
-    }
-
-    fn pass(&mut self, days: i64) {
-        self.0.pass(days);
-    }
-
-    fn dropped(&self) -> u64 {
-        self.0.dropped()
-    }
-}
-
-impl Memory for Ordinary {
-    fn mark(&mut self) {
-        self.users.mark();
-        self.habits.mark();
-    }
-
-    fn pass(&mut self, days: i64) {
-        self.users.pass(days);
-        self.habits.pass(days);
-    }
-
-    fn dropped(&self) -> u64 {
-        self.users.dropped() + self.habits.dropped()
-    }
-}
+holds_memories!(Ordinary: users, habits);
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,27 @@ pub trait Memory {
     fn dropped(&self) -> u64;
 }
 
+/// Makes a type that only holds such memories one of them: every call goes to all its fields.
+macro_rules! holds_memories {
+    ($type:ty: $($field:tt),+) => {
+        impl $crate::memory::Memory for $type {
+            fn mark(&mut self) {
+                $($crate::memory::Memory::mark(&mut self.$field);)+
+            }
+
+            fn pass(&mut self, days: i64) {
+                $($crate::memory::Memory::pass(&mut self.$field, days);)+
+            }
+
+            fn dropped(&self) -> u64 {
+                let dropped = [$($crate::memory::Memory::dropped(&self.$field)),+];
+                dropped.iter().sum()
+            }
+        }
+    };
+}
+pub(crate) use holds_memories;
+
 /// What day something was touched on, from a count of touches alone: a touch costs no look at a
 /// calendar, and entries need no time stamp beside the count by which the oldest is found.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use thymus_schema::{Event, EventId, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
 use crate::cx::DetectCx;
-use crate::memory::Memory;
+use crate::memory::holds_memories;
 use crate::party::Party;
 use crate::table::Table;
 use crate::tails;
@@ -222,18 +222,4 @@ impl Novelty {
     }
 }
 
-impl Memory for Novelty {
-    fn mark(&mut self) {
-        self.items.mark();
-        self.entities.mark();
-    }
-
-    fn pass(&mut self, days: i64) {
-        self.items.pass(days);
-        self.entities.pass(days);
-    }
-
-    fn dropped(&self) -> u64 {
-        self.items.dropped() + self.entities.dropped()
-    }
-}
+holds_memories!(Novelty: items, entities);
