@@ -1,14 +1,14 @@
 //! The one path from events to alerts: detectors score, hours are calibrated, discoveries are
 //! controlled, alerts grow.
 
-use thymus_schema::{
-    Alert, Event, LocalNetworks, PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp,
-};
+mod state;
+
+use thymus_schema::{Alert, Event, LocalNetworks, PValue, Timestamp};
 
 use crate::alerts::AlertBook;
 use crate::budget::AlertBudget;
 use crate::cx::{DetectCx, Finding};
-use crate::detector::{Detector, DetectorSpec, Settings};
+use crate::detector::{Detector, Settings};
 use crate::detectors::DETECTORS;
 use crate::entities::Entities;
 use crate::fdr::OnlineFdr;
@@ -16,6 +16,7 @@ use crate::hours::{HourlyMaximum, Hours};
 use crate::interest::{self, KINDS};
 use crate::memory::{Calendar, Memory, Turn};
 use crate::prepared::{Prepared, Preparer};
+use crate::steps::{Step, Steps};
 use crate::trail::key_of;
 
 /// What an engine is built from.
@@ -69,6 +70,7 @@ pub struct Engine {
     calendar: Calendar,
     now: Timestamp,
     next_tick: Option<Timestamp>,
+    steps: Steps,
     learning: bool,
     events: u64,
     preparer: Preparer,
@@ -87,10 +89,6 @@ const COMPANIONS: f64 = 4.0;
 const TICK_SECS: i64 = 60;
 /// Ticks made up for after a silence; a longer one is jumped over, its windows have closed anyway.
 const TICKS_MAX: i64 = 180;
-/// Version of the sections the engine writes and of what it adds to those of its units.
-const SNAPSHOT_VERSION: u32 = 4;
-/// The section of how long each entity was watched, beside those of the detectors' calibrations.
-const WATCHED: &str = "watched";
 
 impl Engine {
     /// A new engine with all detectors.
@@ -119,6 +117,7 @@ impl Engine {
             calendar: Calendar::default(),
             now: Timestamp::MIN,
             next_tick: None,
+            steps: Steps::default(),
             learning: false,
             events: 0,
             preparer: Preparer::default(),
@@ -178,11 +177,17 @@ impl Engine {
     /// Moves event time on, closing minutes and hours on the way.
     fn advance(&mut self, ts: Timestamp) {
         let Some(mut next) = self.next_tick else {
-            self.now = ts;
-            self.hours.begin(ts);
-            self.next_tick = Some(tick_after(ts));
-            return;
+            self.steps.begin();
+            return self.begin(ts);
         };
+        match self.steps.step(self.now, ts) {
+            Step::Go => {}
+            Step::Stay => return,
+            Step::Restart => {
+                self.close_hour();
+                return self.begin(ts);
+            }
+        }
         if ts < next {
             self.now = self.now.max(ts);
             return;
@@ -198,6 +203,12 @@ impl Engine {
         }
         self.next_tick = Some(next);
         self.now = ts;
+    }
+
+    fn begin(&mut self, ts: Timestamp) {
+        self.now = ts;
+        self.hours.begin(ts);
+        self.next_tick = Some(tick_after(ts));
     }
 
     fn tick(&mut self, at: Timestamp) {
@@ -375,116 +386,10 @@ impl Engine {
                 .collect(),
         }
     }
-
-    /// Writes everything learned, a section per unit. Units know devices by their number in the
-    /// entity table, so each section says how many events were behind it: with a table that is older
-    /// than itself it means nothing.
-    pub fn snapshot(&self, out: &mut SnapshotWriter) {
-        out.section("engine", SNAPSHOT_VERSION);
-        out.i64(self.now.as_nanos()).u64(self.events);
-        self.calendar.snapshot(out);
-        self.fdr.snapshot(out);
-        out.section("entities", SNAPSHOT_VERSION).u64(self.events);
-        self.entities.snapshot(out);
-        out.section(&format!("calibration.{WATCHED}"), SNAPSHOT_VERSION)
-            .u64(self.events);
-        self.hours.watched().snapshot(out);
-        for (index, spec) in DETECTORS.iter().enumerate() {
-            out.section(&format!("calibration.{}", spec.id), SNAPSHOT_VERSION)
-                .u64(self.events);
-            self.hours.snapshot(index, out);
-            out.section(&format!("detector.{}", spec.id), version_of(spec))
-                .u64(self.events);
-            if let Some(unit) = self.units.get(index) {
-                unit.detector.snapshot(out);
-            }
-        }
-    }
-
-    /// Reads back what [`Engine::snapshot`] wrote. What cannot be read is named in the result and
-    /// starts cold, the rest is restored. Without the entity table, or with one older than
-    /// themselves, the sections of detectors and calibrations would speak of other devices than they
-    /// were learned from: they start cold too.
-    pub fn restore<'a>(
-        &mut self,
-        section: impl Fn(&str) -> Option<&'a [u8]>,
-    ) -> Vec<SnapshotError> {
-        let mut sections = vec![
-            ("engine".to_owned(), SNAPSHOT_VERSION),
-            ("entities".to_owned(), SNAPSHOT_VERSION),
-            (format!("calibration.{WATCHED}"), SNAPSHOT_VERSION),
-        ];
-        for spec in DETECTORS {
-            sections.push((format!("calibration.{}", spec.id), SNAPSHOT_VERSION));
-            sections.push((format!("detector.{}", spec.id), version_of(spec)));
-        }
-        let (mut lost, mut orphans) = (Vec::new(), 0);
-        let mut table_events = None;
-        for (name, version) in &sections {
-            let Some(data) = section(name) else { continue };
-            if name.contains('.') && table_events.is_none() {
-                orphans += 1;
-                continue;
-            }
-            let result = SnapshotReader::open(name, data, *version).and_then(|mut from| {
-                if name == "engine" {
-                    return self.restore_section(name, &mut from);
-                }
-                let events = from.u64()?;
-                if name == "entities" {
-                    self.restore_section(name, &mut from)?;
-                    table_events = Some(events);
-                } else if table_events.is_some_and(|of_table| events <= of_table) {
-                    self.restore_section(name, &mut from)?;
-                } else {
-                    orphans += 1;
-                }
-                Ok(())
-            });
-            lost.extend(result.err());
-        }
-        if orphans > 0 {
-            lost.push(SnapshotError::Orphaned {
-                section: "entities".to_owned(),
-                orphans,
-            });
-        }
-        lost
-    }
-
-    fn restore_section(
-        &mut self,
-        name: &str,
-        from: &mut SnapshotReader<'_>,
-    ) -> Result<(), SnapshotError> {
-        let index_of = |id: &str| DETECTORS.iter().position(|spec| spec.id == id);
-        match name.split_once('.') {
-            None if name == "entities" => self.entities.restore(from),
-            None => {
-                self.now = Timestamp::from_nanos(from.i64()?);
-                self.events = from.u64()?;
-                self.calendar.restore(from)?;
-                self.fdr.restore(from)
-            }
-            Some(("calibration", WATCHED)) => self.hours.restore_watched(from),
-            Some(("calibration", id)) => {
-                index_of(id).map_or(Ok(()), |index| self.hours.restore(index, from))
-            }
-            Some((_, id)) => match index_of(id).and_then(|index| self.units.get_mut(index)) {
-                Some(unit) => unit.detector.restore(from),
-                None => Ok(()),
-            },
-        }
-    }
 }
 
 /// Scores below this are not worth handing over: half of all device-hours reach them.
 const SCORE_FLOOR: f64 = 0.3;
-
-/// The version of a detector's section: the engine's part of it and its own.
-fn version_of(spec: &DetectorSpec) -> u32 {
-    SNAPSHOT_VERSION * 1000 + spec.snapshot_version
-}
 
 fn tick_after(ts: Timestamp) -> Timestamp {
     Timestamp::from_secs((ts.as_secs().div_euclid(TICK_SECS) + 1) * TICK_SECS)

@@ -34,6 +34,7 @@ mod rhythm;
 mod roles;
 mod rpc;
 mod solo;
+mod steps;
 mod sweep;
 mod table;
 mod tails;

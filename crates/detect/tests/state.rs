@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use thymus_detect::{Engine, EngineConfig};
-use thymus_schema::{Event, SnapshotError, SnapshotWriter};
+use thymus_schema::{Event, SnapshotError, SnapshotWriter, Timestamp};
 
 type Sections = BTreeMap<String, Vec<u8>>;
 
@@ -137,4 +137,44 @@ fn what_was_not_seen_for_a_season_is_forgotten_across_runs() {
             < dependents(&before).values().map(Vec::len).sum::<usize>(),
         "what detectors knew of them went too"
     );
+}
+
+/// Device-hours watched when one device converses every ten minutes for a day, and after so many of
+/// these one event of its has the time of another day.
+fn watched_with_a_wrong_clock(after: usize, days: i64) -> f64 {
+    let first = others(1, 0, 1).remove(0);
+    let at = |minutes: u64| Event {
+        ts: first.ts.plus(Duration::from_mins(minutes)),
+        ..first.clone()
+    };
+    let mut events: Vec<Event> = (0..144).map(|n| at(10 * n)).collect();
+    let wild = Timestamp::from_secs(first.ts.as_secs() + days * 86_400);
+    events.insert(
+        after,
+        Event {
+            ts: wild,
+            ..first.clone()
+        },
+    );
+    let mut engine = Engine::new(&EngineConfig::default());
+    for event in &events {
+        engine.observe(event);
+    }
+    engine.finish();
+    engine.summary().device_hours
+}
+
+#[test]
+fn one_wrong_clock_does_not_stop_time() {
+    let usual = watched_with_a_wrong_clock(70, 0);
+    assert!(usual >= 20.0, "{usual}");
+    for days in [-20_000, -9, 9, 9_000] {
+        for after in [0, 1, 70, 144] {
+            let watched = watched_with_a_wrong_clock(after, days);
+            assert!(
+                (watched - usual).abs() <= 2.0,
+                "{days} days off after {after} events: {watched} instead of {usual} device-hours"
+            );
+        }
+    }
 }
