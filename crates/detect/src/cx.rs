@@ -1,5 +1,6 @@
 //! What a detector may ask and say while it looks at an event.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use thymus_schema::{
@@ -10,6 +11,7 @@ use thymus_schema::{
 use crate::entities::Entities;
 use crate::party::{DeviceIdx, Party};
 use crate::prepared::Prepared;
+use crate::sweep::Attempt;
 
 /// A score with its evidence. Findings of one detector with the same entity and `key` are the same
 /// alert growing: the highest score's evidence is kept.
@@ -59,6 +61,8 @@ pub struct DetectCx<'a> {
     pub(crate) server: Option<Party>,
     /// What was worked out from the event alone.
     pub(crate) prepared: Option<&'a Prepared>,
+    /// The attempt the event stands for, once somebody asked.
+    pub(crate) attempt: OnceCell<Option<Attempt>>,
     pub(crate) findings: &'a mut Vec<(usize, Finding)>,
     /// Index of the detector being called.
     pub(crate) detector: usize,

@@ -3,6 +3,8 @@
 
 mod state;
 
+use std::cell::OnceCell;
+
 use thymus_schema::{Alert, Event, LocalNetworks, PValue, Timestamp};
 
 use crate::alerts::AlertBook;
@@ -156,7 +158,7 @@ impl Engine {
                 }
             }
         }
-        let kind = interest::number(&event.body);
+        let kind = interest::number(event);
         self.run(
             kind,
             |detector, cx| detector.observe(event, cx),
@@ -245,6 +247,7 @@ impl Engine {
                     client: parties.map(|(client, _)| client),
                     server: parties.map(|(_, server)| server),
                     prepared,
+                    attempt: OnceCell::new(),
                     findings,
                     detector: 0,
                     floor: SCORE_FLOOR,

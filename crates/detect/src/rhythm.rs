@@ -43,9 +43,13 @@ const FOLD_MAX: f64 = 6.0;
 /// The rhythm of `times` (seconds, ascending), if there are enough of them.
 pub(crate) fn of(times: &[f64]) -> Option<Rhythm> {
     let mut best: Option<Rhythm> = None;
+    let mut beats_before = None;
     for burst in BURSTS_SECS {
         let beats = merge(times, burst);
-        let found = [gaps_rhythm(&beats, burst), phase_rhythm(&beats)];
+        // Longer bursts only leave beats out: as many as before are the same, and so are their phases.
+        let same = beats_before.replace(beats.len()) == Some(beats.len());
+        let by_phase = if same { None } else { phase_rhythm(&beats) };
+        let found = [gaps_rhythm(&beats, burst), by_phase];
         for rhythm in found.into_iter().flatten() {
             let worth = |r: &Rhythm| r.certainty.min(8.0) * r.strength;
             if best.is_none_or(|b| worth(&rhythm) > worth(&b)) {
@@ -78,7 +82,7 @@ fn gaps_rhythm(beats: &[f64], burst: f64) -> Option<Rhythm> {
         return None;
     }
     let mut sorted = gaps.clone();
-    sorted.sort_by(f64::total_cmp);
+    sorted.sort_unstable_by(f64::total_cmp);
     let period = quantile(&sorted, 0.5);
     if period <= 2.0 * burst {
         return None;
@@ -208,7 +212,7 @@ fn common_gaps(beats: &[f64], wanted: usize) -> Vec<f64> {
         })
         .filter(|gap| *gap > 1.0)
         .collect();
-    gaps.sort_by(f64::total_cmp);
+    gaps.sort_unstable_by(f64::total_cmp);
     let size = (gaps.len() / 8).max(4);
     let mut stretches: Vec<(f64, f64)> = gaps
         .windows(size)
@@ -217,7 +221,7 @@ fn common_gaps(beats: &[f64], wanted: usize) -> Vec<f64> {
             Some(((last - first) / last, part.get(size / 2).copied()?))
         })
         .collect();
-    stretches.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    stretches.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let mut found: Vec<f64> = Vec::new();
     for (_, gap) in stretches {
         if found.len() < wanted && found.iter().all(|other| (gap / other - 1.0).abs() > 0.05) {

@@ -1,6 +1,8 @@
 //! One detector alone over a list of events: how cases are tested and how a detector's own scores
 //! are looked at, before calibration and budget.
 
+use std::cell::OnceCell;
+
 use thymus_schema::{EntityId, Event, LocalNetworks, Phase, Timestamp};
 
 use crate::cx::{DetectCx, Finding};
@@ -67,7 +69,7 @@ impl Solo {
             event.ts,
             Some((event, &prepared)),
         );
-        if self.ignores_interest || self.detector.interest().has(interest::number(&event.body)) {
+        if self.ignores_interest || self.detector.interest().has(interest::number(event)) {
             self.detector.observe(event, &mut cx);
         }
     }
@@ -116,6 +118,7 @@ fn context<'a>(
         client: conn.map(|conn| entities.party(conn.client.addr, conn.scope)),
         server: conn.map(|conn| entities.party(conn.server.addr, conn.scope)),
         prepared: event.map(|(_, prepared)| prepared),
+        attempt: OnceCell::new(),
         findings,
         detector: 0,
         floor: 0.0,

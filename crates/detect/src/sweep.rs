@@ -45,6 +45,10 @@ impl Attempt {
     /// The attempt a flow stands for; `None` for later parts of a flow, for traffic to groups, and
     /// where the side that began is in doubt.
     pub(crate) fn from_event(event: &Event, cx: &DetectCx<'_>) -> Option<Self> {
+        *cx.attempt.get_or_init(|| Self::work_out(event, cx))
+    }
+
+    fn work_out(event: &Event, cx: &DetectCx<'_>) -> Option<Self> {
         let EventBody::Flow(flow) = &event.body else {
             return None;
         };

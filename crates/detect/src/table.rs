@@ -14,6 +14,8 @@ use crate::memory::{Ages, Memory};
 
 /// Values in one piece.
 const PIECE: usize = 256;
+/// When a place without a key was touched: before all others.
+const FREE: u64 = 0;
 
 /// A map of at most `max` entries. When it is full, the eighth that was touched longest ago goes.
 ///
@@ -135,6 +137,9 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.places.remove(key)?;
         self.free.push(place);
+        if let Some(touched) = self.touched.get_mut(place as usize) {
+            *touched = FREE;
+        }
         self.at(place as usize)?.take()
     }
 
@@ -204,27 +209,34 @@ impl<K: Hash + Eq + Ord + Copy, V> Table<K, V> {
     /// Forgets what was touched at `line` or before; how many that were.
     fn forget_until(&mut self, line: u64) -> u64 {
         let before = self.places.len();
-        let pieces = self.touched.chunks(PIECE).zip(self.keys.chunks(PIECE));
-        for (piece, ((touched, keys), values)) in pieces.zip(&mut self.values).enumerate() {
-            let (mut forgot, mut kept) = (false, false);
-            for (at, value) in values.iter_mut().enumerate() {
-                let is_old = touched.get(at).is_none_or(|touched| *touched <= line);
-                if is_old && value.take().is_some() {
-                    if let Some(key) = keys.get(at) {
-                        self.places.remove(key);
-                    }
-                    self.free.push((piece * PIECE + at) as u32);
-                    forgot = true;
-                }
+        if before == 0 {
+            return 0;
+        }
+        // From the highest place down, because the lowest is to be taken first, so that those in use
+        // lie together.
+        self.free.clear();
+        let pieces = self.touched.chunks_mut(PIECE).zip(self.keys.chunks(PIECE));
+        for (piece, ((touched, keys), values)) in pieces.zip(&mut self.values).enumerate().rev() {
+            let free_before = self.free.len();
+            for (at, touched) in touched.iter_mut().enumerate().rev() {
                 // The newest has a key and not yet a value.
-                kept |= !is_old;
+                if *touched > line {
+                    continue;
+                }
+                *touched = FREE;
+                self.free.push((piece * PIECE + at) as u32);
+                if values
+                    .get_mut(at)
+                    .is_some_and(|value| value.take().is_some())
+                    && let Some(key) = keys.get(at)
+                {
+                    self.places.remove(key);
+                }
             }
-            if forgot && !kept && values.len() == PIECE {
+            if self.free.len() - free_before == PIECE {
                 *values = Vec::new();
             }
         }
-        // The lowest place is taken first, so that those in use lie together.
-        self.free.sort_unstable_by(|a, b| b.cmp(a));
         (before - self.places.len()) as u64
     }
 }
@@ -360,13 +372,14 @@ mod tests {
             let key = (state >> 40) as u32 % 5_000;
             match state >> 60 {
                 0 => drop(table.remove(&key)),
-                1 if step % 100 == 0 => day(&mut table, 93),
+                1 if step % 100 == 0 => day(&mut table, 20),
                 _ => {
                     *table.entry(key, || 0) = step as u32;
                     assert_eq!(table.get(&key), Some(&(step as u32)));
                 }
             }
             assert!(table.len() <= 1000);
+            assert_eq!(table.free.len() + table.len(), table.keys.len());
         }
         let rows = table.entries().count();
         assert_eq!(rows, table.len());

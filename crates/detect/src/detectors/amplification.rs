@@ -151,7 +151,7 @@ impl Default for Amplification {
 
 impl Detector for Amplification {
     fn interest(&self) -> Interest {
-        Interest::FLOW
+        Interest::FLOW.and(Interest::DNS_FLOW)
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

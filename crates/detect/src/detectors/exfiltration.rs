@@ -136,7 +136,7 @@ impl Default for Exfiltration {
 
 impl Detector for Exfiltration {
     fn interest(&self) -> Interest {
-        Interest::FLOW
+        Interest::FLOW.and(Interest::DNS_FLOW)
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -174,7 +174,10 @@ impl Default for Flood {
 
 impl Detector for Flood {
     fn interest(&self) -> Interest {
-        Interest::FLOW.and(Interest::HTTP).and(Interest::TRAFFIC)
+        Interest::FLOW
+            .and(Interest::DNS_FLOW)
+            .and(Interest::HTTP)
+            .and(Interest::TRAFFIC)
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

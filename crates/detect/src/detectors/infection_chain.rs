@@ -116,6 +116,7 @@ impl Default for InfectionChain {
 impl Detector for InfectionChain {
     fn interest(&self) -> Interest {
         Interest::FLOW
+            .and(Interest::DNS_FLOW)
             .and(Interest::TLS)
             .and(Interest::HTTP)
             .and(Interest::DNS)

@@ -35,8 +35,7 @@
 //! 2018; Arp et al., *Dos and don'ts of machine learning in computer security*, 2022, for why it
 //! stands beside simple baselines.
 
-use std::collections::BTreeSet;
-
+use rustc_hash::FxHashSet;
 use thymus_nets::Autoencoder;
 use thymus_schema::{
     Event, EventBody, EventId, Fact, FlowRecord, Phase, SnapshotError, SnapshotReader,
@@ -111,7 +110,7 @@ struct Window {
     slot: i64,
     numbers: Vec<f64>,
     parts: f64,
-    peers: BTreeSet<u64>,
+    peers: FxHashSet<u64>,
     first: Option<(EventId, Timestamp)>,
 }
 
@@ -178,7 +177,9 @@ const FLOWS: Kind = Kind {
 
 impl Detector for JointAnomaly {
     fn interest(&self) -> Interest {
-        Interest::TRAFFIC.and(Interest::FLOW)
+        Interest::TRAFFIC
+            .and(Interest::FLOW)
+            .and(Interest::DNS_FLOW)
     }
 
     fn memories(&mut self) -> Vec<&mut dyn Memory> {

@@ -53,7 +53,10 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     snapshot_version: 1,
     build: |_| {
         Box::new(Rare::new(
-            Interest::TLS.and(Interest::HTTP).and(Interest::FLOW),
+            Interest::TLS
+                .and(Interest::HTTP)
+                .and(Interest::FLOW)
+                .and(Interest::DNS_FLOW),
             used,
             "contacted {new} destinations that nobody here had used before ({names}), among {draws} in that hour",
             "An hour with {expected} such first contacts or fewer would have been ordinary for this device.",

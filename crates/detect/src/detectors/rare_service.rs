@@ -50,7 +50,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     snapshot_version: 1,
     build: |_| {
         Box::new(Rare::new(
-            Interest::FLOW,
+            Interest::FLOW.and(Interest::DNS_FLOW),
             used,
             "used {new} internal services that nobody here had used before ({names}), among {draws} in that hour",
             "An hour with {expected} such first uses or fewer would have been ordinary for this device.",

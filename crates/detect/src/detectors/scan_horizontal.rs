@@ -83,7 +83,7 @@ impl Default for ScanHorizontal {
 
 impl Detector for ScanHorizontal {
     fn interest(&self) -> Interest {
-        Interest::FLOW
+        Interest::FLOW.and(Interest::DNS_FLOW)
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -155,7 +155,7 @@ impl Default for ScanSlow {
 
 impl Detector for ScanSlow {
     fn interest(&self) -> Interest {
-        Interest::FLOW
+        Interest::FLOW.and(Interest::DNS_FLOW)
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

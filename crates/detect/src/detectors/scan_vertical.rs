@@ -82,7 +82,7 @@ impl Default for ScanVertical {
 
 impl Detector for ScanVertical {
     fn interest(&self) -> Interest {
-        Interest::FLOW
+        Interest::FLOW.and(Interest::DNS_FLOW)
     }
 
     fn observe(&mut self, event: &Event, cx: &mut DetectCx<'_>) {

@@ -166,7 +166,7 @@ impl FlowEngine {
         for index in self.table.indexes() {
             self.end_flow(index, now);
         }
-        self.table.wheel.clear();
+        self.table.clear();
         self.fragments.clear();
         self.close_windows(now);
     }

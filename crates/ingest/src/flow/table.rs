@@ -248,6 +248,14 @@ impl Table {
         stalest.map(|(_, index)| index)
     }
 
+    /// Gives up all places; only right when no flow lives.
+    pub(crate) fn clear(&mut self) {
+        self.flows.clear();
+        self.generations.clear();
+        self.free.clear();
+        self.wheel.clear();
+    }
+
     /// All living flows, by place.
     pub(crate) fn indexes(&self) -> Vec<u32> {
         let living = self

@@ -181,8 +181,18 @@ impl Traffic {
         self.forget_silent();
     }
 
+    /// Whether ending windows would do nothing until the next packet.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.touched.is_empty() && !self.is_crowded()
+    }
+
+    /// Whether there are so many addresses that silent ones are to be forgotten.
+    fn is_crowded(&self) -> bool {
+        self.by_address.len() >= ADDRESSES_MAX / 2
+    }
+
     fn forget_silent(&mut self) {
-        if self.by_address.len() < ADDRESSES_MAX / 2 {
+        if !self.is_crowded() {
             return;
         }
         for (index, slot) in self.slots.iter_mut().enumerate() {
