@@ -132,6 +132,9 @@ fn learning_goes_on_from_run_to_run_and_no_input_is_learned_twice() {
         second["coverage"]["entities"], first["coverage"]["entities"],
         "devices are remembered"
     );
+    let third = thymus(&["replay", input.to_str().unwrap(), "--state", state]);
+    let said = text(&third.stdout);
+    assert!(said.starts_with("Nothing new: "), "{said}");
     let file = Path::new(state).join("state.thymus");
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
@@ -202,8 +205,12 @@ fn a_capture_of_which_nothing_can_be_judged_is_not_called_clean() {
         bytes.extend(field.to_le_bytes());
     }
     bytes.extend([1, 2, 3, 4]);
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
     let output = thymus(&["replay", path.to_str().unwrap()]);
+    let without = folder.path().join("no-packet.pcap");
+    std::fs::write(&without, &bytes[..24]).unwrap();
+    let said = text(&thymus(&["replay", without.to_str().unwrap()]).stdout);
+    assert!(said.starts_with("Nothing was read: "), "{said}");
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stdout);
     assert!(said.starts_with("Not judged: "), "{said}");

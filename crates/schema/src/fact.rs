@@ -82,6 +82,9 @@ fn bytes(n: u64) -> String {
 
 fn seconds(s: f64) -> String {
     let s = s.max(0.0);
+    if s < 0.001 {
+        return "less than 1 ms".to_owned();
+    }
     if s < 1.0 {
         return format!("{:.0} ms", s * 1000.0);
     }

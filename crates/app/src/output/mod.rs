@@ -47,6 +47,21 @@ impl<'a> Findings<'a> {
             per_day,
         }
     }
+
+    /// Why there was nothing to look at, as a sentence; none when something was read.
+    pub(crate) fn nothing_read(&self) -> Option<&'static str> {
+        let Outcome {
+            coverage, ledger, ..
+        } = self.outcome;
+        if coverage.packets + coverage.records > 0 {
+            return None;
+        }
+        Some(if ledger.totals().known > 0 {
+            "Nothing new: all of it was read before."
+        } else {
+            "Nothing was read: there is no packet and no log record in it."
+        })
+    }
 }
 
 #[cfg(test)]

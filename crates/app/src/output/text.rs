@@ -65,6 +65,9 @@ struct Text {
 
 impl Text {
     fn head(&mut self, findings: &Findings<'_>) {
+        if let Some(why) = findings.nothing_read() {
+            return self.line(0, why, Some(Tone::Strong));
+        }
         let coverage = &findings.outcome.coverage;
         let what = match (coverage.packets, coverage.records) {
             (0, records) => format!("{} log records", Value::Count(records)),

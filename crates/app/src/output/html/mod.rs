@@ -29,6 +29,7 @@ pub(crate) fn page(findings: &Findings<'_>) -> String {
 
 fn render(findings: &Findings<'_>, out: &mut String) -> fmt::Result {
     let title = match findings.shown.len() {
+        0 if findings.nothing_read().is_some() => "Nothing was read".to_owned(),
         0 if findings.outcome.coverage.judged_share() <= 0.0 => "Not judged".to_owned(),
         0 => "Nothing to show".to_owned(),
         1 => "One incident".to_owned(),
@@ -108,7 +109,10 @@ fn summary(findings: &Findings<'_>, title: &str, out: &mut String) -> fmt::Resul
         .filter(|incident| incident.confidence == thymus_schema::Confidence::High)
         .count();
     let tiles = [
-        (findings.shown.len().to_string(), "incidents to look at"),
+        match findings.shown.len() {
+            1 => ("1".to_owned(), "incident to look at"),
+            n => (n.to_string(), "incidents to look at"),
+        },
         (high.to_string(), "of high confidence"),
         (
             Value::Count(coverage.entities).to_string(),
@@ -125,7 +129,12 @@ fn summary(findings: &Findings<'_>, title: &str, out: &mut String) -> fmt::Resul
         )?;
     }
     out.push_str("</section>\n");
-    if findings.shown.is_empty() {
+    if let Some(why) = findings.nothing_read() {
+        writeln!(
+            out,
+            "<section class=\"card\"><p class=\"lead\">{why}</p></section>"
+        )?;
+    } else if findings.shown.is_empty() {
         out.push_str(
             "<section class=\"card\"><p class=\"lead\">Nothing stood out enough to be shown. What \
              came nearest is listed below the line, and what could not be judged is stated under \
