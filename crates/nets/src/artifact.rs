@@ -1,6 +1,8 @@
 //! A model file: safetensors with the model card in its metadata. Loading runs no code and trusts no
 //! length; a model loads only when its card names the input this build makes.
 
+use std::collections::BTreeMap;
+
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 
@@ -41,7 +43,7 @@ pub enum ArtifactError {
     #[error("model tensor {name} is missing or is not {wanted}")]
     Tensor {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// Type and shape that were wanted.
         wanted: String,
     },
@@ -52,6 +54,7 @@ pub enum ArtifactError {
 pub struct Artifact<'a> {
     tensors: SafeTensors<'a>,
     card: ModelCard,
+    fields: BTreeMap<String, String>,
 }
 
 impl<'a> Artifact<'a> {
@@ -68,6 +71,12 @@ impl<'a> Artifact<'a> {
         Ok(Self {
             tensors: SafeTensors::deserialize(bytes)?,
             card,
+            fields: metadata
+                .metadata()
+                .iter()
+                .flatten()
+                .map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
         })
     }
 
@@ -77,26 +86,36 @@ impl<'a> Artifact<'a> {
     }
 
     /// The 32-bit float tensor `name` of the given shape, row-major.
-    pub fn f32(&self, name: &'static str, shape: &[usize]) -> Result<Vec<f32>, ArtifactError> {
+    pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ArtifactError> {
         let view = self.view(name, Dtype::F32, shape)?;
         let words = view.data().as_chunks::<4>().0;
         Ok(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
     }
 
     /// The signed byte tensor `name` of the given shape, row-major.
-    pub fn i8(&self, name: &'static str, shape: &[usize]) -> Result<Vec<i8>, ArtifactError> {
+    pub fn i8(&self, name: &str, shape: &[usize]) -> Result<Vec<i8>, ArtifactError> {
         let view = self.view(name, Dtype::I8, shape)?;
         Ok(view.data().iter().map(|byte| byte.cast_signed()).collect())
     }
 
+    /// The byte tensor `name` of the given shape, row-major, where it lies.
+    pub fn bytes(&self, name: &str, shape: &[usize]) -> Result<&'a [u8], ArtifactError> {
+        Ok(self.view(name, Dtype::U8, shape)?.data())
+    }
+
+    /// A further field of the card.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
     fn view(
         &self,
-        name: &'static str,
+        name: &str,
         dtype: Dtype,
         shape: &[usize],
-    ) -> Result<TensorView<'_>, ArtifactError> {
+    ) -> Result<TensorView<'a>, ArtifactError> {
         let wrong = || ArtifactError::Tensor {
-            name,
+            name: name.to_owned(),
             wanted: format!("{dtype:?} {shape:?}"),
         };
         let view = self.tensors.tensor(name).map_err(|_| wrong())?;

@@ -8,6 +8,7 @@
 
 mod artifact;
 mod autoencoder;
+pub mod file;
 mod ngram;
 mod random_name;
 
