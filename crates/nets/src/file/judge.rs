@@ -122,7 +122,9 @@ mod tests {
 
     fn judged(windows: &[Window]) -> Judgement {
         let mut strongest = Strongest::default();
-        windows.iter().for_each(|window| strongest.push(*window));
+        for window in windows {
+            strongest.push(*window);
+        }
         strongest.finish()
     }
 

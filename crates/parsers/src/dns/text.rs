@@ -93,13 +93,15 @@ impl Name {
         if label.iter().fold(true, |all, byte| all & plain(byte)) {
             return self.push(label);
         }
-        for byte in label {
-            if plain(byte) {
-                self.push(&[*byte]);
-            } else {
+        for run in label.chunk_by(|a, b| plain(a) == plain(b)) {
+            if run.first().is_some_and(plain) {
+                self.push(run);
+                continue;
+            }
+            for byte in run {
                 let digits = [byte / 100, byte / 10 % 10, byte % 10];
-                self.push(b"\\");
-                self.push(&digits.map(|digit| digit.saturating_add(b'0')));
+                let [a, b, c] = digits.map(|digit| digit.saturating_add(b'0'));
+                self.push(&[b'\\', a, b, c]);
             }
         }
     }

@@ -219,6 +219,9 @@ pub(super) fn kind_of(name: &str, digest: u64, domain: Option<u64>) -> Option<Ki
 /// Whether a name lies below a public gateway to hidden services: a label of 16 or 56 base-32
 /// characters before one called `onion` (RFC 7686), or before a gateway's own domain.
 fn is_gateway(name: &str) -> bool {
+    if name.len() < GATEWAY_MIN {
+        return false;
+    }
     let is_service = |label: &[u8]| {
         let letter = |byte: &u8| matches!(byte.to_ascii_lowercase(), b'a'..=b'z' | b'2'..=b'7');
         matches!(label.len(), 16 | 56) && label.iter().all(letter)
@@ -238,6 +241,8 @@ fn is_gateway(name: &str) -> bool {
 
 /// What the best-known gateways to hidden services have in their names.
 const GATE: &[u8] = b"tor2web";
+/// Characters of the shortest name below a gateway: a service, a dot and `onion`.
+const GATEWAY_MIN: usize = 16 + 1 + 5;
 
 /// The name in lower case, which most are.
 pub(super) fn lower(name: &str) -> Cow<'_, str> {
