@@ -13,6 +13,7 @@
 )]
 
 mod corpus;
+mod files;
 mod lists;
 mod measure;
 mod name_models;
@@ -36,6 +37,10 @@ enum Command {
     /// Gather, audit and pack the corpora of the file networks.
     #[command(subcommand)]
     Corpus(corpus::Command),
+    /// Train a network that judges files by their raw bytes.
+    ///
+    /// Example: thymus-train files --pack DATA/pack --key DATA/pack.key --group program --out file_program.safetensors
+    Files(files::Arguments),
     /// Train the network that tells machine-made names from names people chose.
     ///
     /// Example: thymus-train random-name --lists dga --out random_name.safetensors
@@ -53,6 +58,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Corpus(command) => corpus::run(command),
+        Command::Files(arguments) => files::run(&arguments),
         Command::RandomName { lists, out } => random_name::run(&lists, &out),
     };
     match done {

@@ -17,4 +17,4 @@ mod model;
 pub mod windows;
 
 pub use judge::{Judgement, KEPT, STRONGEST, Window};
-pub use model::{EMBEDDING, FileNet, HIDDEN, INPUT, WIDTH};
+pub use model::{EMBEDDING, FileNet, HIDDEN, INPUT, LEAK, WIDTH, leaky};

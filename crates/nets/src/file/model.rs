@@ -12,6 +12,8 @@ pub const EMBEDDING: usize = 16;
 pub const WIDTH: usize = ORDERS.len() * EMBEDDING;
 /// Numbers of the hidden layer.
 pub const HIDDEN: usize = 32;
+/// Slope of the hidden layer below zero.
+pub const LEAK: f32 = 0.05;
 /// The input a model must have been trained on.
 pub const INPUT: &str = "file windows 1: gear cuts on three levels, rows of 2, 3, 4, 6 and 8 bytes";
 
@@ -234,10 +236,15 @@ impl Head {
         }
         let mut logit = self.out_bias;
         for (sum, weight) in hidden.iter().zip(&self.out) {
-            logit += sum.max(0.0) * weight;
+            logit += leaky(*sum) * weight;
         }
         logit
     }
+}
+
+/// What the hidden layer makes of its sums (a leaky rectifier, Maas et al. 2013).
+pub fn leaky(x: f32) -> f32 {
+    if x > 0.0 { x } else { LEAK * x }
 }
 
 /// ln(1 + e^x).

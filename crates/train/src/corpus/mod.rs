@@ -23,9 +23,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+pub(crate) use self::kind::Kind;
+pub(crate) use self::manifest::{Label, Role};
+pub(crate) use self::pack::{Part, Secret, parts};
+
 use self::gather::SourceReport;
-use self::kind::Kind;
-use self::pack::{Choice, Policy, Secret};
+use self::pack::{Choice, Policy};
 use self::walk::Places;
 
 /// What to do with the corpora.

@@ -1,0 +1,95 @@
+//! Stochastic gradient descent over files, in an order that is the same on every run.
+
+use std::collections::BTreeMap;
+
+use super::data::{Sample, Samples};
+use super::net::{Dice, Heads, Reading, Rows};
+use crate::corpus::Kind;
+
+/// How to learn.
+pub(super) struct Plan {
+    pub(super) bits: u32,
+    pub(super) epochs: usize,
+    pub(super) benign: usize,
+    pub(super) rate: f32,
+    pub(super) hidden: f32,
+}
+
+/// Learns from the training sides of all types together: they share the rows.
+pub(super) fn learn(kinds: &[(Kind, Samples)], plan: &Plan) -> (Rows, Vec<Heads>) {
+    let mut dice = Dice::new(42);
+    let mut rows = Rows::new();
+    let mut heads: Vec<Heads> = kinds.iter().map(|_| Heads::new(&mut dice)).collect();
+    let mut reading = Reading::default();
+    for epoch in 0..plan.epochs {
+        let mut order: Vec<(usize, &Sample, f32)> = Vec::new();
+        for (at, (_, samples)) in kinds.iter().enumerate() {
+            draw(&samples.train, plan.benign, &mut dice, |sample, weight| {
+                order.push((at, sample, weight));
+            });
+        }
+        shuffle(&mut order, &mut dice);
+        // Steps get smaller towards the end, so that it settles.
+        let rate = plan.rate * (1.0 - epoch as f32 / plan.epochs as f32).max(0.1);
+        let mut losses = [(0.0_f64, 0_usize); 2];
+        for (done, (at, sample, weight)) in order.iter().enumerate() {
+            reading.read(&sample.bytes, plan.bits, &rows, &heads[*at]);
+            let file = (sample.bytes.as_slice(), sample.malicious, *weight);
+            let dice = (&mut dice, plan.hidden);
+            let loss = reading.learn(file, &mut rows, &mut heads[*at], rate, dice);
+            let sum = &mut losses[usize::from(sample.malicious)];
+            (sum.0, sum.1) = (sum.0 + f64::from(loss), sum.1 + 1);
+            if (done + 1) % 5_000 == 0 || done + 1 == order.len() {
+                let mean = |sum: &(f64, usize)| sum.0 / sum.1.max(1) as f64;
+                eprintln!(
+                    "epoch {} of {}: {} of {} files, loss {:.4} benign, {:.4} malicious",
+                    epoch + 1,
+                    plan.epochs,
+                    done + 1,
+                    order.len(),
+                    mean(&losses[0]),
+                    mean(&losses[1])
+                );
+            }
+        }
+    }
+    (rows, heads)
+}
+
+/// One epoch of one type: a file or two of each malicious cluster, and benign files, so many for each
+/// of them, of as many clusters as there are.
+fn draw<'a>(
+    samples: &'a [Sample],
+    benign_share: usize,
+    dice: &mut Dice,
+    mut take: impl FnMut(&'a Sample, f32),
+) {
+    let mut clusters: BTreeMap<(bool, u32), Vec<&Sample>> = BTreeMap::new();
+    for sample in samples {
+        let key = (sample.malicious, sample.cluster);
+        clusters.entry(key).or_default().push(sample);
+    }
+    let (malicious, mut benign): (Vec<_>, Vec<_>) = clusters
+        .into_iter()
+        .partition(|((malicious, _), _)| *malicious);
+    let mut taken = 0;
+    for (_, files) in &malicious {
+        for _ in 0..files.len().min(2) {
+            take(files[dice.below(files.len())], 1.0);
+            taken += 1;
+        }
+    }
+    shuffle(&mut benign, dice);
+    let wanted = (taken * benign_share).min(benign.len());
+    // Where there are too few of one class the other must not drown it.
+    let weight = (taken as f32 / wanted.max(1) as f32).clamp(1.0, 8.0);
+    for (_, files) in benign.iter().take(wanted) {
+        take(files[dice.below(files.len())], weight);
+    }
+}
+
+fn shuffle<T>(items: &mut [T], dice: &mut Dice) {
+    for at in (1..items.len()).rev() {
+        items.swap(at, dice.below(at + 1));
+    }
+}

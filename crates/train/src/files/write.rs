@@ -1,0 +1,130 @@
+//! The model file: rows in bytes, layers in floats, the card inside.
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "the safetensors crate takes its metadata so"
+)]
+use std::collections::HashMap as Metadata;
+
+use anyhow::Result;
+use safetensors::tensor::{Dtype, TensorView};
+use thymus_nets::file::cuts::LEVELS;
+use thymus_nets::file::grams::{ORDERS, ROWS};
+use thymus_nets::file::{EMBEDDING, HIDDEN, INPUT, WIDTH};
+
+use super::Group;
+use super::data::Samples;
+use super::measure::Figures;
+use super::net::{Heads, Rows};
+use crate::corpus::Kind;
+
+/// Writes the model file of a group.
+pub(super) fn encode(
+    group: Group,
+    kinds: &[(Kind, Samples)],
+    rows: &Rows,
+    heads: &[Heads],
+    figures: &[Figures],
+    table: &str,
+) -> Result<Vec<u8>> {
+    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    let (bytes, scales) = quantised(rows);
+    let digest = blake3::hash(&bytes).to_hex();
+    let shape = vec![ORDERS.len(), ROWS, EMBEDDING];
+    tensors.push(("rows".to_owned(), Dtype::U8, shape, bytes));
+    let mut floats = |name: String, shape: Vec<usize>, numbers: Vec<f32>| {
+        let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        tensors.push((name, Dtype::F32, shape, bytes));
+    };
+    floats("scales".to_owned(), vec![ORDERS.len()], scales);
+    for (((kind, _), heads), figures) in kinds.iter().zip(heads).zip(figures) {
+        let name = kind.as_str();
+        let levels = || heads.0.iter();
+        let all = |weights: &[super::net::Weight]| -> Vec<f32> {
+            weights.iter().map(|weight| weight.value).collect()
+        };
+        let hidden = levels().flat_map(|head| all(head.hidden.as_flattened()));
+        floats(
+            format!("{name}.hidden"),
+            vec![LEVELS, WIDTH, HIDDEN],
+            hidden.collect(),
+        );
+        let bias = levels().flat_map(|head| all(&head.hidden_bias));
+        floats(
+            format!("{name}.hidden_bias"),
+            vec![LEVELS, HIDDEN],
+            bias.collect(),
+        );
+        let out = levels().flat_map(|head| all(&head.out));
+        floats(format!("{name}.out"), vec![LEVELS, HIDDEN], out.collect());
+        let out_bias = levels().map(|head| head.out_bias.value);
+        floats(format!("{name}.out_bias"), vec![LEVELS], out_bias.collect());
+        let limits = [figures.thresholds(), figures.odds].concat();
+        floats(format!("{name}.limits"), vec![4], limits);
+    }
+    let views: Result<Vec<_>, _> = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            Ok::<_, anyhow::Error>((
+                name.as_str(),
+                TensorView::new(*dtype, shape.clone(), bytes)?,
+            ))
+        })
+        .collect();
+    let names: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
+    let fields = [
+        ("name", group.name().to_owned()),
+        (
+            "version",
+            digest.as_str().get(..12).unwrap_or_default().to_owned(),
+        ),
+        ("input", INPUT.to_owned()),
+        ("bits", group.bits().to_string()),
+        ("kinds", names.join(" ")),
+        ("card", card(group, table)),
+    ];
+    let metadata: Metadata<String, String> = fields
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    Ok(safetensors::serialize(views?, Some(metadata))?)
+}
+
+/// Rows in bytes about 128, and the step of each table. The few giants are clipped: the many small
+/// numbers need the resolution.
+fn quantised(rows: &Rows) -> (Vec<u8>, Vec<f32>) {
+    let mut bytes = Vec::with_capacity(ORDERS.len() * ROWS * EMBEDDING);
+    let mut scales = Vec::new();
+    for table in rows.numbers.chunks(ROWS) {
+        let numbers = table.as_flattened();
+        let mut sizes: Vec<f32> = numbers
+            .iter()
+            .map(|x| x.abs())
+            .filter(|x| *x > 0.0)
+            .collect();
+        sizes.sort_by(f32::total_cmp);
+        let large = sizes.get(sizes.len() * 999 / 1000).copied().unwrap_or(1.0);
+        let scale = large.max(1e-9) / 127.0;
+        scales.push(scale);
+        bytes.extend(
+            numbers
+                .iter()
+                .map(|x| ((x / scale).round().clamp(-127.0, 127.0) + 128.0) as u8),
+        );
+    }
+    (bytes, scales)
+}
+
+fn card(group: Group, table: &str) -> String {
+    format!(
+        "# {}
+
+Judges files by their raw bytes; the method is described in `crates/nets/src/file`.
+
+## Measured
+Learned on the training side of the corpora in `eval/files`, thresholds from the benign files of the tuning side, figures from the test side: other sources, years, families or packages. Of files longer than 128 KiB head, tail and three windows were read. Each cluster of near duplicates counts once.
+
+{table}",
+        group.name(),
+    )
+}
