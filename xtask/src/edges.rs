@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "thymus-ingest",
             "thymus-nets",
             "thymus-parsers",
+            "thymus-scan",
             "thymus-schema",
             "thymus-store",
         ],
@@ -27,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-ingest", &["thymus-parsers", "thymus-schema"]),
     ("thymus-nets", &[]),
     ("thymus-parsers", &[]),
+    ("thymus-scan", &["thymus-parsers"]),
     ("thymus-schema", &[]),
     ("thymus-store", &["thymus-schema"]),
     ("thymus-train", &["thymus-nets", "thymus-parsers"]),
@@ -42,8 +44,10 @@ const WALLS: &[(&str, &[&str])] = &[
     ("flate2", &["thymus-parsers"]),
     // `train` compresses its own packs; what others made it opens through `parsers` or archive crates.
     ("zstd", &["thymus-parsers", "thymus-train"]),
-    ("zip", &["thymus-train"]),
-    ("sevenz-rust2", &["thymus-train"]),
+    ("zip", &["thymus-scan", "thymus-train"]),
+    ("sevenz-rust2", &["thymus-scan", "thymus-train"]),
+    ("lzma-rust2", &["thymus-scan", "thymus-train"]),
+    ("mail-parser", &["thymus-scan"]),
     ("bzip2", &["thymus-parsers"]),
     ("rusqlite", &["thymus-store"]),
 ];

@@ -84,7 +84,10 @@ fn host() -> Result<String> {
 /// Puts the parser's own cases into its corpus.
 fn sow(target: &str, corpus: &Path) -> Result<()> {
     fs::create_dir_all(corpus).with_context(|| format!("create {}", corpus.display()))?;
-    let cases = root().join("crates/parsers/cases").join(target);
+    let mut cases = root().join("crates/parsers/cases").join(target);
+    if !cases.is_dir() {
+        cases = root().join("crates/scan/cases").join(target);
+    }
     for stem in crate::tidy::stems(&cases, "hex")? {
         let path: PathBuf = cases.join(&stem).with_extension("hex");
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;

@@ -102,19 +102,28 @@ fn registry(folder: &str, list: &str, complaints: &mut Vec<String>) -> Result<()
     Ok(())
 }
 
-/// Every parser in the registry has a fuzz target and every target is a parser's.
+/// Every parser in the registries has a fuzz target and every target is a parser's.
 fn fuzz_targets(complaints: &mut Vec<String>) -> Result<()> {
-    let list = fs::read_to_string(root().join("crates/parsers/src/protocols.rs"))?;
     let targets = stems(&root().join("fuzz/fuzz_targets"), "rs")?;
-    for target in &targets {
-        if !list.contains(&format!("\"{target}\"")) {
-            complaints.push(format!("fuzz target {target} names no parser in PROTOCOLS"));
-        }
+    let mut names = BTreeSet::new();
+    for (list, marker) in [
+        ("crates/parsers/src/protocols.rs", "protocol("),
+        ("crates/scan/src/formats.rs", "format("),
+    ] {
+        let text = fs::read_to_string(root().join(list)).with_context(|| format!("read {list}"))?;
+        names.extend(
+            text.lines()
+                .filter_map(|line| quoted_after(line, marker))
+                .map(str::to_owned),
+        );
     }
-    for name in list.lines().filter_map(|line| quoted_after(line, "name: ")) {
-        if !targets.contains(name) {
-            complaints.push(format!("parser {name} has no fuzz target"));
-        }
+    for target in targets.difference(&names) {
+        complaints.push(format!(
+            "fuzz target {target} names no parser in PROTOCOLS and no reader in FORMATS"
+        ));
+    }
+    for name in names.difference(&targets) {
+        complaints.push(format!("{name} has no fuzz target"));
     }
     Ok(())
 }

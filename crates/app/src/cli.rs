@@ -12,6 +12,7 @@ Examples:
   thymus replay /var/log/zeek eve.json      any mixture of captures and logs
   thymus replay --json --html report.html traffic/ > report.json
   thymus replay --state ~/.thymus monday/   learn from day to day
+  thymus scan ~/Downloads                   judge files, also those inside archives
   thymus explain beacon                     what a detector looks at, and its known false alarms
 
 Exit codes: 0 nothing to show, 1 something to show, 2 an error or nothing judged.";
@@ -30,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Read captures and logs and tell what happened
     Replay(ReplayArgs),
+    /// Judge files, and what is inside them
+    Scan(ScanArgs),
     /// Replay the capture that comes with Thymus
     Demo(DemoArgs),
     /// Measure detection on labelled captures
@@ -103,6 +106,82 @@ pub struct OutputArgs {
     /// Print the evidence of every step, and what became of every input
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+const SCAN_EXAMPLES: &str = "\
+Examples:
+  thymus scan invoice.docm                    one file
+  thymus scan /srv/uploads --since 1d         what changed there since yesterday
+  thymus scan --json mail/ | jq .outcome      one line for each file and member
+  thymus scan --password infected sample.zip  a locked archive; repeat for several passwords
+  thymus scan --exclude '*.iso' --sarif found.sarif .
+  curl -s https://example.org/x | thymus scan -
+
+What is not judged is never called clean: the totals say how much was judged, and why the rest was not.
+A .thymusignore in a folder that you name leaves out what it lists, unless others can write it.
+
+Exit codes: 0 nothing found, 1 something malicious or suspicious, 2 an error.";
+
+/// `thymus scan`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SCAN_EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
+pub struct ScanArgs {
+    /// Files or folders; `-` is standard input. Links inside folders are not followed
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Print one JSON object a line, for each file and member, then a summary
+    #[arg(long)]
+    pub json: bool,
+    /// Also write the findings as a SARIF 2.1.0 log
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+    /// Only files changed since then: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 36h or 7d
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Leave out what matches, as in a .gitignore; repeat for several
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Do not heed .thymusignore
+    #[arg(long)]
+    pub no_ignore: bool,
+    /// Do not read files larger than this, such as 500K, 64M or 1G [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_size: Option<u64>,
+    /// Open archives and documents so deep inside one another [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=32))]
+    pub depth: Option<u32>,
+    /// Seconds that one file may take
+    #[arg(long, value_name = "SECS", default_value_t = 30)]
+    pub max_time: u64,
+    /// A password to try on locked archives; repeat for several
+    #[arg(long, value_name = "TEXT")]
+    pub password: Vec<String>,
+    /// What besides a finding ends with exit code 1
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub fail_on: Option<FailOn>,
+    /// Files looked at at the same time
+    #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = jobs)]
+    pub jobs: usize,
+    /// Say how long it took: on standard error, and with --json in each file's line
+    #[arg(long)]
+    pub timings: bool,
+    /// Print only what was found
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print a line for everything, also for what is clean or not judged
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// What besides a finding is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A file that was not judged
+    NotJudged,
 }
 
 /// `thymus demo`.
@@ -216,6 +295,31 @@ fn budget(text: &str) -> Result<f64, String> {
     }
 }
 
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if (1..=64).contains(&n) => Ok(n),
+        _ => Err("a number from 1 to 64".to_owned()),
+    }
+}
+
+/// Bytes: a number, with K, M or G for powers of 1,024.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "a size such as 500K, 64M or 1G".to_owned();
+    let (digits, shift) = match text.to_ascii_uppercase().chars().last() {
+        Some('K') => (text.get(..text.len() - 1), 10),
+        Some('M') => (text.get(..text.len() - 1), 20),
+        Some('G') => (text.get(..text.len() - 1), 30),
+        _ => (Some(text), 0),
+    };
+    let number: u64 = digits.unwrap_or_default().parse().map_err(|_| wrong())?;
+    // Files are read whole, so what does not fit into memory is no size.
+    let size = number.checked_mul(1 << shift).ok_or_else(wrong)?;
+    (1..=2 << 30)
+        .contains(&size)
+        .then_some(size)
+        .ok_or_else(|| "between 1 byte and 2G: files are read into memory".to_owned())
+}
+
 /// Prints the completions for `shell` to standard output.
 pub fn completions(shell: clap_complete::Shell) {
     clap_complete::generate(shell, &mut Cli::command(), "thymus", &mut std::io::stdout());
@@ -228,5 +332,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_and_nonsense_is_refused() {
+        assert_eq!(size("1"), Ok(1));
+        assert_eq!(size("500k"), Ok(500 << 10));
+        assert_eq!(size("2G"), Ok(2 << 30));
+        for wrong in ["", "0", "K", "3G", "-1", "1.5M", "99999999999G"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -60,6 +60,28 @@ impl Progress {
         )
     }
 
+    /// A bar over files, whose number becomes known later.
+    pub(crate) fn files(quiet: bool) -> Self {
+        let template = "{bar:30.cyan/dim} {pos} of {len} files  {per_sec}  {eta} left  {msg}";
+        Self::new(0, quiet, template)
+    }
+
+    /// Whether somebody sees it.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
+    /// Takes the total, once it is known, from another thread.
+    pub(crate) fn counter(&self) -> impl FnOnce(u64) + Send + 'static {
+        let bar = self.bar.clone();
+        move |total| bar.set_length(total)
+    }
+
+    /// Does something that prints, with the bar out of the way.
+    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     fn new(total: u64, quiet: bool, template: &str) -> Self {
         if quiet || !stderr().is_terminal() {
             return Self {

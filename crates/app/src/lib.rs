@@ -28,6 +28,7 @@ mod catalogue;
 mod demo;
 pub mod evaluate;
 mod replay;
+mod scan;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
+        Command::Scan(args) => scan::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Eval(args) => evaluate::run(args),
         Command::Bench(args) => bench::run(args),

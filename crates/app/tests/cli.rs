@@ -294,3 +294,144 @@ fn cases_are_judged_against_their_labels() {
         "the number of jobs changes nothing"
     );
 }
+
+/// Runs `thymus scan` in `folder` and gives exit code, standard output and standard error.
+fn scan(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::cargo_bin("thymus")
+        .unwrap()
+        .arg("scan")
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_scan_without_networks_judges_nothing_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("sub")).unwrap();
+    std::fs::write(at("sub/run.sh"), b"#!/bin/sh\necho x\n").unwrap();
+    std::fs::write(at("empty"), b"").unwrap();
+    std::os::unix::fs::symlink("..", at("sub/loop")).unwrap();
+    let (code, out, err) = scan(folder.path(), &["."]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.contains("2 files: 0 malicious, 0 suspicious, 0 clean, 2 not judged"),
+        "{out}"
+    );
+    assert!(out.contains("no network for shell"), "{out}");
+    assert!(out.contains("1  links"), "{out}");
+    let (code, _, _) = scan(folder.path(), &[".", "--fail-on", "not-judged"]);
+    assert_eq!(code, Some(1));
+    let (code, out, _) = scan(folder.path(), &["--json", "."]);
+    assert_eq!(code, Some(0));
+    let lines = json_lines(&out);
+    let expected = serde_json::json!({
+        "path": "./sub/run.sh", "member": null, "type": "shell", "outcome": "not_judged",
+        "sha256": "",
+        "reason": "no network for shell", "probability": null, "label": null, "model": null,
+        "certified_bytes": null, "ranges": [],
+    });
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(keys(&lines[1]), keys(&expected));
+    assert_eq!(lines[1]["path"], expected["path"]);
+    assert_eq!(lines[1]["reason"], expected["reason"]);
+    assert_eq!(lines[1]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(lines[2]["summary"]["files"], 2);
+    assert_eq!(lines[2]["summary"]["coverage"]["objects_judged"], 0);
+    assert_eq!(lines[2]["summary"]["left_out"]["links"], 1);
+}
+
+#[test]
+fn a_scan_is_the_same_at_any_number_of_threads_and_no_name_steers_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..60 {
+        let name = format!("{number}\n\u{1b}[2J\u{202e}x.js");
+        std::fs::write(folder.path().join(name), vec![b'a'; number * 997]).unwrap();
+    }
+    for form in ["--json", "--verbose"] {
+        let runs: Vec<_> = ["1", "2", "7"]
+            .iter()
+            .map(|jobs| scan(folder.path(), &[".", form, "--jobs", jobs]))
+            .collect();
+        assert_eq!(runs[0], runs[1]);
+        assert_eq!(runs[0], runs[2]);
+        let shown = runs[0].1.chars();
+        assert!(shown.clone().filter(|c| *c == '\n').count() < 70);
+        assert!(!shown.into_iter().any(|c| c == '\u{1b}' || c == '\u{202e}'));
+    }
+    let (_, out, _) = scan(folder.path(), &[".", "--json"]);
+    let path = json_lines(&out)[0]["path"].as_str().unwrap().to_owned();
+    assert!(
+        folder.path().join(path).exists(),
+        "the path in JSON is the path"
+    );
+}
+
+#[test]
+fn a_scan_reads_standard_input_and_writes_sarif() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::cargo_bin("thymus")
+        .unwrap()
+        .args(["scan", "-", "--json", "--sarif", "out.sarif"])
+        .current_dir(folder.path())
+        .write_stdin("#!/bin/sh\n")
+        .output()
+        .unwrap();
+    let lines = json_lines(&text(&output.stdout));
+    assert_eq!(
+        (&lines[0]["path"], &lines[0]["type"]),
+        (&"-".into(), &"shell".into())
+    );
+    let log = std::fs::read_to_string(folder.path().join("out.sarif")).unwrap();
+    let log: serde_json::Value = serde_json::from_str(&log).unwrap();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    assert_eq!(run["results"], serde_json::json!([]));
+    let told = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
+    assert_eq!(told, "not judged: no network for shell");
+}
+
+#[test]
+fn a_scan_refuses_what_makes_no_sense() {
+    refused(&["scan"], &["PATH"]);
+    refused(&["scan", "no/such/file"], &["no/such/file"]);
+    refused(
+        &["scan", ".", "--since", "yesterday"],
+        &["--since", "yesterday"],
+    );
+    refused(&["scan", ".", "--exclude", "a{b"], &["--exclude"]);
+    refused(&["scan", ".", "--max-size", "9G"], &["--max-size"]);
+    refused(&["scan", ".", "--jobs", "0"], &["--jobs"]);
+}
+
+#[test]
+fn unreadable_and_huge_and_special_files_are_named_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let sparse = std::fs::File::create(at("sparse")).unwrap();
+    sparse.set_len(4 << 30).unwrap();
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let (code, out, _) = scan(folder.path(), &[".", "-v"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("./pipe  (unknown): not a regular file (fifo)"),
+        "{out}"
+    );
+    assert!(out.contains("./sparse  (unknown): too large"), "{out}");
+}

@@ -64,6 +64,11 @@ pub fn decompress<'a>(
     })
 }
 
+/// The plain bytes of a zlib stream (RFC 1950), which says nothing at its start to be recognised by.
+pub fn inflate<'a>(reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
+    Box::new(flate2::read::ZlibDecoder::new(reader))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -95,5 +100,15 @@ mod tests {
             assert_eq!(plain(&[packed.clone(), packed].concat()), text.repeat(2));
         }
         assert_eq!(plain(&text), text);
+    }
+
+    #[test]
+    fn a_zlib_stream_reads_back() {
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(b"plain plain plain").unwrap();
+        let packed = zlib.finish().unwrap();
+        let mut out = Vec::new();
+        inflate(packed.as_slice()).read_to_end(&mut out).unwrap();
+        assert_eq!(out, b"plain plain plain");
     }
 }

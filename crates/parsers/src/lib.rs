@@ -87,7 +87,7 @@ pub mod x509;
 pub mod zeek;
 
 pub use budget::{ParseBudget, Parsed, Progress, Quirk};
-pub use decompress::{Compression, decompress};
+pub use decompress::{Compression, decompress, inflate};
 pub use json::Json;
 pub use protocols::{PROTOCOLS, Protocol, fuzz_protocol};
 pub use reader::Reader;

@@ -1,0 +1,164 @@
+//! The verdicts as lines of JSON, whose names stay: one for each file and member, then a summary.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use anyhow::Result;
+use serde::Serialize;
+use thymus_scan::{Coverage, Scanned, Verdict};
+
+use super::reason_text;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    member: Option<&'a str>,
+    sha256: Option<String>,
+    r#type: &'a str,
+    outcome: &'a str,
+    reason: Option<String>,
+    probability: Option<f64>,
+    label: Option<&'a str>,
+    model: Option<&'a str>,
+    certified_bytes: Option<u64>,
+    ranges: Vec<Range<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Range<'a> {
+    offset: u64,
+    length: u64,
+    section: Option<&'a str>,
+    text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn new(path: &'a str, verdict: &'a Verdict, milliseconds: Option<u64>) -> Self {
+        let judgement = verdict.judgement.as_ref();
+        let ranges = judgement.map(|judgement| {
+            let ranges = judgement.ranges.iter().zip(&verdict.texts);
+            ranges
+                .map(|(range, text)| Range {
+                    offset: range.offset,
+                    length: range.length,
+                    section: None,
+                    text,
+                })
+                .collect()
+        });
+        Self {
+            path,
+            member: verdict.member.as_deref(),
+            sha256: verdict.sha256_hex(),
+            r#type: verdict.kind.as_str(),
+            outcome: verdict.outcome.as_str(),
+            reason: reason_text(verdict.outcome.reason()),
+            probability: judgement.map(|judgement| judgement.probability),
+            label: judgement.and_then(|judgement| judgement.label.as_deref()),
+            model: judgement.map(|judgement| judgement.model.as_str()),
+            certified_bytes: judgement.and_then(|judgement| judgement.certified_bytes),
+            ranges: ranges.unwrap_or_default(),
+            milliseconds,
+        }
+    }
+}
+
+/// Writes a file's line and one for each member.
+pub(super) fn lines(scanned: &Scanned, millis: Option<u64>, out: &mut dyn Write) -> Result<()> {
+    let path = scanned.path.to_string_lossy();
+    for verdict in scanned.report.verdicts() {
+        let millis = millis.filter(|_| verdict.member.is_none());
+        let line = serde_json::to_string(&Line::new(&path, verdict, millis))?;
+        writeln!(out, "{}", escaped(&line))?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Last<'a> {
+    summary: Summary<'a>,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    files: u64,
+    clean: u64,
+    suspicious: u64,
+    malicious: u64,
+    not_judged: u64,
+    members: u64,
+    coverage: Shares,
+    not_judged_by_reason: &'a std::collections::BTreeMap<String, u64>,
+    left_out: &'a std::collections::BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct Shares {
+    objects: u64,
+    objects_judged: u64,
+    bytes: u64,
+    bytes_judged: u64,
+}
+
+/// Writes the last line.
+pub(super) fn summary(coverage: &Coverage, out: &mut dyn Write) -> Result<()> {
+    let last = Last {
+        summary: Summary {
+            files: coverage.files,
+            clean: coverage.clean,
+            suspicious: coverage.suspicious,
+            malicious: coverage.malicious,
+            not_judged: coverage.not_judged,
+            members: coverage.members,
+            coverage: Shares {
+                objects: coverage.objects,
+                objects_judged: coverage.objects_judged,
+                bytes: coverage.bytes,
+                bytes_judged: coverage.bytes_judged,
+            },
+            not_judged_by_reason: &coverage.reasons,
+            left_out: &coverage.left_out,
+        },
+    };
+    serde_json::to_writer(&mut *out, &last)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+/// JSON in which no character steers a terminal: they stand in strings only, so each can be written as
+/// its number without changing what is said.
+pub(super) fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        let mut buffer = [0; 4];
+        let is_plain = c.is_ascii() && !c.is_ascii_control();
+        if is_plain || thymus_analyst::legible(c.encode_utf8(&mut buffer)).starts_with(c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing into a string cannot fail.
+            let _written = write!(out, "\\u{unit:04x}").is_ok();
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_bytes_and_lose_their_teeth() {
+        let name = "a\n\u{1b}[2J\u{202e}fdp.exe größe \u{e0041}\u{7f}";
+        let json = escaped(&serde_json::to_string(name).unwrap());
+        assert!(json.is_ascii() || json.contains("größe"));
+        assert!(
+            !json
+                .chars()
+                .any(|c| c.is_control() || c == '\u{202e}' || c == '\u{e0041}')
+        );
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), name);
+    }
+}

@@ -1,0 +1,202 @@
+//! `thymus scan`: files and folders in, a verdict for each out.
+
+mod json;
+mod sarif;
+mod since;
+mod text;
+
+use std::cell::Cell;
+use std::io::{BufWriter, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use thymus_analyst::legible;
+use thymus_scan::{
+    Coverage, Job, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker, scan_all,
+};
+
+use crate::Found;
+use crate::cli::{FailOn, ScanArgs};
+use crate::console::{Paper, Progress};
+use crate::replay::now;
+
+/// Runs the command.
+///
+/// # Errors
+/// When a named path is not there or an output cannot be written.
+pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
+    check(args)?;
+    let began = now();
+    let clock = move || began.elapsed().as_millis() as u64;
+    let policy = policy(args);
+    let scanner = Scanner::new(&policy, None);
+    let options = walk_options(args)?;
+    let walker = Walker::new(args.paths.clone(), options.clone()).context("read --exclude")?;
+    let progress = Progress::files(args.quiet);
+    if progress.is_shown() {
+        count_ahead(&args.paths, options, &progress)?;
+    }
+    let job = Job {
+        scanner: &scanner,
+        walker,
+        threads: args.jobs,
+        clock: &clock,
+    };
+    let mut report = Report::new(args)?;
+    let mut trouble = Ok(());
+    let walker = scan_all(job, &mut |scanned| {
+        progress.step(&legible(&scanned.path.to_string_lossy()));
+        trouble = report.add(&scanned, &progress);
+        trouble.is_ok()
+    });
+    progress.done();
+    trouble?;
+    for file in walker.ignore_files() {
+        if let Some(why) = file.refused {
+            let path = legible(&file.path.to_string_lossy());
+            eprintln!("thymus: {path} is not heeded: {why}");
+        }
+    }
+    report.coverage.left_out.clone_from(walker.left_out());
+    let coverage = report.finish()?;
+    if args.timings {
+        timings(&coverage, clock());
+    }
+    let has_gap = coverage.not_judged > 0 && args.fail_on == Some(FailOn::NotJudged);
+    if coverage.is_found() || has_gap {
+        return Ok(Found::Something);
+    }
+    Ok(Found::Nothing)
+}
+
+/// A path that is not there is a slip of the pen, told before anything is read.
+fn check(args: &ScanArgs) -> Result<()> {
+    for path in &args.paths {
+        if path.as_os_str() != "-" {
+            std::fs::symlink_metadata(path)
+                .with_context(|| format!("cannot read {}", legible(&path.to_string_lossy())))?;
+        }
+    }
+    Ok(())
+}
+
+fn policy(args: &ScanArgs) -> ScanPolicy {
+    let standard = ScanPolicy::default();
+    let file_bytes_max = args.max_size.unwrap_or(standard.file_bytes_max);
+    ScanPolicy {
+        file_bytes_max,
+        member_bytes_max: standard.member_bytes_max.min(file_bytes_max),
+        depth_max: args.depth.unwrap_or(standard.depth_max),
+        millis_max: args.max_time.saturating_mul(1000),
+        passwords: args.password.clone(),
+        ..standard
+    }
+}
+
+fn walk_options(args: &ScanArgs) -> Result<WalkOptions> {
+    let since = args.since.as_deref().map(since::parse).transpose();
+    Ok(WalkOptions {
+        exclude: args.exclude.clone(),
+        with_ignore_files: !args.no_ignore,
+        since: since.context("read --since")?,
+    })
+}
+
+/// Counts the files beside the scan, so that the bar knows how far it is.
+fn count_ahead(paths: &[PathBuf], options: WalkOptions, progress: &Progress) -> Result<()> {
+    let walker = Walker::new(paths.to_vec(), options)?;
+    let counter = progress.counter();
+    // It ends with the program; nobody waits for it.
+    thread::Builder::new()
+        .spawn(move || counter(walker.count() as u64))
+        .context("start a thread")?;
+    Ok(())
+}
+
+/// What is written while the scan goes on.
+struct Report<'a> {
+    args: &'a ScanArgs,
+    coverage: Coverage,
+    out: BufWriter<std::io::StdoutLock<'static>>,
+    sarif: Option<(&'a Path, sarif::Log)>,
+    paper: Paper,
+    is_first: Cell<bool>,
+}
+
+impl<'a> Report<'a> {
+    fn new(args: &'a ScanArgs) -> Result<Self> {
+        if let Some(path) = &args.sarif
+            && path.is_dir()
+        {
+            bail!("{} is a folder", path.display());
+        }
+        Ok(Self {
+            args,
+            coverage: Coverage::default(),
+            out: BufWriter::new(stdout().lock()),
+            sarif: args
+                .sarif
+                .as_deref()
+                .map(|path| (path, sarif::Log::default())),
+            paper: Paper::stdout(),
+            is_first: Cell::new(true),
+        })
+    }
+
+    fn add(&mut self, scanned: &Scanned, progress: &Progress) -> Result<()> {
+        self.coverage.add(&scanned.report);
+        if let Some((_, log)) = &mut self.sarif {
+            log.add(scanned);
+        }
+        if self.args.json {
+            let millis = self.args.timings.then_some(scanned.millis);
+            return json::lines(scanned, millis, &mut self.out);
+        }
+        let lines = text::lines(scanned, self.args.verbose, self.paper);
+        if !lines.is_empty() {
+            self.is_first.set(false);
+            let out = &mut self.out;
+            progress.aside(|| {
+                out.write_all(lines.as_bytes())?;
+                out.flush()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Coverage> {
+        if self.args.json {
+            json::summary(&self.coverage, &mut self.out)?;
+        } else if !self.args.quiet {
+            if !self.is_first.get() {
+                self.out.write_all(b"\n")?;
+            }
+            let totals = text::totals(&self.coverage, self.paper);
+            self.out.write_all(totals.as_bytes())?;
+        }
+        self.out.flush()?;
+        if let Some((path, log)) = self.sarif {
+            std::fs::write(path, log.render()?)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(self.coverage)
+    }
+}
+
+/// Prints to standard error how long it took.
+fn timings(coverage: &Coverage, millis: u64) {
+    let secs = (millis as f64 / 1000.0).max(1e-3);
+    eprintln!(
+        "{} files, {:.1} MB in {secs:.2} s: {:.0} files/s, {:.1} MB/s",
+        coverage.files,
+        coverage.bytes as f64 / 1e6,
+        coverage.files as f64 / secs,
+        coverage.bytes as f64 / 1e6 / secs,
+    );
+}
+
+/// The reason as the reports write it.
+fn reason_text(reason: Option<Reason>) -> Option<String> {
+    reason.map(|reason| reason.to_string())
+}

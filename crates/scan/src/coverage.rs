@@ -1,0 +1,64 @@
+//! How much was judged, and why the rest was not.
+
+use std::collections::BTreeMap;
+
+use crate::{FileReport, Outcome};
+
+/// How much was judged. Files are what the walk named; objects are everything with content of its own,
+/// so a judged archive is not one, but each of its members is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Files seen.
+    pub files: u64,
+    /// Of them clean.
+    pub clean: u64,
+    /// Of them suspicious.
+    pub suspicious: u64,
+    /// Of them malicious.
+    pub malicious: u64,
+    /// Of them not judged.
+    pub not_judged: u64,
+    /// Members found in files.
+    pub members: u64,
+    /// Files and members with content of their own.
+    pub objects: u64,
+    /// Of them judged.
+    pub objects_judged: u64,
+    /// Bytes of objects.
+    pub bytes: u64,
+    /// Of them in judged objects.
+    pub bytes_judged: u64,
+    /// Objects not judged, by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// What the walk passed over, by reason: links, and what it was told to leave out.
+    pub left_out: BTreeMap<&'static str, u64>,
+}
+
+impl Coverage {
+    /// Counts one file.
+    pub fn add(&mut self, report: &FileReport) {
+        self.files += 1;
+        match report.whole.outcome {
+            Outcome::Clean => self.clean += 1,
+            Outcome::Suspicious => self.suspicious += 1,
+            Outcome::Malicious => self.malicious += 1,
+            Outcome::NotJudged(_) => self.not_judged += 1,
+        }
+        self.members += report.members.len() as u64;
+        for verdict in report.verdicts().filter(|verdict| !verdict.is_sum) {
+            self.objects += 1;
+            self.bytes += verdict.bytes;
+            if let Some(reason) = verdict.outcome.reason() {
+                *self.reasons.entry(reason.to_string()).or_default() += 1;
+                continue;
+            }
+            self.objects_judged += 1;
+            self.bytes_judged += verdict.bytes;
+        }
+    }
+
+    /// Whether something malicious or suspicious was found.
+    pub const fn is_found(&self) -> bool {
+        self.malicious + self.suspicious > 0
+    }
+}

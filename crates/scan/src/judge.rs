@@ -1,0 +1,52 @@
+//! The seam to what judges content.
+
+use crate::FileType;
+
+/// Judges the content of one file of a type it knows.
+pub trait Judge: Send + Sync {
+    /// Whether it has learned files of this type.
+    fn knows(&self, kind: FileType) -> bool;
+
+    /// What it makes of the bytes, asked only for a type it knows. The same bytes must give the same
+    /// judgement, whoever else is asking at the time; it must not keep them.
+    fn judge(&self, kind: FileType, bytes: &[u8]) -> Judgement;
+}
+
+/// Which way a judgement leans, mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leaning {
+    /// Like the benign files it learned from.
+    Clean,
+    /// Between the two.
+    Suspicious,
+    /// Like the malicious files it learned from.
+    Malicious,
+}
+
+/// What a [`Judge`] makes of some bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Which way it leans.
+    pub leaning: Leaning,
+    /// Calibrated probability of being malicious, 0 to 1.
+    pub probability: f64,
+    /// No change of up to so many bytes in one place turns it around; given with malicious only.
+    pub certified_bytes: Option<u64>,
+    /// The bytes that decided, heaviest first.
+    pub ranges: Vec<ByteRange>,
+    /// What family or behaviour it looks like.
+    pub label: Option<String>,
+    /// Id of the model.
+    pub model: String,
+}
+
+/// Some of the bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ByteRange {
+    /// First byte.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+    /// Their part in the judgement, 0 to 1.
+    pub weight: f32,
+}

@@ -1,0 +1,46 @@
+//! The file engine: identifies, unpacks and judges files, in memory and within bounds.
+//!
+//! Every file ends in one of four outcomes: clean, suspicious, malicious, or not judged with the
+//! reason. What was not looked at is never called clean: an archive is clean when everything in it was
+//! judged clean, and a file that fits several types is judged as each, where the worst counts.
+//!
+//! Must not: run anything, write anything, follow a link, open what is no regular file, read a clock.
+//! What judges content is a [`Judge`], handed in; without one nothing is judged, and that is said.
+//!
+//! Reading order: the types ([`FileType`], [`identify`]), what is found ([`Verdict`], [`Reason`]), the
+//! bounds ([`ScanPolicy`]), what opens archives and documents, the [`Scanner`] of one file, then many
+//! files ([`Walker`], [`scan_all`]).
+
+#![forbid(unsafe_code)]
+
+mod budget;
+mod cache;
+mod coverage;
+mod file_type;
+mod formats;
+mod identify;
+mod judge;
+mod order;
+mod policy;
+mod read;
+mod reason;
+mod run;
+#[cfg(test)]
+mod samples;
+mod scanner;
+mod unpack;
+mod verdict;
+mod walk;
+
+pub use coverage::Coverage;
+pub use file_type::FileType;
+pub use formats::{FORMATS, Format, fuzz_format};
+pub use identify::{identify, overlay};
+pub use judge::{ByteRange, Judge, Judgement, Leaning};
+pub use policy::ScanPolicy;
+pub use read::read;
+pub use reason::Reason;
+pub use run::{Job, Scanned, scan_all};
+pub use scanner::Scanner;
+pub use verdict::{FileReport, Outcome, Verdict};
+pub use walk::{Entry, Found, IgnoreFile, WalkOptions, Walker};

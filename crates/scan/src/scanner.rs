@@ -1,0 +1,311 @@
+//! Judges one file and everything in it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use sha2::{Digest, Sha256};
+
+use crate::budget::Budget;
+use crate::cache::Cache;
+use crate::unpack::{self, Opening, Part};
+use crate::{
+    FileReport, FileType, Judge, Judgement, Outcome, Reason, ScanPolicy, Verdict, identify,
+};
+
+/// Longest path inside a file that is kept, in bytes.
+const PLACE_BYTES_MAX: usize = 4096;
+/// Bytes of a deciding range that are shown.
+const SHOWN: usize = 48;
+
+/// Judges files; one serves all threads.
+pub struct Scanner<'a> {
+    policy: &'a ScanPolicy,
+    judge: Option<&'a dyn Judge>,
+    cache: Cache,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner under `policy`. Without a judge, nothing is judged.
+    pub fn new(policy: &'a ScanPolicy, judge: Option<&'a dyn Judge>) -> Self {
+        Self {
+            policy,
+            judge,
+            cache: Cache::default(),
+        }
+    }
+
+    /// The policy.
+    pub const fn policy(&self) -> &ScanPolicy {
+        self.policy
+    }
+
+    /// Judges the file called `name`; `is_over` tells when its time is up.
+    pub fn scan(&self, name: &str, bytes: &[u8], is_over: &dyn Fn() -> bool) -> FileReport {
+        let budget = Budget::new(self.policy, bytes.len() as u64, is_over);
+        let mut visit = Visit {
+            scanner: self,
+            budget: &budget,
+            members: Vec::new(),
+        };
+        let whole = visit.examine(
+            &Place {
+                path: "",
+                name,
+                depth: 0,
+            },
+            bytes,
+            None,
+        );
+        FileReport {
+            whole,
+            members: visit.members,
+        }
+    }
+}
+
+/// Where something stands.
+struct Place<'p> {
+    /// Path inside the file, empty for the file itself.
+    path: &'p str,
+    /// Its name.
+    name: &'p str,
+    /// Files around it.
+    depth: u32,
+}
+
+/// What came out of a file's members.
+#[derive(Default)]
+struct Inside {
+    worst: Option<Outcome>,
+}
+
+impl Inside {
+    fn add(&mut self, outcome: Outcome) {
+        self.worst = Some(self.worst.map_or(outcome, |worst| worst.worse(outcome)));
+    }
+}
+
+struct Visit<'v, 'a> {
+    scanner: &'v Scanner<'a>,
+    budget: &'v Budget<'v>,
+    members: Vec<Verdict>,
+}
+
+impl Visit<'_, '_> {
+    fn examine(&mut self, place: &Place<'_>, bytes: &[u8], known_as: Option<FileType>) -> Verdict {
+        let kinds = types(bytes, place.name, known_as);
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let first = kinds.first().copied().unwrap_or(FileType::Unknown);
+        let mut verdict = Verdict::not_judged(first, bytes.len() as u64, Reason::Empty);
+        verdict.sha256 = Some(digest);
+        if bytes.is_empty() {
+            return verdict;
+        }
+        let own = kinds.iter().copied().filter(|kind| !kind.is_archive());
+        let own: Vec<FileType> = own.collect();
+        let mut outcome: Option<Outcome> = None;
+        for kind in &own {
+            let Some(judged) = self.judge(*kind, digest, bytes) else {
+                continue;
+            };
+            let next = judged
+                .as_ref()
+                .map_or_else(|reason| Outcome::NotJudged(*reason), |j| j.leaning.into());
+            let is_worse = outcome.is_none_or(|old| old.worse(next) != old);
+            if is_worse {
+                outcome = Some(next);
+                verdict.kind = *kind;
+                verdict.judgement = judged.ok();
+            }
+        }
+        if outcome.is_none()
+            && let Some(kind) = own.first()
+        {
+            outcome = Some(Outcome::NotJudged(Reason::NoNetwork(*kind)));
+        }
+        let mut is_sum = outcome.is_none();
+        for kind in openable(&kinds) {
+            let (inside, trouble) = self.look_inside(kind, place, bytes);
+            let told = summed(kind, inside, trouble);
+            if let Some(told) = told {
+                let is_worse = outcome.is_none_or(|old| old.worse(told) != old);
+                if is_worse {
+                    outcome = Some(told);
+                    verdict.judgement = None;
+                    verdict.kind = kind;
+                }
+            }
+            // Its own trouble is no sum of what the members have been counted for.
+            is_sum &= trouble.is_none() && inside.is_some();
+        }
+        verdict.outcome = outcome.unwrap_or(Outcome::NotJudged(Reason::NoNetwork(first)));
+        verdict.is_sum = is_sum;
+        if let Some(judgement) = &verdict.judgement {
+            let shown = |range: &crate::ByteRange| excerpt(bytes, range.offset, range.length);
+            verdict.texts = judgement.ranges.iter().map(shown).collect();
+        }
+        verdict
+    }
+
+    /// What the network says, none when there is none for the type.
+    fn judge(
+        &self,
+        kind: FileType,
+        digest: [u8; 32],
+        bytes: &[u8],
+    ) -> Option<Result<Judgement, Reason>> {
+        let judge = self.scanner.judge.filter(|judge| judge.knows(kind))?;
+        let ask = || {
+            self.scanner
+                .cache
+                .get((digest, kind), || judge.judge(kind, bytes))
+        };
+        Some(catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Reason::DecoderPanicked))
+    }
+
+    /// The worst of what is inside, and why not all of it could be looked at.
+    fn look_inside(
+        &mut self,
+        kind: FileType,
+        place: &Place<'_>,
+        bytes: &[u8],
+    ) -> (Option<Outcome>, Option<Reason>) {
+        if place.depth >= self.budget.policy.depth_max {
+            return (None, Some(Reason::TooDeep));
+        }
+        let budget = self.budget;
+        let mut inside = Inside::default();
+        let mut give = |part: Part<'_>| self.part(kind, place, &part, &mut inside);
+        let mut opening = Opening {
+            name: place.name,
+            budget,
+            give: &mut give,
+        };
+        // The decoders are other people's and the bytes hostile: a panic costs what is being opened.
+        let opened = catch_unwind(AssertUnwindSafe(|| unpack::open(kind, bytes, &mut opening)));
+        let trouble = match opened {
+            Ok(done) => done.err(),
+            Err(_) => Some(Reason::DecoderPanicked),
+        };
+        (inside.worst, trouble)
+    }
+
+    fn part(&mut self, within: FileType, place: &Place<'_>, part: &Part<'_>, inside: &mut Inside) {
+        let name = match part {
+            Part::File { name, .. } | Part::Missing { name, .. } => *name,
+        };
+        let path = joined(place.path, name);
+        let verdict = match part {
+            Part::Missing { reason, .. } => Verdict::not_judged(FileType::Unknown, 0, *reason),
+            Part::File {
+                bytes, known_as, ..
+            } => {
+                let is_part_of_document = within.is_document()
+                    && known_as.is_none()
+                    && types(bytes, name, None)
+                        .iter()
+                        .all(|kind| kind.is_passive());
+                if is_part_of_document {
+                    return;
+                }
+                let slot = self.members.len();
+                self.members.push(Verdict::not_judged(
+                    FileType::Unknown,
+                    0,
+                    Reason::MembersNotJudged,
+                ));
+                let inner = Place {
+                    path: &path,
+                    name,
+                    depth: place.depth + 1,
+                };
+                let mut verdict = self.examine(&inner, bytes, *known_as);
+                inside.add(verdict.outcome);
+                verdict.member = Some(path);
+                if let Some(kept) = self.members.get_mut(slot) {
+                    *kept = verdict;
+                }
+                return;
+            }
+        };
+        inside.add(verdict.outcome);
+        self.members.push(Verdict {
+            member: Some(path),
+            ..verdict
+        });
+    }
+}
+
+/// What the members say about the file: for an archive everything, for a document only bad news.
+fn summed(kind: FileType, inside: Option<Outcome>, trouble: Option<Reason>) -> Option<Outcome> {
+    let inside = inside.map(|outcome| match outcome {
+        Outcome::NotJudged(_) => Outcome::NotJudged(Reason::MembersNotJudged),
+        other => other,
+    });
+    let inside = match inside {
+        Some(Outcome::Clean) if kind.is_document() => None,
+        None if kind.is_archive() && trouble.is_none() => Some(Outcome::NotJudged(Reason::Empty)),
+        other => other,
+    };
+    match (inside, trouble) {
+        (Some(outcome), Some(reason)) => Some(Outcome::NotJudged(reason).worse(outcome)),
+        (None, Some(reason)) => Some(Outcome::NotJudged(reason)),
+        (outcome, None) => outcome,
+    }
+}
+
+fn types(bytes: &[u8], name: &str, known_as: Option<FileType>) -> Vec<FileType> {
+    let mut kinds = identify(bytes, name);
+    if let Some(known) = known_as {
+        kinds.retain(|kind| *kind != known && !kind.is_passive());
+        kinds.insert(0, known);
+    }
+    kinds
+}
+
+/// The types to open a file as: of two that are one format, the first.
+fn openable(kinds: &[FileType]) -> impl Iterator<Item = FileType> {
+    let has = |kind| kinds.contains(&kind);
+    let (is_package, is_installer) = (has(FileType::Deb), has(FileType::Msi));
+    kinds.iter().copied().filter(move |kind| {
+        let is_twice =
+            (*kind == FileType::Ar && is_package) || (*kind == FileType::Ole && is_installer);
+        unpack::opens(*kind) && !is_twice
+    })
+}
+
+fn joined(path: &str, name: &str) -> String {
+    let mut joined = if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}!{name}")
+    };
+    if joined.len() > PLACE_BYTES_MAX {
+        let cut = (0..=PLACE_BYTES_MAX)
+            .rev()
+            .find(|at| joined.is_char_boundary(*at));
+        joined.truncate(cut.unwrap_or(0));
+    }
+    joined
+}
+
+/// What stands at a place of a file: as text where it is mostly that, else as digits.
+fn excerpt(bytes: &[u8], offset: u64, length: u64) -> String {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(SHOWN);
+    let rest = bytes.get(start..).unwrap_or_default();
+    let part = rest.get(..length).unwrap_or(rest);
+    let is_shown = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+    let shown = part.iter().filter(|byte| is_shown(byte)).count();
+    if shown * 4 < part.len() * 3 {
+        return thymus_parsers::hex(part).into();
+    }
+    let letters = part.iter().map(|byte| match byte {
+        b' '..=b'~' => char::from(*byte),
+        b'\n' | b'\r' | b'\t' => ' ',
+        _ => '.',
+    });
+    letters.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+use super::*;
+use crate::{ByteRange, Coverage, Leaning, samples};
+
+const GOOD: &[u8] = b"#!/bin/sh\necho fine\n";
+const BAD: &[u8] = b"#!/bin/sh\necho EVIL\n";
+
+/// Knows some types, and finds the word `EVIL` malicious and `ODD` suspicious.
+struct Words;
+
+impl Judge for Words {
+    fn knows(&self, kind: FileType) -> bool {
+        use FileType::{Elf, JavaScript, Ooxml, Pdf, Php, Shell, Vba};
+        matches!(kind, Elf | JavaScript | Ooxml | Pdf | Php | Shell | Vba)
+    }
+
+    fn judge(&self, kind: FileType, bytes: &[u8]) -> Judgement {
+        assert!(self.knows(kind), "asked for {kind:?}");
+        assert!(
+            !bytes.starts_with(b"#!/bin/sh\nPANIC"),
+            "a judge that fails"
+        );
+        let evil = memchr::memmem::find(bytes, b"EVIL");
+        let odd = memchr::memmem::find(bytes, b"ODD");
+        let (leaning, probability) = match (evil, odd) {
+            (Some(_), _) => (Leaning::Malicious, 0.99),
+            (_, Some(_)) => (Leaning::Suspicious, 0.5),
+            _ => (Leaning::Clean, 0.01),
+        };
+        let range = |at: usize| ByteRange {
+            offset: at as u64,
+            length: 4,
+            weight: 1.0,
+        };
+        Judgement {
+            leaning,
+            probability,
+            certified_bytes: None,
+            ranges: evil.map(range).into_iter().collect(),
+            label: None,
+            model: "words".to_owned(),
+        }
+    }
+}
+
+fn scan_under(policy: &ScanPolicy, name: &str, bytes: &[u8]) -> FileReport {
+    Scanner::new(policy, Some(&Words)).scan(name, bytes, &|| false)
+}
+
+fn scan(name: &str, bytes: &[u8]) -> FileReport {
+    scan_under(&ScanPolicy::default(), name, bytes)
+}
+
+fn not(reason: Reason) -> Outcome {
+    Outcome::NotJudged(reason)
+}
+
+/// The outcome of the whole, then of each member.
+fn check(bytes: &[u8], whole: Outcome, members: &[(&str, Outcome)]) {
+    let report = scan("x", bytes);
+    let found: Vec<(&str, Outcome)> = report
+        .members
+        .iter()
+        .map(|verdict| (verdict.member.as_deref().unwrap(), verdict.outcome))
+        .collect();
+    assert_eq!(found, members);
+    assert_eq!(report.whole.outcome, whole);
+}
+
+#[test]
+fn without_a_judge_nothing_is_clean() {
+    let policy = ScanPolicy::default();
+    let scanner = Scanner::new(&policy, None);
+    for bytes in [
+        GOOD.to_vec(),
+        samples::zip(&[("a", GOOD)]),
+        b"%PDF-1.4".to_vec(),
+    ] {
+        let report = scanner.scan("x", &bytes, &|| false);
+        assert!(
+            report
+                .verdicts()
+                .all(|v| matches!(v.outcome, Outcome::NotJudged(_))),
+            "{report:?}"
+        );
+    }
+    let report = scanner.scan("x", GOOD, &|| false);
+    assert_eq!(
+        report.whole.outcome.reason().unwrap().to_string(),
+        "no network for shell"
+    );
+}
+
+#[test]
+fn an_archive_is_as_bad_as_its_worst_member_and_clean_only_when_all_are() {
+    use Outcome::{Clean, Malicious, Suspicious};
+    check(GOOD, Clean, &[]);
+    let zip = |members: &[(&str, &[u8])]| samples::zip(members);
+    check(
+        &zip(&[("a", GOOD), ("b", GOOD)]),
+        Clean,
+        &[("a", Clean), ("b", Clean)],
+    );
+    check(
+        &zip(&[("a", GOOD), ("b", BAD), ("c", b"#!/bin/sh\nODD")]),
+        Malicious,
+        &[("a", Clean), ("b", Malicious), ("c", Suspicious)],
+    );
+    let text = not(Reason::NoNetwork(FileType::Text));
+    check(
+        &zip(&[("a", GOOD), ("b", b"words of a letter")]),
+        not(Reason::MembersNotJudged),
+        &[("a", Clean), ("b", text)],
+    );
+    check(&zip(&[]), not(Reason::Empty), &[]);
+    check(b"", not(Reason::Empty), &[]);
+}
+
+#[test]
+fn members_have_their_path_through_every_layer() {
+    let inner = samples::gzip(&samples::tar(&[("dir/run.sh", BAD)]));
+    let outer = samples::zip(&[("in.tar.gz", &inner)]);
+    check(
+        &outer,
+        Outcome::Malicious,
+        &[
+            ("in.tar.gz", Outcome::Malicious),
+            ("in.tar.gz!dir/run.sh", Outcome::Malicious),
+        ],
+    );
+    check(
+        &samples::deb(BAD, "usr/bin/x", GOOD),
+        Outcome::Malicious,
+        &[
+            ("debian-binary", not(Reason::NoNetwork(FileType::Text))),
+            ("control.tar.gz", Outcome::Malicious),
+            ("control.tar.gz!postinst", Outcome::Malicious),
+            ("data.tar.xz", Outcome::Clean),
+            ("data.tar.xz!usr/bin/x", Outcome::Clean),
+        ],
+    );
+}
+
+#[test]
+fn added_bytes_do_not_reroute() {
+    // A document in front of an archive, and a web shell behind a picture.
+    let both = [b"%PDF-1.4 fine\n".to_vec(), samples::zip(&[("a", BAD)])].concat();
+    let report = scan("x.pdf", &both);
+    assert_eq!(report.whole.outcome, Outcome::Malicious);
+    assert_eq!(report.whole.kind, FileType::Zip);
+    let shell = b"GIF89a...<?php eval($_POST['EVIL']); ?>";
+    let report = scan("x.gif", shell);
+    assert_eq!(
+        (report.whole.outcome, report.whole.kind),
+        (Outcome::Malicious, FileType::Php)
+    );
+    // What was malicious as a program stays it with an archive behind it.
+    let mut elf = b"\x7fELF\x02\x01\x01\0EVIL".to_vec();
+    elf.resize(200, 0);
+    elf.extend(samples::zip(&[("a", GOOD)]));
+    assert_eq!(scan("x", &elf).whole.outcome, Outcome::Malicious);
+}
+
+#[test]
+fn a_document_is_judged_with_its_parts_and_again_by_its_code() {
+    let module = samples::vba_module("Sub AutoOpen()\r\n' EVIL\r\nEnd Sub\r\n");
+    let project = samples::ole(&[("VBA", &module)]);
+    let parts: &[(&str, &[u8])] = &[
+        ("[Content_Types].xml", b"<?xml version=\"1.0\"?>"),
+        ("word/document.xml", b"<?xml version=\"1.0\"?>"),
+        ("word/media/image1.png", b"\x89PNG\r\n\x1a\n"),
+    ];
+    check(&samples::zip(parts), Outcome::Clean, &[]);
+    let with_code = [parts, &[("word/vbaProject.bin", &project[..])]].concat();
+    check(
+        &samples::zip(&with_code),
+        Outcome::Malicious,
+        &[
+            ("word/vbaProject.bin", Outcome::Malicious),
+            ("word/vbaProject.bin!VBA.bas", Outcome::Malicious),
+        ],
+    );
+    let script = samples::pdf(&[b"<< /JS (app.alert\\('EV\\111L'\\)) >>".to_vec()]);
+    check(
+        &script,
+        Outcome::Malicious,
+        &[("script1.js", Outcome::Malicious)],
+    );
+}
+
+#[test]
+fn what_cannot_be_opened_is_told_and_never_clean() {
+    check(
+        &samples::locked_zip("p", "a", GOOD),
+        not(Reason::MembersNotJudged),
+        &[("a", not(Reason::Encrypted))],
+    );
+    let cut = samples::zip(&[("a", GOOD)]);
+    check(
+        &cut[..cut.len() - 10],
+        not(Reason::Broken(FileType::Zip)),
+        &[],
+    );
+    check(
+        b"Rar!\x1a\x07\x01\0",
+        not(Reason::Unsupported(FileType::Rar)),
+        &[],
+    );
+    check(
+        b"MSCF\0\0\0\0....",
+        not(Reason::Unsupported(FileType::Cab)),
+        &[],
+    );
+}
+
+#[test]
+fn nesting_ends_and_time_too() {
+    let mut nested = GOOD.to_vec();
+    for _ in 0..40 {
+        nested = samples::zip(&[("z", &nested)]);
+    }
+    let report = scan("x", &nested);
+    assert_eq!(report.whole.outcome, not(Reason::MembersNotJudged));
+    let last = report.members.last().unwrap();
+    assert_eq!(last.outcome, not(Reason::TooDeep));
+    assert_eq!(report.members.len(), 8);
+    let policy = ScanPolicy::default();
+    let late = Scanner::new(&policy, Some(&Words));
+    let report = late.scan("x", &samples::zip(&[("a", GOOD)]), &|| true);
+    assert_eq!(report.whole.outcome, not(Reason::OutOfTime));
+}
+
+#[test]
+fn a_judge_that_panics_costs_one_file() {
+    check(
+        &samples::zip(&[("a", b"#!/bin/sh\nPANIC"), ("b", BAD)]),
+        Outcome::Malicious,
+        &[
+            ("a", not(Reason::DecoderPanicked)),
+            ("b", Outcome::Malicious),
+        ],
+    );
+}
+
+#[test]
+fn coverage_counts_what_has_content_of_its_own() {
+    let mut coverage = Coverage::default();
+    coverage.add(&scan(
+        "x",
+        &samples::zip(&[("a", GOOD), ("b", b"words of a letter")]),
+    ));
+    coverage.add(&scan("y", BAD));
+    coverage.add(&FileReport::not_judged(0, Reason::Unreadable));
+    assert_eq!(
+        (coverage.files, coverage.malicious, coverage.not_judged),
+        (3, 1, 2)
+    );
+    assert_eq!((coverage.objects, coverage.objects_judged), (4, 2));
+    assert_eq!(coverage.bytes_judged, (GOOD.len() + BAD.len()) as u64);
+    let reasons: Vec<(&str, u64)> = coverage
+        .reasons
+        .iter()
+        .map(|(reason, count)| (reason.as_str(), *count))
+        .collect();
+    assert_eq!(reasons, [("no network for text", 1), ("unreadable", 1)]);
+}
+
+#[test]
+fn the_deciding_bytes_are_shown() {
+    let report = scan("x", BAD);
+    assert_eq!(report.whole.texts, ["EVIL"]);
+    assert_eq!(excerpt(b"\0\x01\x02ab", 0, 5), "0001026162");
+    assert_eq!(excerpt(b"abc", 7, 5), "");
+}
