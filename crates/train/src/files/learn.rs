@@ -13,6 +13,9 @@ pub(super) struct Plan {
     pub(super) benign: usize,
     pub(super) rate: f32,
     pub(super) hidden: f32,
+    /// Share of the tables that is not looked at, drawn for each file anew: what long runs of bytes
+    /// tell of known families must not keep the short runs from being learned.
+    pub(super) blind: f32,
 }
 
 /// Learns from the training sides of all types together: they share the rows.
@@ -33,7 +36,8 @@ pub(super) fn learn(kinds: &[(Kind, Samples)], plan: &Plan) -> (Rows, Vec<Heads>
         let rate = plan.rate * (1.0 - epoch as f32 / plan.epochs as f32).max(0.1);
         let mut losses = [(0.0_f64, 0_usize); 2];
         for (done, (at, sample, weight)) in order.iter().enumerate() {
-            reading.read(&sample.bytes, plan.bits, &rows, &heads[*at]);
+            let tables = std::array::from_fn(|_| dice.roll() >= plan.blind);
+            reading.read(&sample.bytes, plan.bits, (&rows, &heads[*at]), tables);
             let file = (sample.bytes.as_slice(), sample.malicious, *weight);
             let dice = (&mut dice, plan.hidden);
             let loss = reading.learn(file, &mut rows, &mut heads[*at], rate, dice);

@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use thymus_nets::file::FileNet;
+
 use super::data::{Sample, Samples};
-use super::net::{Heads, Reading, Rows, Score};
+use super::net::Score;
 use crate::corpus::Kind;
+
+/// With fewer benign files on the tuning side nobody knows what one in a thousand is, and files of the
+/// type are called suspicious at most (none of 300 above a threshold says at most 1 % with a certainty
+/// of 95 %).
+pub(super) const BENIGN_MIN: usize = 300;
 
 /// What the network reaches on one type.
 pub(super) struct Figures {
@@ -40,29 +47,35 @@ impl Figures {
     }
 }
 
-/// Measures one type.
+/// Measures one type by the network that is to ship.
 pub(super) fn measure(
     kind: Kind,
     samples: &Samples,
-    rows: &Rows,
-    heads: &Heads,
-    (bits, open_test): (u32, bool),
+    net: &FileNet<'_>,
+    open_test: bool,
 ) -> Figures {
-    let mut reading = Reading::default();
-    let mut scores = |side: &[Sample]| -> Vec<Score> {
-        let mut score = |sample: &Sample| {
-            reading.read(&sample.bytes, bits, rows, heads);
-            reading.score()
+    let scores = |side: &[Sample]| -> Vec<Score> {
+        let judge = |sample: &Sample| {
+            let judged = net.judge(kind.as_str(), &sample.bytes);
+            judged.map_or(Score::default(), |judged| Score {
+                all: judged.score,
+                closed: judged.closed_score,
+            })
         };
-        side.iter().map(&mut score).collect()
+        side.iter().map(judge).collect()
     };
     let test_side: &[Sample] = if open_test { &samples.test } else { &[] };
     let tune_scores = scores(&samples.tune);
     let test_scores = scores(test_side);
     let tune = Side::new(&samples.tune, &tune_scores);
+    tell_worst(kind, &samples.tune, &tune_scores);
     let test = Side::new(test_side, &test_scores);
-    let rate = |allowed: f64| {
-        let threshold = quantile(&tune.benign, allowed);
+    let rate = |allowed: f64, benign_min: usize| {
+        let threshold = if tune.benign.len() < benign_min {
+            f32::MAX
+        } else {
+            quantile(&tune.benign, allowed)
+        };
         let false_alarms = test.benign.iter().filter(|score| **score > threshold);
         Rate {
             threshold,
@@ -76,10 +89,44 @@ pub(super) fn measure(
         kind,
         clusters: clusters.round() as usize,
         benign: test.benign.len(),
-        rates: [rate(0.01), rate(0.001)],
+        rates: [rate(0.01, 0), rate(0.001, BENIGN_MIN)],
         tune: tune.curve(),
         curve: test.curve(),
         odds: odds(&samples.tune, &tune_scores),
+    }
+}
+
+/// Names the benign files that score highest and malicious ones about the lower quarter, for whoever
+/// looks into them.
+fn tell_worst(kind: Kind, side: &[Sample], scores: &[Score]) {
+    let mut order: Vec<_> = side.iter().zip(scores).collect();
+    order.sort_by(|a, b| b.1.all.total_cmp(&a.1.all));
+    let benign = order
+        .iter()
+        .filter(|(sample, _)| !sample.malicious)
+        .take(12);
+    let malicious: Vec<_> = order
+        .iter()
+        .filter(|(sample, _)| sample.malicious)
+        .collect();
+    let low = malicious
+        .iter()
+        .rev()
+        .step_by((malicious.len() / 48).max(1))
+        .take(24);
+    for (sample, score) in benign.chain(low.copied()) {
+        let label = if sample.malicious {
+            "malicious"
+        } else {
+            "benign"
+        };
+        eprintln!(
+            "{}: {label} cluster {:08x} ({} bytes) scores {:.2}",
+            kind.as_str(),
+            sample.cluster,
+            sample.bytes.len(),
+            score.all
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use thymus_nets::file::FileNet;
 
 use crate::corpus::{Kind, Secret};
 
@@ -94,6 +95,9 @@ pub(crate) struct Arguments {
     /// Share of a malicious file's windows that is left out at each look.
     #[arg(long, default_value_t = 0.3)]
     hidden: f32,
+    /// Share of the tables of runs that is left out at each look.
+    #[arg(long, default_value_t = 0.4)]
+    blind: f32,
     /// Measure on the test side too: once, when everything is chosen.
     #[arg(long)]
     open_test: bool,
@@ -131,24 +135,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         benign: arguments.benign,
         rate: arguments.rate,
         hidden: arguments.hidden,
+        blind: arguments.blind,
     };
     let (rows, heads) = learn::learn(&kinds, &plan);
-    let figures: Vec<measure::Figures> = kinds
+    let card = |table: &str| write::card(arguments, &kinds, table);
+    // The figures that count are those of the bytes that ship.
+    let draft = write::encode(arguments.group, &kinds, &rows, &heads, &[], &card(""))?;
+    let net = FileNet::open(&draft)?;
+    let measured = kinds
         .iter()
-        .zip(&heads)
-        .map(|((kind, samples), heads)| {
-            measure::measure(
-                *kind,
-                samples,
-                &rows,
-                heads,
-                (plan.bits, arguments.open_test),
-            )
-        })
-        .collect();
-    let table = measure::table(&figures);
-    println!("{table}");
-    let bytes = write::encode(arguments.group, &kinds, &rows, &heads, &figures, &table)?;
+        .map(|(kind, samples)| measure::measure(*kind, samples, &net, arguments.open_test));
+    let figures: Vec<measure::Figures> = measured.collect();
+    let card = card(&measure::table(&figures));
+    println!("{card}");
+    let bytes = write::encode(arguments.group, &kinds, &rows, &heads, &figures, &card)?;
     std::fs::write(&arguments.out, &bytes)
         .with_context(|| format!("write {}", arguments.out.display()))?;
     println!("wrote {} ({} bytes)", arguments.out.display(), bytes.len());

@@ -168,14 +168,17 @@ pub(super) struct Reading {
     /// Sums and number of rows of each piece.
     bags: Vec<([f32; WIDTH], u32)>,
     windows: Vec<Look>,
+    tables: Tables,
 }
+
+/// Which tables are looked at.
+pub(super) type Tables = [bool; ORDERS.len()];
 
 /// One window.
 struct Look {
     level: usize,
     first: usize,
     end: usize,
-    open: bool,
     norm: f32,
     numbers: [f32; WIDTH],
     hidden: [f32; HIDDEN],
@@ -183,15 +186,22 @@ struct Look {
 }
 
 /// A score with and without the windows that added bytes could move.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Score {
     pub(super) all: f32,
     pub(super) closed: f32,
 }
 
 impl Reading {
-    /// Reads a file and judges its windows.
-    pub(super) fn read(&mut self, bytes: &[u8], bits: u32, rows: &Rows, heads: &Heads) {
+    /// Reads a file and judges its windows, by all tables or some.
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        bits: u32,
+        (rows, heads): (&Rows, &Heads),
+        tables: Tables,
+    ) {
+        self.tables = tables;
         self.pieces.clear();
         self.bags.clear();
         self.windows.clear();
@@ -204,12 +214,15 @@ impl Reading {
             |piece| {
                 let (mut sums, mut count) = ([0.0; WIDTH], 0);
                 for_each_row(piece, |table, row| {
+                    count += 1;
+                    if !tables[table] {
+                        return;
+                    }
                     let vector = &rows.numbers[table * ROWS + row];
                     let sums = &mut sums[table * EMBEDDING..(table + 1) * EMBEDDING];
                     for (sum, number) in sums.iter_mut().zip(vector) {
                         *sum += number;
                     }
-                    count += 1;
                 });
                 pieces.push((start, start + piece.len()));
                 start += piece.len();
@@ -218,10 +231,10 @@ impl Reading {
             },
             |level, stretch| {
                 let first = stretch.first as usize;
-                places.push((level, first, first + stretch.count as usize, stretch.open));
+                places.push((level, first, first + stretch.count as usize));
             },
         );
-        for (level, first, end, open) in places {
+        for (level, first, end) in places {
             let (mut numbers, mut count) = ([0.0; WIDTH], 0);
             for (sums, rows) in &self.bags[first..end] {
                 for (number, sum) in numbers.iter_mut().zip(sums) {
@@ -239,7 +252,6 @@ impl Reading {
                 level,
                 first,
                 end,
-                open,
                 norm,
                 numbers,
                 hidden,
@@ -260,15 +272,10 @@ impl Reading {
     }
 
     /// The file's score.
-    pub(super) fn score(&self) -> Score {
-        let sum = |found: Vec<usize>| {
-            let evidence = found.iter().map(|at| softplus(self.windows[*at].logit));
-            evidence.sum()
-        };
-        Score {
-            all: sum(self.strongest(|_| true)),
-            closed: sum(self.strongest(|look| !look.open)),
-        }
+    #[cfg(test)]
+    pub(super) fn score(&self) -> f32 {
+        let evidence = |at: &usize| softplus(self.windows[*at].logit);
+        self.strongest(|_| true).iter().map(evidence).sum()
     }
 
     /// Learns from the file: the chance that it is malicious is `1 - exp(-score)` (a noisy or over its
@@ -320,19 +327,27 @@ impl Reading {
             }
             let end = steps.peek().map_or(first, |next| next.0);
             for (start, end) in &self.pieces[first.min(self.pieces.len())..end] {
-                learn_piece(&bytes[*start..*end], &sum, rows, rate);
+                learn_piece(&bytes[*start..*end], &sum, rows, (rate, self.tables));
             }
         }
         loss as f32 * weight
     }
 }
 
-fn learn_piece(piece: &[u8], gradient: &[f32; WIDTH], rows: &mut Rows, rate: f32) {
+fn learn_piece(
+    piece: &[u8],
+    gradient: &[f32; WIDTH],
+    rows: &mut Rows,
+    (rate, tables): (f32, Tables),
+) {
     let mut squares = [0.0; ORDERS.len()];
     for (square, part) in squares.iter_mut().zip(gradient.chunks(EMBEDDING)) {
         *square = part.iter().map(|x| x * x).sum::<f32>() / EMBEDDING as f32;
     }
     for_each_row(piece, |table, row| {
+        if !tables[table] {
+            return;
+        }
         let at = table * ROWS + row;
         let known = &mut rows.squares[at];
         *known += squares[table];

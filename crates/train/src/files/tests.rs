@@ -15,6 +15,7 @@ const PLAN: Plan = Plan {
     benign: 2,
     rate: 0.05,
     hidden: 0.1,
+    blind: 0.2,
 };
 
 /// Words in a drawn order; a malicious file has a few words of its own somewhere.
@@ -58,23 +59,27 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
     let kinds = kinds();
     let (rows, heads) = learn(&kinds, &PLAN);
     let (kind, samples) = &kinds[0];
-    let figures = [measure(*kind, samples, &rows, &heads[0], (PLAN.bits, true))];
+    let draft = write::encode(Group::Script, &kinds, &rows, &heads, &[], "").unwrap();
+    let net = FileNet::open(&draft).unwrap();
+    let figures = [measure(*kind, samples, &net, true)];
     let text = table(&figures);
+    assert!(text.contains("| php | 100.0 % |"), "{text}");
     let bytes = write::encode(Group::Script, &kinds, &rows, &heads, &figures, &text).unwrap();
     let net = FileNet::open(&bytes).unwrap();
     assert_eq!(net.kinds().collect::<Vec<_>>(), ["php"]);
     assert!(net.judge("elf", b"anything").is_none());
     let (suspicious, malicious) = net.thresholds("php").unwrap();
-    assert!(suspicious <= malicious);
+    assert_eq!(malicious, f32::MAX, "too few benign files to claim it");
     let mut reading = Reading::default();
     let (mut right, mut proof) = (0, 0);
     for sample in &samples.test {
         let judged = net.judge("php", &sample.bytes).unwrap();
-        reading.read(&sample.bytes, PLAN.bits, &rows, &heads[0]);
-        let float = reading.score().all;
+        reading.read(&sample.bytes, PLAN.bits, (&rows, &heads[0]), [true; _]);
+        let float = reading.score();
         let far = (judged.score - float).abs() / float.max(0.5);
-        assert!(far < 0.1, "{} in bytes, {float} in floats", judged.score);
-        right += usize::from((judged.score > malicious) == sample.malicious);
+        // A network of so little data has many giants, which bytes clip.
+        assert!(far < 0.2, "{} in bytes, {float} in floats", judged.score);
+        right += usize::from((judged.score > suspicious) == sample.malicious);
         // Harmless text before and behind takes nothing away.
         let more = [
             &samples.test[1].bytes,
@@ -83,10 +88,10 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
         ];
         let more = net.judge("php", &more.map(Vec::as_slice).concat()).unwrap();
         assert!(more.score >= judged.closed_score);
-        if let Some(certified) = judged.certified_bytes(malicious) {
+        if let Some(certified) = judged.certified_bytes(suspicious) {
             proof += 1;
             assert!(sample.malicious && certified < sample.bytes.len() as u64);
-            assert!(more.score >= malicious);
+            assert!(more.score >= suspicious);
         }
     }
     assert!(right >= 58, "{right} of 60");
