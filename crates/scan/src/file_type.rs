@@ -91,6 +91,8 @@ file_types! {
     Shell = "shell",
     /// Python.
     Python = "python",
+    /// Compiled Python.
+    Pyc = "pyc",
     /// Perl.
     Perl = "perl",
     /// Windows shortcut.

@@ -89,6 +89,7 @@ fn first(bytes: &[u8]) -> Option<FileType> {
             let hit = EXACT.iter().find(|(magic, _)| bytes.starts_with(magic));
             hit.map(|(_, kind)| *kind)
         })
+        .or_else(|| compiled_python(bytes))
         .or_else(|| riff(bytes))
 }
 
@@ -136,6 +137,19 @@ fn compound(bytes: &[u8]) -> Option<FileType> {
     } else {
         FileType::Ole
     })
+}
+
+/// A version from 2.7 to 3.19, a flag word without unknown flags (PEP 552), then a code object.
+fn compiled_python(bytes: &[u8]) -> Option<FileType> {
+    let version = match bytes.first_chunk::<4>()? {
+        [low, high, b'\r', b'\n'] => u16::from_le_bytes([*low, *high]),
+        _ => return None,
+    };
+    let is_code = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0x7f == b'c');
+    let is_old = version == 62_211 && is_code(8);
+    let is_new = (3000..4000).contains(&version)
+        && (is_code(8) || is_code(12) || (is_code(16) && le32(bytes, 4)? < 4));
+    (is_old || is_new).then_some(FileType::Pyc)
 }
 
 fn riff(bytes: &[u8]) -> Option<FileType> {

@@ -29,6 +29,7 @@ fn magic_alone_is_not_enough_where_structure_can_be_asked() {
     check(b"MZ is how this letter begins", &[T::Text]);
     check(b"\xca\xfe\xba\xbe\0\0\0\x34\0\x1d", &[T::Class]);
     check(b"\xca\xfe\xba\xbe\0\0\0\x02\x01\0\0\x07", &[T::MachO]);
+    check(b"\xa7\x0d\r\n\0\0\0\0timesize\xe3rest", &[T::Pyc]);
     check(b"", &[T::Unknown]);
     check(&[0, 1, 2, 3, 0, 0xff], &[T::Unknown]);
 }

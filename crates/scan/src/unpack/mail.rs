@@ -5,8 +5,19 @@ use mail_parser::{MessageParser, MimeHeaders, PartType};
 use super::Opening;
 use crate::{FileType, Reason};
 
+/// Lines that may stand between parts.
+const LINES_MAX: usize = 10_000;
+
 /// Hands out the parts.
 pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Reason> {
+    // The crate keeps every part it sees, so their number is bounded before it sees them.
+    if memchr::memmem::find_iter(bytes, b"\n--")
+        .take(LINES_MAX + 1)
+        .count()
+        > LINES_MAX
+    {
+        return Err(Reason::TooManyMembers);
+    }
     let message = MessageParser::default()
         .parse(bytes)
         .ok_or(Reason::Broken(FileType::Eml))?;

@@ -16,6 +16,7 @@ use crate::{FileType, Reason};
 const KIND: FileType = FileType::Pdf;
 /// How far before its stream the dictionary of an object is looked for.
 const DICTIONARY_BYTES_MAX: usize = 16 << 10;
+/// Bytes of script strings read in one document.
 const STRING_BYTES_MAX: usize = 4 << 20;
 
 /// One stream: object number, dictionary without `#` escapes, and its bytes.
@@ -26,10 +27,11 @@ struct Stream<'p> {
 }
 
 /// Scripts found outside streams, and the numbers of objects that hold others.
-#[derive(Default)]
 struct Scripts {
     strings: Vec<Vec<u8>>,
     objects: BTreeSet<u32>,
+    /// Bytes of strings that may still be read.
+    bytes_left: usize,
 }
 
 /// Hands out scripts, then the other streams.
@@ -39,13 +41,20 @@ pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Re
         opening.missing("streams", Reason::Encrypted);
         return Ok(());
     }
-    let mut scripts = Scripts::default();
+    let mut scripts = Scripts {
+        strings: Vec::new(),
+        objects: BTreeSet::new(),
+        bytes_left: STRING_BYTES_MAX,
+    };
     scripts.collect(&plain);
     for stream in streams.iter().filter(|s| s.has(b"/ObjStm")) {
         opening.go_on()?;
         if let Some((held, _)) = decode(stream, opening) {
             scripts.collect(held.bytes());
         }
+    }
+    if scripts.bytes_left == 0 {
+        opening.missing("scripts", Reason::TooLarge);
     }
     for (number, script) in scripts.strings.iter().enumerate() {
         let name = format!("script{}.js", number + 1);
@@ -231,21 +240,19 @@ fn decode<'b>(
 impl Scripts {
     /// Takes what follows each `/JS`: a string, digits, or the number of an object.
     fn collect(&mut self, text: &[u8]) {
-        const SCRIPTS_MAX: usize = 1000;
         for at in memmem::find_iter(text, b"/JS") {
-            if self.strings.len() >= SCRIPTS_MAX {
-                break;
-            }
             let rest = text.get(at + 3..).unwrap_or_default();
             let value = rest.trim_ascii_start();
+            let most = value.get(..self.bytes_left).unwrap_or(value);
             match value.first() {
-                Some(b'(') => self.strings.extend(literal(value)),
+                Some(b'(') => {
+                    let (string, length) = literal(most);
+                    self.keep(string, length);
+                }
                 Some(b'<') => {
-                    let digits = value.get(1..).unwrap_or_default();
+                    let digits = most.get(1..).unwrap_or_default();
                     let end = memchr::memchr(b'>', digits).unwrap_or(digits.len());
-                    let end = end.min(STRING_BYTES_MAX);
-                    self.strings
-                        .push(hex(digits.get(..end).unwrap_or_default()));
+                    self.keep(hex(digits.get(..end).unwrap_or_default()), end + 1);
                 }
                 Some(b'0'..=b'9') => {
                     let word = value.split(|byte| !byte.is_ascii_digit()).next();
@@ -255,16 +262,24 @@ impl Scripts {
             }
         }
     }
+
+    fn keep(&mut self, string: Vec<u8>, length: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(length);
+        if !string.is_empty() {
+            self.strings.push(string);
+        }
+    }
 }
 
-/// A string in parentheses, which may nest, with its escapes undone (7.3.4.2).
-fn literal(text: &[u8]) -> Option<Vec<u8>> {
+/// A string in parentheses, which may nest, with its escapes undone (7.3.4.2), and how many bytes it took.
+/// One that is not closed goes to the end: some reader will take it so.
+fn literal(text: &[u8]) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
     let mut depth = 0_u32;
-    let mut bytes = text.iter().copied().take(STRING_BYTES_MAX).peekable();
+    let mut bytes = text.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'\\' => match bytes.next()? {
+            b'\\' => match bytes.next().unwrap_or(b'\n') {
                 b'n' => out.push(b'\n'),
                 b'r' => out.push(b'\r'),
                 b't' => out.push(b'\t'),
@@ -291,15 +306,14 @@ fn literal(text: &[u8]) -> Option<Vec<u8>> {
             b')' => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return Some(out);
+                    return (out, text.len() - bytes.len());
                 }
                 out.push(byte);
             }
             other => out.push(other),
         }
     }
-    // Not closed: readers take it to the end, so the script may be meant to be found only by them.
-    (!out.is_empty()).then_some(out)
+    (out, text.len())
 }
 
 /// `#4a` in names is `J` (7.3.5).
@@ -376,8 +390,8 @@ mod tests {
 
     #[test]
     fn strings_read_as_a_reader_reads_them() {
-        assert_eq!(literal(b"(a(b)c\\)\\101\\n)x").unwrap(), b"a(b)c)A\n");
-        assert_eq!(literal(b"(open").unwrap(), b"open");
+        assert_eq!(literal(b"(a(b)c\\)\\101\\n)x"), (b"a(b)c)A\n".to_vec(), 15));
+        assert_eq!(literal(b"(open"), (b"open".to_vec(), 5));
         assert_eq!(hex(b"41 4 2 5>99"), b"ABP");
         assert_eq!(base85(b"<~87cURD]i,\"Ebo80~>"), b"Hello World!");
         assert_eq!(unescape(b"/#4aS /J#53 #zz").as_ref(), b"/JS /JS #zz");

@@ -226,13 +226,21 @@ fn members_that_share_bytes_are_not_opened() {
 }
 
 #[test]
-fn a_member_hidden_behind_another_of_its_name_is_told() {
-    // Written apart and with names of one length, then renamed.
-    let mut zip = samples::zip(&[("run1", b"first"), ("run2", b"second")]);
-    for at in memchr::memmem::find_iter(&zip.clone(), b"run2").collect::<Vec<_>>() {
-        zip[at + 3] = b'1';
-    }
-    let out = opened(FileType::Zip, &zip);
+fn a_member_hidden_behind_another_of_its_name_is_found_or_told() {
+    let renamed = |mut zip: Vec<u8>| {
+        for at in memchr::memmem::find_iter(&zip.clone(), b"run2") {
+            zip[at + 3] = b'1';
+        }
+        zip
+    };
+    let zip = renamed(samples::zip(&[("run1", b"first"), ("run2", b"second")]));
+    check(
+        FileType::Zip,
+        &zip,
+        &[("run1", b"first"), ("run1", b"second")],
+    );
+    // Behind a program the members do not stand in sequence from the start: it is told that one is hidden.
+    let out = opened(FileType::Zip, &[b"MZ".to_vec(), zip].concat());
     assert_eq!(out.files, [("run1".to_owned(), b"second".to_vec())]);
     assert_eq!(out.missing, [("(hidden)".to_owned(), Reason::SameName)]);
 }
@@ -346,5 +354,27 @@ fn pages_give_their_scripts() {
             ("script2.vbs", b"Dim b"),
             ("script3.js", b"open to the end"),
         ],
+    );
+}
+
+#[test]
+fn what_grows_with_each_word_of_a_hostile_document_is_bounded() {
+    for word in [&b"/JS ("[..], b"/JS <"] {
+        let bytes = [b"%PDF-1.4\n", word.repeat(1 << 20).as_slice()].concat();
+        let out = opened(FileType::Pdf, &bytes);
+        assert_eq!(out.missing, [("scripts".to_owned(), Reason::TooLarge)]);
+        assert!(
+            out.files
+                .iter()
+                .map(|(_, bytes)| bytes.len())
+                .sum::<usize>()
+                <= 4 << 20
+        );
+    }
+    let parts = b"From: a\nTo: b\nContent-Type: multipart/mixed; boundary=x\n\n".to_vec();
+    let mail = [parts, b"--x\n\n".repeat(20_000)].concat();
+    assert_eq!(
+        opened(FileType::Eml, &mail).done,
+        Some(Reason::TooManyMembers)
     );
 }

@@ -4,6 +4,7 @@
 use std::io::Cursor;
 
 use ::zip::ZipArchive;
+use ::zip::read::read_zipfile_from_stream;
 use ::zip::result::ZipError;
 
 use super::Opening;
@@ -30,7 +31,11 @@ pub(super) fn open(
         return Err(Reason::Overlapping);
     }
     if archive.has_duplicate_names() {
-        // Which of them an unzipper takes is its choice; the crate gives the last.
+        // Which of them an unzipper takes is its choice; the directory gives the last, so the members
+        // are taken as they lie.
+        if in_sequence(kind, bytes, opening)? {
+            return Ok(());
+        }
         opening.missing("(hidden)", Reason::SameName);
     }
     for index in 0..archive.len() {
@@ -45,6 +50,29 @@ pub(super) fn open(
         }
     }
     Ok(())
+}
+
+/// Hands out the members as their own headers stand one behind the other; false when that breaks off.
+fn in_sequence(
+    kind: FileType,
+    bytes: &[u8],
+    opening: &mut Opening<'_, '_>,
+) -> Result<bool, Reason> {
+    let mut rest = Cursor::new(bytes);
+    loop {
+        opening.go_on()?;
+        match read_zipfile_from_stream(&mut rest) {
+            Ok(Some(member)) => {
+                let name = String::from_utf8_lossy(member.name_raw()).into_owned();
+                if !name.ends_with('/') {
+                    let mut member = opening.budget.meter(member);
+                    opening.read(kind, &name, &mut member);
+                }
+            }
+            Ok(None) => return Ok(true),
+            Err(_) => return Ok(false),
+        }
+    }
 }
 
 fn head(archive: &mut Archive<'_>, index: usize) -> Result<Head, Reason> {
