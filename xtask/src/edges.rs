@@ -28,7 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-ingest", &["thymus-parsers", "thymus-schema"]),
     ("thymus-nets", &[]),
     ("thymus-parsers", &[]),
-    ("thymus-scan", &["thymus-parsers"]),
+    ("thymus-scan", &["thymus-nets", "thymus-parsers"]),
     ("thymus-schema", &[]),
     ("thymus-store", &["thymus-schema"]),
     ("thymus-train", &["thymus-nets", "thymus-parsers"]),

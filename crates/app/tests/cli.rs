@@ -319,11 +319,11 @@ fn json_lines(text: &str) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn a_scan_without_networks_judges_nothing_and_says_so() {
+fn what_no_network_knows_is_not_judged_and_that_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     std::fs::create_dir(at("sub")).unwrap();
-    std::fs::write(at("sub/run.sh"), b"#!/bin/sh\necho x\n").unwrap();
+    std::fs::write(at("sub/run.pl"), b"#!/usr/bin/perl\nprint 1;\n").unwrap();
     std::fs::write(at("empty"), b"").unwrap();
     std::os::unix::fs::symlink("..", at("sub/loop")).unwrap();
     let (code, out, err) = scan(folder.path(), &["."]);
@@ -332,7 +332,7 @@ fn a_scan_without_networks_judges_nothing_and_says_so() {
         out.contains("2 files: 0 malicious, 0 suspicious, 0 clean, 2 not judged"),
         "{out}"
     );
-    assert!(out.contains("no network for shell"), "{out}");
+    assert!(out.contains("no network for perl"), "{out}");
     assert!(out.contains("1  links"), "{out}");
     let (code, _, _) = scan(folder.path(), &[".", "--fail-on", "not-judged"]);
     assert_eq!(code, Some(1));
@@ -340,9 +340,9 @@ fn a_scan_without_networks_judges_nothing_and_says_so() {
     assert_eq!(code, Some(0));
     let lines = json_lines(&out);
     let expected = serde_json::json!({
-        "path": "./sub/run.sh", "member": null, "type": "shell", "outcome": "not_judged",
+        "path": "./sub/run.pl", "member": null, "type": "perl", "outcome": "not_judged",
         "sha256": "",
-        "reason": "no network for shell", "probability": null, "label": null, "model": null,
+        "reason": "no network for perl", "probability": null, "label": null, "model": null,
         "certified_bytes": null, "ranges": [],
     });
     let keys = |value: &serde_json::Value| -> Vec<String> {
@@ -390,13 +390,13 @@ fn a_scan_reads_standard_input_and_writes_sarif() {
         .unwrap()
         .args(["scan", "-", "--json", "--sarif", "out.sarif"])
         .current_dir(folder.path())
-        .write_stdin("#!/bin/sh\n")
+        .write_stdin("#!/usr/bin/perl\n")
         .output()
         .unwrap();
     let lines = json_lines(&text(&output.stdout));
     assert_eq!(
         (&lines[0]["path"], &lines[0]["type"]),
-        (&"-".into(), &"shell".into())
+        (&"-".into(), &"perl".into())
     );
     let log = std::fs::read_to_string(folder.path().join("out.sarif")).unwrap();
     let log: serde_json::Value = serde_json::from_str(&log).unwrap();
@@ -404,7 +404,7 @@ fn a_scan_reads_standard_input_and_writes_sarif() {
     let run = &log["runs"][0];
     assert_eq!(run["results"], serde_json::json!([]));
     let told = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
-    assert_eq!(told, "not judged: no network for shell");
+    assert_eq!(told, "not judged: no network for perl");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! judged clean, and a file that fits several types is judged as each, where the worst counts.
 //!
 //! Must not: run anything, write anything, follow a link, open what is no regular file, read a clock.
-//! What judges content is a [`Judge`], handed in; without one nothing is judged, and that is said.
+//! What judges content is a [`Judge`], handed in, mostly the shipped [`Networks`]; without one nothing
+//! is judged, and that is said.
 //!
 //! Reading order: the types ([`FileType`], [`identify`]), what is found ([`Verdict`], [`Reason`]), the
 //! bounds ([`ScanPolicy`]), what opens archives and documents, the [`Scanner`] of one file, then many
@@ -20,6 +21,7 @@ mod file_type;
 mod formats;
 mod identify;
 mod judge;
+mod networks;
 mod order;
 mod policy;
 mod read;
@@ -37,6 +39,7 @@ pub use file_type::FileType;
 pub use formats::{FORMATS, Format, fuzz_format};
 pub use identify::{identify, overlay};
 pub use judge::{ByteRange, Judge, Judgement, Leaning};
+pub use networks::Networks;
 pub use policy::ScanPolicy;
 pub use read::read;
 pub use reason::Reason;

@@ -13,7 +13,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use thymus_analyst::legible;
 use thymus_scan::{
-    Coverage, Job, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker, scan_all,
+    Coverage, Job, Networks, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker, scan_all,
 };
 
 use crate::Found;
@@ -30,7 +30,8 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
     let policy = policy(args);
-    let scanner = Scanner::new(&policy, None);
+    let networks = Networks::shipped().context("open the networks that ship")?;
+    let scanner = Scanner::new(&policy, Some(&networks));
     let options = walk_options(args)?;
     let walker = Walker::new(args.paths.clone(), options.clone()).context("read --exclude")?;
     let progress = Progress::files(args.quiet);

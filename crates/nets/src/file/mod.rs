@@ -14,6 +14,7 @@ pub mod cuts;
 pub mod grams;
 mod judge;
 mod model;
+mod shipped;
 pub mod windows;
 
 pub use judge::{Judgement, KEPT, STRONGEST, Window};

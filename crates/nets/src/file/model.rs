@@ -1,7 +1,7 @@
 //! The network itself, as trained by `thymus-train` and quantised to bytes.
 
 use super::cuts::LEVELS;
-use super::grams::{ORDERS, ROWS, for_each_row};
+use super::grams::{ORDERS, ROWS, rows};
 use super::judge::{Judgement, Strongest, Window};
 use super::windows::{Bag, for_each_window};
 use crate::artifact::{Artifact, ArtifactError, ModelCard};
@@ -17,8 +17,8 @@ pub const LEAK: f32 = 0.05;
 /// The input a model must have been trained on.
 pub const INPUT: &str = "file windows 1: gear cuts on three levels, rows of 2, 3, 4, 6 and 8 bytes";
 
-/// Rows are summed in sixteen bits so many at a time.
-const SUM_MAX: u32 = 256;
+/// Rows of one table are summed in sixteen bits so many at a time.
+const SUM_MAX: usize = 256;
 /// What stands for zero in a row's bytes.
 const ZERO: i32 = 128;
 
@@ -73,7 +73,7 @@ struct Kind {
 pub struct FileNet<'a> {
     card: ModelCard,
     bits: u32,
-    tables: [&'a [[u8; EMBEDDING]]; ORDERS.len()],
+    tables: [&'a [[u8; EMBEDDING]; ROWS]; ORDERS.len()],
     scales: [f32; ORDERS.len()],
     kinds: Vec<Kind>,
 }
@@ -91,10 +91,10 @@ impl<'a> FileNet<'a> {
         let bits = bits.map_err(|_| ArtifactError::Card { field: "bits" })?;
         let rows = artifact.bytes("rows", &[ORDERS.len(), ROWS, EMBEDDING])?;
         let (rows, _) = rows.as_chunks::<EMBEDDING>();
-        let mut tables = [&rows[..0]; ORDERS.len()];
-        for (table, rows) in tables.iter_mut().zip(rows.chunks(ROWS)) {
-            *table = rows;
-        }
+        let (tables, _) = rows.as_chunks::<ROWS>();
+        let tables = <&[_; ORDERS.len()]>::try_from(tables);
+        let tables = tables.map_err(|_| ArtifactError::Card { field: "rows" })?;
+        let tables = tables.each_ref();
         let scales = artifact.f32("scales", &[ORDERS.len()])?;
         let kinds = field("kinds")?
             .split(' ')
@@ -160,32 +160,63 @@ impl<'a> FileNet<'a> {
 
     fn sum(&self, piece: &[u8]) -> Sums {
         let mut sums = Sums::default();
-        let mut short = [[0_u16; EMBEDDING]; ORDERS.len()];
-        let mut counts = [0_u32; ORDERS.len()];
-        let mut flush = |short: &mut [u16; EMBEDDING], table: usize, count: u32| {
-            let numbers = &mut sums.numbers[table * EMBEDDING..(table + 1) * EMBEDDING];
-            for (number, part) in numbers.iter_mut().zip(short.iter_mut()) {
-                *number += i32::from(std::mem::take(part)) - ZERO * count as i32;
-            }
-            sums.rows += count;
-        };
-        for_each_row(piece, |table, row| {
-            let Some(row) = self.tables[table].get(row) else {
-                return;
-            };
-            for (part, number) in short[table].iter_mut().zip(row) {
-                *part += u16::from(*number);
-            }
-            counts[table] += 1;
-            if counts[table] == SUM_MAX {
-                flush(&mut short[table], table, SUM_MAX);
-                counts[table] = 0;
-            }
-        });
-        for (table, short) in short.iter_mut().enumerate() {
-            flush(short, table, counts[table]);
+        let mut last = [usize::MAX; ORDERS.len()];
+        // Overlapping by what a run is longer than one byte, so that none is lost between two.
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let part = &rest[..rest.len().min(SUM_MAX + 7)];
+            let begins = rest.len().min(SUM_MAX);
+            self.sum_part(part, begins, &mut last, &mut sums);
+            rest = &rest[begins..];
         }
         sums
+    }
+
+    /// Adds the rows of the runs that begin in the first `begins` bytes of `part`, at most as many as
+    /// sums of sixteen bits hold. As [`super::grams::for_each_row`], which training uses.
+    fn sum_part(
+        &self,
+        part: &[u8],
+        begins: usize,
+        last: &mut [usize; ORDERS.len()],
+        sums: &mut Sums,
+    ) {
+        let mut short = [[0_u16; EMBEDDING]; ORDERS.len()];
+        let mut counts = [0_u16; ORDERS.len()];
+        let mut take = |word: u64, tables: usize| {
+            let rows = rows(word);
+            for table in 0..tables {
+                let row = rows[table];
+                if row == last[table] {
+                    continue;
+                }
+                last[table] = row;
+                counts[table] += 1;
+                let row = &self.tables[table][row];
+                for (sum, number) in short[table].iter_mut().zip(row) {
+                    *sum += u16::from(*number);
+                }
+            }
+        };
+        let mut rest = part;
+        for _ in 0..begins {
+            if let Some(word) = rest.first_chunk::<8>() {
+                take(u64::from_le_bytes(*word), ORDERS.len());
+            } else {
+                let mut word = [0; 8];
+                word[..rest.len()].copy_from_slice(rest);
+                let fit = ORDERS.iter().filter(|order| **order <= rest.len());
+                take(u64::from_le_bytes(word), fit.count());
+            }
+            rest = &rest[1..];
+        }
+        let numbers = sums.numbers.as_chunks_mut::<EMBEDDING>().0;
+        for ((numbers, short), count) in numbers.iter_mut().zip(&short).zip(counts) {
+            for (number, part) in numbers.iter_mut().zip(short) {
+                *number += i32::from(*part) - ZERO * i32::from(count);
+            }
+            sums.rows += u32::from(count);
+        }
     }
 
     /// A window's sums as the layers take them: scaled, and divided by the root of how many rows they
@@ -254,4 +285,44 @@ fn softplus(x: f32) -> f32 {
 
 fn array<const N: usize>(numbers: &[f32]) -> [f32; N] {
     std::array::from_fn(|at| numbers.get(at).copied().unwrap_or(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::grams::for_each_row;
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_all_rows_however_long_the_piece_is() {
+        let full = vec![[255; EMBEDDING]; ROWS];
+        let full: &[_; ROWS] = full.as_slice().try_into().unwrap();
+        let net = FileNet {
+            card: ModelCard {
+                name: String::new(),
+                version: String::new(),
+                input: String::new(),
+                text: String::new(),
+            },
+            bits: 8,
+            tables: [full; ORDERS.len()],
+            scales: [1.0; ORDERS.len()],
+            kinds: Vec::new(),
+        };
+        let bytes: Vec<u8> = (0..3_000_u64)
+            .map(|at| (at.wrapping_mul(at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8)
+            .collect();
+        for len in [0, 1, 2, 7, 8, 255, 256, 257, 262, 263, 264, 512, 3_000] {
+            let mut counts = [0; ORDERS.len()];
+            for_each_row(&bytes[..len], |table, _| counts[table] += 1);
+            let sums = net.sum(&bytes[..len]);
+            assert_eq!(sums.rows, counts.iter().sum::<i32>() as u32, "{len} bytes");
+            for (at, number) in sums.numbers.iter().enumerate() {
+                assert_eq!(
+                    *number,
+                    (255 - ZERO) * counts[at / EMBEDDING],
+                    "{len} bytes"
+                );
+            }
+        }
+    }
 }

@@ -128,13 +128,21 @@ pub(super) fn card(arguments: &Arguments, kinds: &[(Kind, Samples)], table: &str
             format!("{} {malicious} and {benign}", kind.as_str())
         })
         .collect();
+    let sides = kinds
+        .iter()
+        .flat_map(|(_, samples)| [&samples.train, &samples.tune, &samples.test]);
+    let longest = sides
+        .flatten()
+        .map(|sample| sample.bytes.len())
+        .max()
+        .unwrap_or(0);
     format!(
         "# {}
 
 Judges files by their raw bytes, without features made by hand; the method is described in `crates/nets/src/file`.
 
 ## Data
-The corpora of `eval/files`, parted by source, time, family or package, never by chance; near duplicates stay on one side. Malicious and benign files learned from: {}. Of files longer than 128 KiB head, tail and three windows were read. Only weights are kept.
+The corpora of `eval/files`, parted by source, time, family or package, never by chance; near duplicates stay on one side. Malicious and benign files learned from: {}. Of longer files the pack keeps parts; the longest sample was {} KiB. Only weights are kept.
 
 ## Training
 {} rounds over the malicious clusters, {} benign files for each malicious one, steps of {}; {} of the windows and {} of the tables left out at each look. Types of a group share the vectors of runs, each has layers of its own.
@@ -148,6 +156,7 @@ Learned on few families of few years; what is new in kind is often missed (low r
 ",
         arguments.group.name(),
         counts.join("; "),
+        longest >> 10,
         arguments.epochs,
         arguments.benign,
         arguments.rate,

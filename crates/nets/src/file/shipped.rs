@@ -1,0 +1,56 @@
+//! The networks that ship.
+
+use super::FileNet;
+use crate::artifact::ArtifactError;
+
+const DOCUMENT: &[u8] = include_bytes!("../../weights/file_document.safetensors");
+
+impl FileNet<'static> {
+    /// The networks that ship, for PDF and old Office documents. Their tables are used where they
+    /// lie in the program, so all threads and processes share them.
+    pub fn shipped() -> Result<Vec<Self>, ArtifactError> {
+        Ok(vec![Self::open(DOCUMENT)?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_known_once_and_has_thresholds_in_order() {
+        let nets = FileNet::shipped().unwrap();
+        let mut kinds: Vec<&str> = nets.iter().flat_map(FileNet::kinds).collect();
+        for net in &nets {
+            assert!(net.card().text.contains("## Limits"));
+            for kind in net.kinds() {
+                let (suspicious, malicious) = net.thresholds(kind).unwrap();
+                assert!(suspicious > 0.0 && suspicious <= malicious, "{kind}");
+                let low = net.probability(kind, suspicious / 10.0).unwrap();
+                let high = net.probability(kind, suspicious * 10.0).unwrap();
+                assert!(low < high, "{kind}");
+            }
+        }
+        let count = kinds.len();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!((count, kinds.len()), (2, 2));
+    }
+
+    #[test]
+    fn bytes_without_meaning_are_judged_and_never_break_it() {
+        let nets = FileNet::shipped().unwrap();
+        let noise: Vec<u8> = (0..70_000_u64)
+            .map(|at| (at.wrapping_mul(at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8)
+            .collect();
+        for net in &nets {
+            for kind in net.kinds() {
+                for bytes in [&[][..], b"x", &[0; 5_000], &noise] {
+                    let judged = net.judge(kind, bytes).unwrap();
+                    assert!(judged.score.is_finite() && judged.score >= 0.0, "{kind}");
+                    assert_eq!(judged.windows.is_empty(), bytes.is_empty());
+                }
+            }
+        }
+    }
+}
