@@ -1,6 +1,9 @@
 //! Which language a text is in: by its `#!` line, by words that only one language has, by what an
 //! interpreter needs to find, and by the name where there is one.
 
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use memchr::memmem;
 
 use super::add;
@@ -50,17 +53,7 @@ pub(super) fn find(bytes: &[u8], name: &str, found: &mut Vec<FileType>) {
     if let Some(kind) = markup(&text) {
         add(found, kind);
     }
-    let lower = text.to_ascii_lowercase();
-    for (kind, marks) in LANGUAGES {
-        let weight: u32 = marks
-            .iter()
-            .filter(|(_, mark)| memmem::find(&lower, mark).is_some())
-            .map(|(weight, _)| weight)
-            .sum();
-        if weight >= ENOUGH {
-            add(found, *kind);
-        }
-    }
+    languages(&text, found);
     if let Some(kind) = extension(name) {
         add(found, kind);
     }
@@ -68,6 +61,39 @@ pub(super) fn find(bytes: &[u8], name: &str, found: &mut Vec<FileType>) {
         found.push(FileType::Text);
     }
 }
+
+/// Adds each language whose words weigh enough, whatever other languages' words there are.
+fn languages(text: &[u8], found: &mut Vec<FileType>) {
+    let Some(words) = WORDS.as_ref() else {
+        return;
+    };
+    let mut seen = vec![false; words.patterns_len()];
+    for hit in words.find_overlapping_iter(text) {
+        if let Some(seen) = seen.get_mut(hit.pattern().as_usize()) {
+            *seen = true;
+        }
+    }
+    let mut seen = seen.into_iter();
+    for (kind, marks) in LANGUAGES {
+        let weights = marks.iter().zip(seen.by_ref());
+        let weight: u32 = weights
+            .map(|((weight, _), is_seen)| weight * u32::from(is_seen))
+            .sum();
+        if weight >= ENOUGH {
+            add(found, *kind);
+        }
+    }
+}
+
+/// The words of all languages, one after the other, searched for in one pass.
+static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let marks = LANGUAGES.iter().flat_map(|(_, marks)| marks.iter());
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(marks.map(|(_, word)| word))
+        .ok()
+});
 
 /// Both ends of a text as ASCII, UTF-16 narrowed; nothing for what is no text.
 fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
