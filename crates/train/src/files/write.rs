@@ -107,7 +107,10 @@ fn quantised(rows: &Rows) -> (Vec<u8>, Vec<f32>) {
             .filter(|x| *x > 0.0)
             .collect();
         sizes.sort_by(f32::total_cmp);
-        let large = sizes.get(sizes.len() * 999 / 1000).copied().unwrap_or(1.0);
+        let large = sizes
+            .get(sizes.len() * 9_999 / 10_000)
+            .copied()
+            .unwrap_or(1.0);
         let scale = large.max(1e-9) / 127.0;
         scales.push(scale);
         bytes.extend(
