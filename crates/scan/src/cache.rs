@@ -24,13 +24,17 @@ struct Kept {
 
 impl Cache {
     /// The judgement of that content, made by `judge` where it is not known yet.
-    pub(crate) fn get(&self, key: Key, judge: impl FnOnce() -> Judgement) -> Judgement {
+    pub(crate) fn get(
+        &self,
+        key: Key,
+        judge: impl FnOnce() -> Option<Judgement>,
+    ) -> Option<Judgement> {
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(judgement) = lock().judgements.get(&key) {
-            return judgement.clone();
+            return Some(judgement.clone());
         }
         // Not under the lock: two threads may judge the same, to the same result.
-        let judgement = judge();
+        let judgement = judge()?;
         let mut kept = lock();
         if kept.judgements.insert(key, judgement.clone()).is_none() {
             kept.order.push_back(key);
@@ -40,6 +44,6 @@ impl Cache {
         {
             kept.judgements.remove(&oldest);
         }
-        judgement
+        Some(judgement)
     }
 }

@@ -4,12 +4,9 @@ use crate::FileType;
 
 /// Judges the content of one file of a type it knows.
 pub trait Judge: Send + Sync {
-    /// Whether it has learned files of this type.
-    fn knows(&self, kind: FileType) -> bool;
-
-    /// What it makes of the bytes, asked only for a type it knows. The same bytes must give the same
+    /// What it makes of the bytes; none of a type it has not learned. The same bytes must give the same
     /// judgement, whoever else is asking at the time; it must not keep them.
-    fn judge(&self, kind: FileType, bytes: &[u8]) -> Judgement;
+    fn judge(&self, kind: FileType, bytes: &[u8]) -> Option<Judgement>;
 }
 
 /// Which way a judgement leans, mildest first.

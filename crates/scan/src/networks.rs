@@ -26,8 +26,10 @@ impl Networks {
         let knows = |net: &&FileNet<'_>| net.kinds().any(|known| known == kind.as_str());
         self.0.iter().find(knows)
     }
+}
 
-    fn try_judge(&self, kind: FileType, bytes: &[u8]) -> Option<Judgement> {
+impl Judge for Networks {
+    fn judge(&self, kind: FileType, bytes: &[u8]) -> Option<Judgement> {
         let (net, name) = (self.of(kind)?, kind.as_str());
         let judged = net.judge(name, bytes)?;
         let (suspicious, malicious) = net.thresholds(name)?;
@@ -54,24 +56,6 @@ impl Networks {
     }
 }
 
-impl Judge for Networks {
-    fn knows(&self, kind: FileType) -> bool {
-        self.of(kind).is_some()
-    }
-
-    fn judge(&self, kind: FileType, bytes: &[u8]) -> Judgement {
-        // Asked only for types it knows.
-        self.try_judge(kind, bytes).unwrap_or(Judgement {
-            leaning: Leaning::Suspicious,
-            probability: 0.5,
-            certified_bytes: None,
-            ranges: Vec::new(),
-            label: None,
-            model: String::new(),
-        })
-    }
-}
-
 /// The strongest windows that do not overlap.
 fn ranges(judged: &Judged) -> Vec<ByteRange> {
     let mut chosen: Vec<&Window> = Vec::new();
@@ -88,4 +72,48 @@ fn ranges(judged: &Judged) -> Vec<ByteRange> {
         weight: window.evidence / judged.score,
     };
     chosen.into_iter().map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_learned_is_not_judged() {
+        let networks = Networks::shipped().unwrap();
+        assert_eq!(networks.judge(FileType::Elf, b"\x7fELF"), None);
+        let judged = networks.judge(FileType::Pdf, b"%PDF-1.4\n").unwrap();
+        assert!(
+            judged.model.starts_with("file_document-"),
+            "{}",
+            judged.model
+        );
+        assert!((0.0..=1.0).contains(&judged.probability));
+    }
+
+    #[test]
+    fn the_strongest_windows_apart_from_each_other_are_the_reasons() {
+        let window = |start: u64, evidence: f32| Window {
+            start,
+            end: start + 100,
+            evidence,
+            open: false,
+        };
+        let windows = vec![
+            window(500, 6.0),
+            window(550, 3.0),
+            window(0, 2.5),
+            window(900, 0.1),
+        ];
+        let judged = Judged {
+            score: 10.0,
+            closed_score: 10.0,
+            windows,
+        };
+        let found: Vec<_> = ranges(&judged)
+            .iter()
+            .map(|r| (r.offset, r.weight))
+            .collect();
+        assert_eq!(found, [(500, 0.6), (0, 0.25)]);
+    }
 }

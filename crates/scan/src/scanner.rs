@@ -153,13 +153,14 @@ impl Visit<'_, '_> {
         digest: [u8; 32],
         bytes: &[u8],
     ) -> Option<Result<Judgement, Reason>> {
-        let judge = self.scanner.judge.filter(|judge| judge.knows(kind))?;
+        let judge = self.scanner.judge?;
         let ask = || {
             self.scanner
                 .cache
                 .get((digest, kind), || judge.judge(kind, bytes))
         };
-        Some(catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Reason::DecoderPanicked))
+        let told = catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Reason::DecoderPanicked);
+        told.transpose()
     }
 
     /// The worst of what is inside, and why not all of it could be looked at.

@@ -8,13 +8,11 @@ const BAD: &[u8] = b"#!/bin/sh\necho EVIL\n";
 struct Words;
 
 impl Judge for Words {
-    fn knows(&self, kind: FileType) -> bool {
+    fn judge(&self, kind: FileType, bytes: &[u8]) -> Option<Judgement> {
         use FileType::{Elf, JavaScript, Ooxml, Pdf, Php, Shell, Vba};
-        matches!(kind, Elf | JavaScript | Ooxml | Pdf | Php | Shell | Vba)
-    }
-
-    fn judge(&self, kind: FileType, bytes: &[u8]) -> Judgement {
-        assert!(self.knows(kind), "asked for {kind:?}");
+        if !matches!(kind, Elf | JavaScript | Ooxml | Pdf | Php | Shell | Vba) {
+            return None;
+        }
         assert!(
             !bytes.starts_with(b"#!/bin/sh\nPANIC"),
             "a judge that fails"
@@ -31,14 +29,14 @@ impl Judge for Words {
             length: 4,
             weight: 1.0,
         };
-        Judgement {
+        Some(Judgement {
             leaning,
             probability,
             certified_bytes: None,
             ranges: evil.map(range).into_iter().collect(),
             label: None,
             model: "words".to_owned(),
-        }
+        })
     }
 }
 
