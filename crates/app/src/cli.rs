@@ -112,6 +112,7 @@ const SCAN_EXAMPLES: &str = "\
 Examples:
   thymus scan invoice.docm                    one file
   thymus scan /srv/uploads --since 1d         what changed there since yesterday
+  thymus scan --explain report.pdf            the bytes that decided, and what would turn it around
   thymus scan --json mail/ | jq .outcome      one line for each file and member
   thymus scan --password infected sample.zip  a locked archive; repeat for several passwords
   thymus scan --exclude '*.iso' --sarif found.sarif .
@@ -169,6 +170,10 @@ pub struct ScanArgs {
     /// Say how long it took: on standard error, and with --json in each file's line
     #[arg(long)]
     pub timings: bool,
+    /// Show the bytes that decided, and look for the fewest that would turn a finding around, which
+    /// takes longer; the latter also with --json and --sarif
+    #[arg(long)]
+    pub explain: bool,
     /// Print only what was found
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,

@@ -407,6 +407,57 @@ fn a_scan_reads_standard_input_and_writes_sarif() {
     assert_eq!(told, "not judged: no network for perl");
 }
 
+/// A document that says what attacks on readers say, and does nothing.
+const SUSPECT: &str = "%PDF-1.3\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R /OpenAction 4 0 R >>\nendobj\n\
+    2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n\
+    3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] >>\nendobj\n\
+    4 0 obj\n<< /Type /Action /S /JavaScript /JS 5 0 R >>\nendobj\n\
+    5 0 obj\n<< /Length 180 >>\nstream\nvar nop = unescape(\"%u0c0c%u0c0c\");\n\
+    while (nop.length < 0x40000) nop += nop;\nthis.x = Collab.collectEmailInfo({msg: nop});\n\
+    util.printf(\"%45000f\", 1); eval(String.fromCharCode(97));\nendstream\nendobj\n\
+    trailer\n<< /Size 6 /Root 1 0 R >>\n%%EOF\n";
+
+#[test]
+fn a_finding_is_explained_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.pdf"), SUSPECT).unwrap();
+    let (code, short, _) = scan(folder.path(), &["a.pdf"]);
+    assert_eq!(code, Some(1), "{short}");
+    assert!(short.contains(" %  object 4 at 0x"), "{short}");
+    let args = ["a.pdf", "--explain", "--sarif", "out.sarif"];
+    let (_, long, _) = scan(folder.path(), &args);
+    assert!(long.contains("overwritten with zeros:"), "{long}");
+    let (_, json, _) = scan(folder.path(), &["a.pdf", "--explain", "--json"]);
+    let line = &json_lines(&json)[0];
+    let digits = line["ranges"][0]["hex"].as_str().unwrap();
+    let (pairs, _) = digits.as_bytes().as_chunks::<2>();
+    let pairs: Vec<_> = pairs.iter().take(8).map(|pair| text(pair)).collect();
+    assert!(
+        long.contains(&pairs.join(" ")),
+        "the dump begins with {pairs:?}"
+    );
+    let masked = line["masking"]["ranges"].as_array().unwrap();
+    let lengths = masked.iter().map(|range| range["length"].as_u64().unwrap());
+    assert_eq!(line["masking"]["bytes"], lengths.sum::<u64>());
+    let mut bytes = SUSPECT.as_bytes().to_vec();
+    for range in masked {
+        let at = |name: &str| range[name].as_u64().unwrap() as usize;
+        bytes[at("offset")..at("offset") + at("length")].fill(0);
+    }
+    std::fs::write(folder.path().join("b.pdf"), &bytes).unwrap();
+    assert_eq!(
+        scan(folder.path(), &["b.pdf"]).0,
+        Some(0),
+        "no longer found"
+    );
+    let log = std::fs::read_to_string(folder.path().join("out.sarif")).unwrap();
+    let log: serde_json::Value = serde_json::from_str(&log).unwrap();
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["properties"]["ranges"], line["ranges"]);
+    let region = &result["relatedLocations"][0]["physicalLocation"]["region"];
+    assert_eq!(region["byteOffset"], line["ranges"][0]["shown_offset"]);
+}
+
 #[test]
 fn a_scan_refuses_what_makes_no_sense() {
     refused(&["scan"], &["PATH"]);

@@ -2,7 +2,7 @@
 //! case folders are checked against it.
 
 use crate::unpack::{self, vba};
-use crate::{FileType, identify};
+use crate::{FileType, identify, layout};
 
 /// A format's registration.
 #[derive(Clone, Copy)]
@@ -25,6 +25,7 @@ pub const FORMATS: &[Format] = &[
     format("html", |bytes| unpack::fuzz(FileType::Html, bytes)),
     format("identify", identify::fuzz),
     format("iso", iso),
+    format("layout", layout::fuzz),
     format("ole", |bytes| unpack::fuzz(FileType::Ole, bytes)),
     format("pdf", |bytes| unpack::fuzz(FileType::Pdf, bytes)),
     format("rpm", |bytes| unpack::fuzz(FileType::Rpm, bytes)),

@@ -17,10 +17,13 @@
 mod budget;
 mod cache;
 mod coverage;
+mod excerpt;
+mod explain;
 mod file_type;
 mod formats;
 mod identify;
 mod judge;
+mod layout;
 mod networks;
 mod order;
 mod policy;
@@ -35,6 +38,8 @@ mod verdict;
 mod walk;
 
 pub use coverage::Coverage;
+pub use excerpt::Excerpt;
+pub use explain::Masking;
 pub use file_type::FileType;
 pub use formats::{FORMATS, Format, fuzz_format};
 pub use identify::{identify, overlay};

@@ -23,6 +23,8 @@ pub struct ScanPolicy {
     pub millis_max: u64,
     /// Passwords to try on locked archives.
     pub passwords: Vec<String>,
+    /// Whether to find out what would turn a finding around, which takes longer than to find it.
+    pub explains: bool,
 }
 
 impl Default for ScanPolicy {
@@ -38,6 +40,7 @@ impl Default for ScanPolicy {
             depth_max: 8,
             millis_max: 30_000,
             passwords: Vec::new(),
+            explains: false,
         }
     }
 }

@@ -6,15 +6,16 @@ use sha2::{Digest, Sha256};
 
 use crate::budget::Budget;
 use crate::cache::Cache;
+use crate::explain::Questions;
+use crate::layout::Layout;
 use crate::unpack::{self, Opening, Part};
 use crate::{
-    FileReport, FileType, Judge, Judgement, Outcome, Reason, ScanPolicy, Verdict, identify,
+    ByteRange, Excerpt, FileReport, FileType, Judge, Judgement, Leaning, Masking, Outcome, Reason,
+    ScanPolicy, Verdict, identify,
 };
 
 /// Longest path inside a file that is kept, in bytes.
 const PLACE_BYTES_MAX: usize = 4096;
-/// Bytes of a deciding range that are shown.
-const SHOWN: usize = 48;
 
 /// Judges files; one serves all threads.
 pub struct Scanner<'a> {
@@ -140,8 +141,10 @@ impl Visit<'_, '_> {
         verdict.outcome = outcome.unwrap_or(Outcome::NotJudged(Reason::NoNetwork(first)));
         verdict.is_sum = is_sum;
         if let Some(judgement) = &verdict.judgement {
-            let shown = |range: &crate::ByteRange| excerpt(bytes, range.offset, range.length);
-            verdict.texts = judgement.ranges.iter().map(shown).collect();
+            let explain = || self.explain(verdict.kind, bytes, judgement);
+            // To explain means to ask the judge again, which may fail then too.
+            let told = catch_unwind(AssertUnwindSafe(explain)).unwrap_or_default();
+            (verdict.excerpts, verdict.masking) = told;
         }
         verdict
     }
@@ -161,6 +164,38 @@ impl Visit<'_, '_> {
         };
         let told = catch_unwind(AssertUnwindSafe(ask)).map_err(|_| Reason::DecoderPanicked);
         told.transpose()
+    }
+
+    /// What stands where a judgement points at, and what would turn it around where that is asked for.
+    fn explain(
+        &self,
+        kind: FileType,
+        bytes: &[u8],
+        judgement: &Judgement,
+    ) -> (Vec<Excerpt>, Option<(Masking, Vec<Excerpt>)>) {
+        let is_found = judgement.leaning != Leaning::Clean;
+        let Some(judge) = self.scanner.judge.filter(|_| is_found) else {
+            return Default::default();
+        };
+        let layout = Layout::of(kind, bytes);
+        let questions = Questions { judge, kind };
+        let range = |range: &ByteRange| {
+            let peak = questions.peak(bytes, range);
+            Excerpt::around(bytes, &layout, (range.offset, range.length), peak)
+        };
+        let excerpts = judgement.ranges.iter().map(range).collect();
+        if !self.budget.policy.explains {
+            return (excerpts, None);
+        }
+        let is_over = || self.budget.stopped() == Some(Reason::OutOfTime);
+        let masking = questions.masking(bytes, judgement.leaning, &is_over);
+        let masking = masking.map(|masking| {
+            let spans = masking.spans.iter();
+            let masked = spans.map(|span| Excerpt::of(bytes, &layout, *span));
+            let masked = masked.collect();
+            (masking, masked)
+        });
+        (excerpts, masking)
     }
 
     /// The worst of what is inside, and why not all of it could be looked at.
@@ -287,25 +322,6 @@ fn joined(path: &str, name: &str) -> String {
         joined.truncate(cut.unwrap_or(0));
     }
     joined
-}
-
-/// What stands at a place of a file: as text where it is mostly that, else as digits.
-fn excerpt(bytes: &[u8], offset: u64, length: u64) -> String {
-    let start = usize::try_from(offset).unwrap_or(usize::MAX);
-    let length = usize::try_from(length).unwrap_or(usize::MAX).min(SHOWN);
-    let rest = bytes.get(start..).unwrap_or_default();
-    let part = rest.get(..length).unwrap_or(rest);
-    let is_shown = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
-    let shown = part.iter().filter(|byte| is_shown(byte)).count();
-    if shown * 4 < part.len() * 3 {
-        return thymus_parsers::hex(part).into();
-    }
-    let letters = part.iter().map(|byte| match byte {
-        b' '..=b'~' => char::from(*byte),
-        b'\n' | b'\r' | b'\t' => ' ',
-        _ => '.',
-    });
-    letters.collect()
 }
 
 #[cfg(test)]

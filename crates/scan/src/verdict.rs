@@ -1,6 +1,6 @@
 //! What becomes of a file and of each member in it.
 
-use crate::{FileType, Judgement, Leaning, Reason};
+use crate::{Excerpt, FileType, Judgement, Leaning, Masking, Reason};
 
 /// One of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,10 @@ pub struct Verdict {
     /// The judgement that decided, where there was one.
     pub judgement: Option<Judgement>,
     /// For each range of the judgement, what stands there.
-    pub texts: Vec<String>,
+    pub excerpts: Vec<Excerpt>,
+    /// What would turn it around, where the policy asks for that and it was found, and for each of its
+    /// spans what stands there.
+    pub masking: Option<(Masking, Vec<Excerpt>)>,
     /// Whether it follows from members only, which have verdicts of their own.
     pub is_sum: bool,
 }
@@ -100,7 +103,8 @@ impl Verdict {
             kind,
             outcome: Outcome::NotJudged(reason),
             judgement: None,
-            texts: Vec::new(),
+            excerpts: Vec::new(),
+            masking: None,
             is_sum: false,
         }
     }

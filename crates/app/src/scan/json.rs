@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use serde::Serialize;
-use thymus_scan::{Coverage, Scanned, Verdict};
+use thymus_scan::{Coverage, Excerpt, Outcome, Scanned, Verdict};
 
 use super::reason_text;
 
@@ -20,34 +20,106 @@ struct Line<'a> {
     probability: Option<f64>,
     label: Option<&'a str>,
     model: Option<&'a str>,
-    certified_bytes: Option<u64>,
-    ranges: Vec<Range<'a>>,
+    #[serde(flatten)]
+    explanation: Explanation<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<u64>,
+}
+
+/// Why a verdict is what it is.
+#[derive(Default, Serialize)]
+pub(super) struct Explanation<'a> {
+    certified_bytes: Option<u64>,
+    ranges: Vec<Range<'a>>,
+    masking: Option<Masking<'a>>,
 }
 
 #[derive(Serialize)]
 struct Range<'a> {
     offset: u64,
     length: u64,
+    weight: f64,
+    #[serde(flatten)]
+    shown: Shown<'a>,
+}
+
+#[derive(Serialize)]
+struct Masking<'a> {
+    bytes: u64,
+    outcome: &'a str,
+    probability: f64,
+    ranges: Vec<Masked<'a>>,
+}
+
+#[derive(Serialize)]
+struct Masked<'a> {
+    offset: u64,
+    length: u64,
+    #[serde(flatten)]
+    shown: Shown<'a>,
+}
+
+/// What stands there; of much, what weighs most.
+#[derive(Serialize)]
+struct Shown<'a> {
     section: Option<&'a str>,
-    text: &'a str,
+    #[serde(rename = "shown_offset")]
+    first: u64,
+    hex: String,
+    text: Option<String>,
+}
+
+impl<'a> From<&'a Excerpt> for Shown<'a> {
+    fn from(excerpt: &'a Excerpt) -> Self {
+        Self {
+            section: excerpt.section.as_deref(),
+            first: excerpt.offset,
+            hex: excerpt.hex(),
+            text: excerpt.text(),
+        }
+    }
+}
+
+impl<'a> Explanation<'a> {
+    /// Of a verdict; empty where nothing was judged.
+    pub(super) fn of(verdict: &'a Verdict) -> Self {
+        let Some(judgement) = &verdict.judgement else {
+            return Self::default();
+        };
+        let ranges = judgement.ranges.iter().zip(&verdict.excerpts);
+        let ranges = ranges.map(|(range, excerpt)| Range {
+            offset: range.offset,
+            length: range.length,
+            weight: (f64::from(range.weight) * 1e4).round() / 1e4,
+            shown: excerpt.into(),
+        });
+        let masking = verdict.masking.as_ref().map(|(masking, shown)| Masking {
+            bytes: masking.bytes(),
+            outcome: Outcome::from(masking.leaning).as_str(),
+            probability: masking.probability,
+            ranges: masked(masking, shown),
+        });
+        Self {
+            certified_bytes: judgement.certified_bytes,
+            ranges: ranges.collect(),
+            masking,
+        }
+    }
+}
+
+fn masked<'a>(masking: &thymus_scan::Masking, shown: &'a [Excerpt]) -> Vec<Masked<'a>> {
+    let spans = masking.spans.iter().zip(shown);
+    let span = |((offset, length), excerpt): (&(u64, u64), &'a Excerpt)| Masked {
+        offset: *offset,
+        length: *length,
+        shown: excerpt.into(),
+    };
+    spans.map(span).collect()
 }
 
 impl<'a> Line<'a> {
     fn new(path: &'a str, verdict: &'a Verdict, milliseconds: Option<u64>) -> Self {
         let judgement = verdict.judgement.as_ref();
-        let ranges = judgement.map(|judgement| {
-            let ranges = judgement.ranges.iter().zip(&verdict.texts);
-            ranges
-                .map(|(range, text)| Range {
-                    offset: range.offset,
-                    length: range.length,
-                    section: None,
-                    text,
-                })
-                .collect()
-        });
         Self {
             path,
             member: verdict.member.as_deref(),
@@ -58,8 +130,7 @@ impl<'a> Line<'a> {
             probability: judgement.map(|judgement| judgement.probability),
             label: judgement.and_then(|judgement| judgement.label.as_deref()),
             model: judgement.map(|judgement| judgement.model.as_str()),
-            certified_bytes: judgement.and_then(|judgement| judgement.certified_bytes),
-            ranges: ranges.unwrap_or_default(),
+            explanation: Explanation::of(verdict),
             milliseconds,
         }
     }

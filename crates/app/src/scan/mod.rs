@@ -91,6 +91,7 @@ fn policy(args: &ScanArgs) -> ScanPolicy {
         depth_max: args.depth.unwrap_or(standard.depth_max),
         millis_max: args.max_time.saturating_mul(1000),
         passwords: args.password.clone(),
+        explains: args.explain,
         ..standard
     }
 }
@@ -154,7 +155,12 @@ impl<'a> Report<'a> {
             let millis = self.args.timings.then_some(scanned.millis);
             return json::lines(scanned, millis, &mut self.out);
         }
-        let lines = text::lines(scanned, self.args.verbose, self.paper);
+        let form = text::Form {
+            verbose: self.args.verbose,
+            explain: self.args.explain,
+            paper: self.paper,
+        };
+        let lines = text::lines(scanned, form);
         if !lines.is_empty() {
             self.is_first.set(false);
             let out = &mut self.out;

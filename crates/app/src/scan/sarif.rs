@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use thymus_scan::{Outcome, Reason, Scanned, Verdict};
+use thymus_scan::{ByteRange, Excerpt, Outcome, Reason, Scanned, Verdict};
 
-use super::json::escaped;
+use super::json::{Explanation, escaped};
 
 /// Notifications kept; the summary in the log's properties counts all.
 const NOTIFICATIONS_MAX: usize = 10_000;
@@ -102,8 +102,34 @@ fn result(uri: &str, verdict: &Verdict) -> Value {
         "level": level,
         "message": { "text": said },
         "locations": [place],
+        "relatedLocations": related(uri, verdict),
         "partialFingerprints": { "sha256/v1": digest },
+        "properties": Explanation::of(verdict),
     })
+}
+
+/// The places that decided, each with its part in it.
+fn related(uri: &str, verdict: &Verdict) -> Vec<Value> {
+    let ranges = verdict
+        .judgement
+        .iter()
+        .flat_map(|judgement| &judgement.ranges);
+    let place = |(range, excerpt): (&ByteRange, &Excerpt)| {
+        let mut place = location(uri, verdict);
+        let section = excerpt.section.as_deref().unwrap_or("no section");
+        let (offset, length, weight) = (range.offset, range.length, range.weight * 100.0);
+        let said = format!("{weight:.0} % of it: {section}, {length} bytes from {offset}");
+        place["message"] = json!({ "text": said });
+        if verdict.member.is_none() {
+            place["physicalLocation"]["region"] = json!({
+                "byteOffset": excerpt.offset,
+                "byteLength": excerpt.bytes.len(),
+                "snippet": { "text": excerpt.text().unwrap_or_else(|| excerpt.hex()) },
+            });
+        }
+        place
+    };
+    ranges.zip(&verdict.excerpts).map(place).collect()
 }
 
 fn notification(uri: &str, verdict: &Verdict, reason: Reason) -> Value {

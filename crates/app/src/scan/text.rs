@@ -2,21 +2,43 @@
 
 use console::Style;
 use thymus_analyst::legible;
-use thymus_scan::{Coverage, Outcome, Scanned, Verdict};
+use thymus_scan::{Coverage, Judgement, Outcome, Scanned, Verdict};
 
 use super::reason_text;
 use crate::console::Paper;
 
-/// Ranges shown of a judgement.
+/// Ranges shown of a judgement in short.
 const RANGES_MAX: usize = 3;
+/// Under the word of the verdict.
+const INDENT: &str = "           ";
+
+/// How the lines are to be.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    /// A line for everything.
+    pub(super) verbose: bool,
+    /// The long form of what was found.
+    pub(super) explain: bool,
+    /// What they are written on.
+    pub(super) paper: Paper,
+}
 
 /// The lines of a file: what was found, or everything with `verbose`.
-pub(super) fn lines(scanned: &Scanned, verbose: bool, paper: Paper) -> String {
+pub(super) fn lines(scanned: &Scanned, form: Form) -> String {
     let mut out = String::new();
     let path = legible(&scanned.path.to_string_lossy());
     for verdict in scanned.report.verdicts() {
-        if verdict.outcome.is_found() || verbose {
-            line(&path, verdict, paper, &mut out);
+        if verdict.outcome.is_found() || form.verbose {
+            line(&path, verdict, form.paper, &mut out);
+        }
+        if let Some(judgement) = &verdict.judgement
+            && verdict.outcome.is_found()
+        {
+            if form.explain {
+                explanation(judgement, verdict, form.paper, &mut out);
+            } else {
+                reasons(judgement, verdict, form.paper, &mut out);
+            }
         }
     }
     out
@@ -54,22 +76,99 @@ fn line(path: &str, verdict: &Verdict, paper: Paper, out: &mut String) {
         if let Some(bytes) = judgement.certified_bytes {
             add(&mut said, &format!("  holds against {bytes} changed bytes"));
         }
+    } else if verdict.outcome.is_found() {
+        add(&mut said, "  for what is in it");
     }
     add(out, &format!("{word} {path}{said}\n"));
-    if let Some(judgement) = verdict
-        .judgement
-        .as_ref()
-        .filter(|_| verdict.outcome.is_found())
-    {
-        for (range, text) in judgement.ranges.iter().zip(&verdict.texts).take(RANGES_MAX) {
-            let (offset, length) = (range.offset, range.length);
-            let text = legible(text);
+}
+
+/// A line for each of the strongest reasons.
+fn reasons(judgement: &Judgement, verdict: &Verdict, paper: Paper, out: &mut String) {
+    let ranges = judgement.ranges.iter().zip(&verdict.excerpts);
+    for (range, excerpt) in ranges.take(RANGES_MAX) {
+        let place = place(excerpt.section.as_deref(), excerpt.offset);
+        let says = excerpt
+            .text()
+            .map_or_else(|| excerpt.hex(), |text| legible(&text));
+        let line = format!("{INDENT}{:>3.0} %  {place}: {says}", range.weight * 100.0);
+        add(out, &cut(&line, paper.width));
+        out.push('\n');
+    }
+}
+
+/// Where, as a person would look it up.
+fn place(section: Option<&str>, offset: u64) -> String {
+    match section {
+        Some(section) => format!("{} at {offset:#x}", legible(section)),
+        None => format!("at {offset:#x}"),
+    }
+}
+
+/// What decided, byte by byte, and what would turn it around.
+fn explanation(judgement: &Judgement, verdict: &Verdict, paper: Paper, out: &mut String) {
+    let dim = Style::new().dim().force_styling(paper.colour);
+    add(out, &format!("{INDENT}by {}\n", legible(&judgement.model)));
+    for (range, excerpt) in judgement.ranges.iter().zip(&verdict.excerpts) {
+        let (length, weight) = (plural(range.length, "byte"), range.weight * 100.0);
+        let (from, section) = (range.offset, excerpt.section.as_deref());
+        let section = section.map(|section| format!(", {}", legible(section)));
+        let section = section.unwrap_or_default();
+        let shown = if (excerpt.bytes.len() as u64) < range.length {
+            "; the heaviest"
+        } else {
+            ""
+        };
+        add(
+            out,
+            &format!("{INDENT}{weight:>3.0} %  {length} from {from:#x}{shown}{section}:\n"),
+        );
+        for line in excerpt.dump() {
+            add(out, &format!("{INDENT}       {}\n", dim.apply_to(line)));
+        }
+        // Letters beside the digits tell it already, unless every other byte of them is a zero.
+        let zeros = excerpt.bytes.split(|byte| *byte == 0).count();
+        let is_wide = zeros * 3 > excerpt.bytes.len();
+        if let Some(text) = excerpt.text().filter(|_| is_wide) {
             add(
                 out,
-                &format!("           at {offset:#x}, {length} bytes: {text}\n"),
+                &format!("{INDENT}       as text: {}\n", legible(&text)),
             );
         }
     }
+    let Some((masking, masked)) = &verdict.masking else {
+        add(
+            out,
+            &format!("{INDENT}No small change was found that turns it around.\n"),
+        );
+        return;
+    };
+    let outcome = Outcome::from(masking.leaning).as_str();
+    let places = match masking.spans.len() {
+        1 => "in one place".to_owned(),
+        count => format!("in {count} places"),
+    };
+    let bytes = plural(masking.bytes(), "byte");
+    add(
+        out,
+        &format!("{INDENT}{outcome} with {bytes} {places} overwritten with zeros:\n"),
+    );
+    for ((offset, length), excerpt) in masking.spans.iter().zip(masked) {
+        let place = place(excerpt.section.as_deref(), *offset);
+        let says = excerpt
+            .text()
+            .map_or_else(|| excerpt.hex(), |text| legible(&text));
+        let line = format!(
+            "{INDENT}       {place}, {}: {says}",
+            plural(*length, "byte")
+        );
+        add(out, &cut(&line, paper.width));
+        out.push('\n');
+    }
+}
+
+/// As much of a line as fits.
+fn cut(line: &str, width: usize) -> String {
+    console::truncate_str(line, width, "…").into_owned()
 }
 
 /// What was seen, what was judged, and why the rest was not.

@@ -3,7 +3,7 @@
 use memchr::memmem;
 use thymus_parsers::Compression;
 
-use super::{add, le16, le32, program};
+use super::{PeFile, add, le16, le32};
 use crate::FileType;
 
 /// PDF readers accept the header this far into the file (ISO 32000-1, annex H.3.4.1).
@@ -97,7 +97,7 @@ fn program_type(bytes: &[u8]) -> Option<FileType> {
     match bytes {
         // Class, byte order and version must make sense, or it is a file that only begins like one.
         [0x7f, b'E', b'L', b'F', 1 | 2, 1 | 2, 1, ..] => Some(FileType::Elf),
-        [b'M', b'Z', ..] if program::is_pe(bytes) => Some(FileType::Pe),
+        [b'M', b'Z', ..] if PeFile::read(bytes).is_some() => Some(FileType::Pe),
         [b'M', b'Z', ..] if is_dos(bytes) => Some(FileType::Dos),
         [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..] | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..] => {
             Some(FileType::MachO)

@@ -15,6 +15,7 @@ mod text;
 use crate::FileType;
 
 pub use program::overlay;
+pub(crate) use program::{ElfFile, NO_BITS, PeFile};
 
 /// All types that `bytes` plausibly are, the likeliest first; never empty. `name` may help with text.
 pub fn identify(bytes: &[u8], name: &str) -> Vec<FileType> {

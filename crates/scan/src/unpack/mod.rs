@@ -17,6 +17,8 @@ mod tar;
 pub(crate) mod vba;
 mod zip;
 
+pub(crate) use ole::places as ole_places;
+
 use crate::budget::Budget;
 use crate::{FileType, Reason};
 

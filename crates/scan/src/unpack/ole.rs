@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use super::{Opening, vba};
+use crate::layout::Layout;
 use crate::{FileType, Reason};
 
 const KIND: FileType = FileType::Ole;
@@ -51,6 +52,49 @@ pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Re
         }
     }
     Ok(())
+}
+
+/// Names the streams' sectors for people.
+pub(crate) fn places(bytes: &[u8], layout: &mut Layout) {
+    let Some(file) = Compound::read(bytes) else {
+        return;
+    };
+    layout.add(0, 512, "header");
+    let sector = 1_u64 << file.shift;
+    for number in word(bytes, 48).map_or_else(Vec::new, |at| file.chain(&file.fat, at)) {
+        layout.add((u64::from(number) + 1) * sector, sector, "directory");
+    }
+    let paths = file.paths();
+    // Chains of a hostile file may all be the same long one.
+    let mut steps_left = 2 * (bytes.len() >> file.mini_shift);
+    for (number, entry) in file.entries().enumerate() {
+        let (Some(&2), Some((start, size))) = (entry.get(66), extent(entry)) else {
+            continue;
+        };
+        let path = paths
+            .get(&number)
+            .cloned()
+            .unwrap_or_else(|| entry_name(entry));
+        let stream = file.stream(start, size);
+        let step = 1_u64
+            << if stream.is_mini {
+                file.mini_shift
+            } else {
+                file.shift
+            };
+        steps_left = steps_left.saturating_sub(stream.chain.len().max(1));
+        if steps_left == 0 {
+            break;
+        }
+        let mut left = size;
+        for number in stream.chain {
+            let Some(at) = file.offset(number, stream.is_mini) else {
+                break;
+            };
+            layout.add(at, left.min(step), &path);
+            left = left.saturating_sub(step);
+        }
+    }
 }
 
 struct Compound<'f> {
@@ -139,6 +183,16 @@ impl<'f> Compound<'f> {
             next = table.get(next as usize).copied().unwrap_or(SPECIAL);
         }
         chain
+    }
+
+    /// Where a sector lies in the file, or a small one, which lies inside another.
+    fn offset(&self, number: u32, is_mini: bool) -> Option<u64> {
+        if !is_mini {
+            return Some((u64::from(number) + 1) << self.shift);
+        }
+        let at = u64::from(number) << self.mini_shift;
+        let sector = self.mini.get(usize::try_from(at >> self.shift).ok()?)?;
+        Some(((u64::from(*sector) + 1) << self.shift) + (at & ((1 << self.shift) - 1)))
     }
 
     fn entries(&self) -> impl Iterator<Item = &[u8]> {
