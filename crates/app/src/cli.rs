@@ -45,6 +45,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
+    /// Looks at files for `thymus scan`, which starts it
+    #[command(hide = true)]
+    ScanWorker,
 }
 
 /// `thymus replay`.
@@ -119,6 +122,8 @@ Examples:
   curl -s https://example.org/x | thymus scan -
 
 What is not judged is never called clean: the totals say how much was judged, and why the rest was not.
+Bytes are read in worker processes that can open, reach and start nothing; one that hangs or dies is ended,
+and its file is \"not judged: out of time\" or \"worker died\".
 A .thymusignore in a folder that you name leaves out what it lists, unless others can write it.
 
 Exit codes: 0 nothing found, 1 something malicious or suspicious, 2 an error.";
@@ -167,6 +172,9 @@ pub struct ScanArgs {
     /// Files looked at at the same time
     #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = jobs)]
     pub jobs: usize,
+    /// Read hostile bytes in this process, not in confined workers; for finding faults only
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Say how long it took: on standard error, and with --json in each file's line
     #[arg(long)]
     pub timings: bool,

@@ -67,6 +67,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
         Command::Scan(args) => scan::run(args),
+        Command::ScanWorker => scan::worker::serve(),
         Command::Demo(args) => demo::run(args),
         Command::Eval(args) => evaluate::run(args),
         Command::Bench(args) => bench::run(args),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::layout::Layout;
 
 /// Bytes of a place that are kept.
@@ -10,7 +12,7 @@ const BYTES_MAX: usize = 128;
 const LINE: usize = 16;
 
 /// What stands at a place of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excerpt {
     /// Section, segment, object or stream that its weightiest bytes stand in, in the file's own words: not
     /// made legible.

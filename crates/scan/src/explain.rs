@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{ByteRange, FileType, Judge, Judgement, Leaning};
 
 /// How often a judge is asked for more ranges.
@@ -23,7 +25,7 @@ const PEAK_PARTS_MAX: usize = 32;
 const PEAK_STEP: usize = 16;
 
 /// Bytes without which a judgement would be milder.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Masking {
     /// Offset and length of each range, apart from each other and in order.
     pub spans: Vec<(u64, u64)>,

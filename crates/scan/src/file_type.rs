@@ -1,9 +1,13 @@
 //! The types of file this crate tells apart, by name.
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! file_types {
     ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
         /// What a file is.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
         pub enum FileType { $($(#[$doc])* $name),* }
 
         impl FileType {

@@ -1,5 +1,7 @@
 //! The seam to what judges content.
 
+use serde::{Deserialize, Serialize};
+
 use crate::FileType;
 
 /// Judges the content of one file of a type it knows.
@@ -10,7 +12,7 @@ pub trait Judge: Send + Sync {
 }
 
 /// Which way a judgement leans, mildest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Leaning {
     /// Like the benign files it learned from.
     Clean,
@@ -21,7 +23,7 @@ pub enum Leaning {
 }
 
 /// What a [`Judge`] makes of some bytes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Which way it leans.
     pub leaning: Leaning,
@@ -38,7 +40,7 @@ pub struct Judgement {
 }
 
 /// Some of the bytes of a file.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ByteRange {
     /// First byte.
     pub offset: u64,

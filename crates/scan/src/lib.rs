@@ -4,13 +4,14 @@
 //! reason. What was not looked at is never called clean: an archive is clean when everything in it was
 //! judged clean, and a file that fits several types is judged as each, where the worst counts.
 //!
-//! Must not: run anything, write anything, follow a link, open what is no regular file, read a clock.
+//! Must not: run anything but its own workers, write anything, follow a link, open what is no regular
+//! file, read a clock.
 //! What judges content is a [`Judge`], handed in, mostly the shipped [`Networks`]; without one nothing
 //! is judged, and that is said.
 //!
 //! Reading order: the types ([`FileType`], [`identify`]), what is found ([`Verdict`], [`Reason`]), the
-//! bounds ([`ScanPolicy`]), what opens archives and documents, the [`Scanner`] of one file, then many
-//! files ([`Walker`], [`scan_all`]).
+//! bounds ([`ScanPolicy`]), what opens archives and documents, the [`Scanner`] of one file, the processes
+//! it works in ([`Workers`]), then many files ([`Walker`], [`scan_all`]).
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ mod scanner;
 mod unpack;
 mod verdict;
 mod walk;
+mod worker;
 
 pub use coverage::Coverage;
 pub use excerpt::Excerpt;
@@ -46,9 +48,10 @@ pub use identify::{identify, overlay};
 pub use judge::{ByteRange, Judge, Judgement, Leaning};
 pub use networks::Networks;
 pub use policy::ScanPolicy;
-pub use read::read;
-pub use reason::Reason;
-pub use run::{Job, Scanned, scan_all};
+pub use read::{open, read};
+pub use reason::{Reason, Special};
+pub use run::{Engine, FileId, Job, Scanned, scan_all};
 pub use scanner::Scanner;
 pub use verdict::{FileReport, Outcome, Verdict};
 pub use walk::{Entry, Found, IgnoreFile, WalkOptions, Walker};
+pub use worker::{Confinement, Landlock, Limits, StartError, Worker, Workers, serve};

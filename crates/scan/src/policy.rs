@@ -1,7 +1,9 @@
 //! How much of a file is looked at.
 
+use serde::{Deserialize, Serialize};
+
 /// How much of a file is looked at. All bounds hold for one file named by the walk, with everything in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ScanPolicy {
     /// Bytes of a file; a larger one is not read.
     pub file_bytes_max: u64,

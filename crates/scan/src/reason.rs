@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::FileType;
 
 /// Why something was not judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nothing has learned files of this type.
     NoNetwork(FileType),
@@ -33,12 +35,14 @@ pub enum Reason {
     OutOfTime,
     /// A decoder gave up in a way it should not.
     DecoderPanicked,
+    /// The process that looked at it came to an end: out of memory, or stopped by the system.
+    WorkerDied,
     /// The system refused to read it.
     Unreadable,
     /// It was gone before it could be read.
     Vanished,
-    /// Neither file nor folder: the word says what.
-    Special(&'static str),
+    /// Neither file nor folder.
+    Special(Special),
     /// A folder of the kernel's, in which no files are.
     KernelFiles,
     /// A folder with more names than can be sorted.
@@ -47,13 +51,38 @@ pub enum Reason {
     MembersNotJudged,
 }
 
+/// What is neither file nor folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Special {
+    /// A pipe with a name.
+    Fifo,
+    /// A socket with a name.
+    Socket,
+    /// A device.
+    Device,
+    /// Something that took the place of a file.
+    Changed,
+}
+
+impl Special {
+    /// How reports name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::Device => "device",
+            Self::Changed => "changed while it was opened",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::NoNetwork(kind) => return write!(f, "no network for {}", kind.as_str()),
             Self::Broken(kind) => return write!(f, "broken {}", kind.as_str()),
             Self::Unsupported(kind) => return write!(f, "unsupported {}", kind.as_str()),
-            Self::Special(what) => return write!(f, "not a regular file ({what})"),
+            Self::Special(what) => return write!(f, "not a regular file ({})", what.as_str()),
             Self::Empty => "empty",
             Self::Encrypted => "encrypted",
             Self::TooLarge => "too large",
@@ -64,6 +93,7 @@ impl fmt::Display for Reason {
             Self::SameName => "members of one name",
             Self::OutOfTime => "out of time",
             Self::DecoderPanicked => "decoder failed",
+            Self::WorkerDied => "worker died",
             Self::Unreadable => "unreadable",
             Self::Vanished => "vanished",
             Self::KernelFiles => "files of the kernel",

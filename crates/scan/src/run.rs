@@ -1,27 +1,90 @@
 //! Many files on several threads, with the results in the order of the walk.
 
-use std::io::Read;
+use std::fs::{File, Metadata};
+use std::io::{Read, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
 use crate::order::Order;
-use crate::{Entry, FileReport, Found, Reason, Scanner, Walker, read};
+use crate::read::{open, take};
+use crate::{Entry, FileReport, Found, Reason, ScanPolicy, Scanner, Walker, Worker, Workers};
 
 /// Stack of a thread: archives nest, and decoders take what they like.
-const STACK_BYTES: usize = 8 << 20;
+pub(crate) const STACK_BYTES: usize = 8 << 20;
+
+/// Where files are looked at.
+#[derive(Clone, Copy)]
+pub enum Engine<'a> {
+    /// In this process, with nothing between it and the bytes.
+    Here(&'a Scanner<'a>),
+    /// In workers, one for each thread.
+    Workers(&'a Workers<'a>),
+}
+
+impl<'a> Engine<'a> {
+    const fn policy(self) -> &'a ScanPolicy {
+        match self {
+            Self::Here(scanner) => scanner.policy(),
+            Self::Workers(workers) => workers.policy(),
+        }
+    }
+
+    fn hand(self) -> Hand<'a> {
+        match self {
+            Self::Here(scanner) => Hand::Here(scanner),
+            Self::Workers(workers) => Hand::Worker(workers.worker()),
+        }
+    }
+}
+
+/// What looks at the files of one thread.
+enum Hand<'a> {
+    Here(&'a Scanner<'a>),
+    Worker(Worker<'a>),
+}
+
+impl Hand<'_> {
+    fn look(
+        &mut self,
+        name: &str,
+        file: File,
+        bytes: u64,
+        is_over: &dyn Fn() -> bool,
+    ) -> FileReport {
+        match self {
+            Self::Worker(worker) => worker.look(name, &file, bytes),
+            Self::Here(scanner) => match take(file, bytes, scanner.policy().file_bytes_max) {
+                Ok(bytes) => scanner.scan(name, &bytes, is_over),
+                Err((bytes, reason)) => FileReport::not_judged(bytes, reason),
+            },
+        }
+    }
+}
 
 /// What to scan and how.
-pub struct Job<'a, 's> {
+pub struct Job<'a> {
     /// Judges each file.
-    pub scanner: &'a Scanner<'s>,
+    pub engine: Engine<'a>,
     /// Names them.
     pub walker: Walker,
     /// Files looked at at one time.
     pub threads: usize,
     /// Milliseconds that have passed since some moment.
     pub clock: &'a (dyn Fn() -> u64 + Sync),
+}
+
+/// Which file it is, whatever name leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// The file system it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
 }
 
 /// One file with what was found.
@@ -32,13 +95,15 @@ pub struct Scanned {
     pub report: FileReport,
     /// How long it took.
     pub millis: u64,
+    /// Which file was looked at, where one was.
+    pub id: Option<FileId>,
 }
 
 /// Scans everything that the walk names and calls `emit` with each file, in the order of the walk,
 /// until that returns false. Gives the walker back, which knows what it left out.
-pub fn scan_all(job: Job<'_, '_>, emit: &mut dyn FnMut(Scanned) -> bool) -> Walker {
+pub fn scan_all(job: Job<'_>, emit: &mut dyn FnMut(Scanned) -> bool) -> Walker {
     let Job {
-        scanner,
+        engine,
         walker,
         threads,
         clock,
@@ -47,11 +112,12 @@ pub fn scan_all(job: Job<'_, '_>, emit: &mut dyn FnMut(Scanned) -> bool) -> Walk
     let order = Order::new();
     thread::scope(|scope| {
         let work = || {
+            let mut hand = engine.hand();
             while let Some((number, entry)) = next(&walk) {
                 if !order.begin(number) {
                     return;
                 }
-                let scanned = one(scanner, entry, clock);
+                let scanned = one(engine.policy(), &mut hand, entry, clock);
                 let weight = 1 + scanned.report.members.len();
                 order.put(number, scanned, weight);
             }
@@ -84,39 +150,53 @@ fn next(walk: &Mutex<(Walker, u64)>) -> Option<(u64, Entry)> {
     Some((number, entry))
 }
 
-fn one(scanner: &Scanner<'_>, entry: Entry, clock: &dyn Fn() -> u64) -> Scanned {
+fn one(policy: &ScanPolicy, hand: &mut Hand<'_>, entry: Entry, clock: &dyn Fn() -> u64) -> Scanned {
     let began = clock();
     let passed = || clock().saturating_sub(began);
-    let is_over = || passed() > scanner.policy().millis_max;
-    let look = || match bytes_of(scanner, &entry) {
-        Ok(bytes) => {
-            let name = entry.path.file_name().unwrap_or_default();
-            scanner.scan(&name.to_string_lossy(), &bytes, &is_over)
-        }
-        Err((bytes, reason)) => FileReport::not_judged(bytes, reason),
+    let is_over = || passed() > policy.millis_max;
+    let mut id = None;
+    let look = || {
+        let (file, bytes) = match opened(policy, &entry) {
+            Ok((file, metadata)) => {
+                id = Some(FileId {
+                    device: metadata.dev(),
+                    inode: metadata.ino(),
+                });
+                (file, metadata.len())
+            }
+            Err((bytes, reason)) => return FileReport::not_judged(bytes, reason),
+        };
+        let name = entry.path.file_name().unwrap_or_default();
+        hand.look(&name.to_string_lossy(), file, bytes, &is_over)
     };
     let report = catch_unwind(AssertUnwindSafe(look))
         .unwrap_or_else(|_| FileReport::not_judged(0, Reason::DecoderPanicked));
     Scanned {
         report,
         millis: passed(),
+        id: id.filter(|_| entry.found != Found::StandardInput),
         path: entry.path,
     }
 }
 
-fn bytes_of(scanner: &Scanner<'_>, entry: &Entry) -> Result<Vec<u8>, (u64, Reason)> {
-    let most = scanner.policy().file_bytes_max;
+fn opened(policy: &ScanPolicy, entry: &Entry) -> Result<(File, Metadata), (u64, Reason)> {
+    let most = policy.file_bytes_max;
     match entry.found {
-        Found::File { may_follow } => read(&entry.path, may_follow, most),
+        Found::File { may_follow } => open(&entry.path, may_follow, most),
         Found::NotReadable(reason) => Err((0, reason)),
         Found::StandardInput => {
-            let mut bytes = Vec::new();
-            let input = std::io::stdin().lock();
-            match input.take(most + 1).read_to_end(&mut bytes) {
-                Err(_) => Err((0, Reason::Unreadable)),
-                Ok(read) if read as u64 > most => Err((read as u64, Reason::TooLarge)),
-                Ok(_) => Ok(bytes),
+            let failed = |_| (0, Reason::Unreadable);
+            // In memory, as everything that is looked at.
+            let held = memfd_create(c"standard input", MFdFlags::MFD_CLOEXEC);
+            let mut held = File::from(held.map_err(|_| (0, Reason::Unreadable))?);
+            let mut input = std::io::stdin().lock().take(most + 1);
+            let read = std::io::copy(&mut input, &mut held).map_err(failed)?;
+            if read > most {
+                return Err((read, Reason::TooLarge));
             }
+            held.rewind().map_err(failed)?;
+            let metadata = held.metadata().map_err(failed)?;
+            Ok((held, metadata))
         }
     }
 }

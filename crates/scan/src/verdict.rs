@@ -1,9 +1,11 @@
 //! What becomes of a file and of each member in it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Excerpt, FileType, Judgement, Leaning, Masking, Reason};
 
 /// One of four.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Judged, and like benign files.
     Clean,
@@ -70,7 +72,7 @@ impl From<Leaning> for Outcome {
 }
 
 /// What was found about a file or a member of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Path inside the file, steps joined by `!`; none for the file itself.
     pub member: Option<String>,

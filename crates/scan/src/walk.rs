@@ -14,8 +14,8 @@ use std::time::SystemTime;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::Reason;
 use crate::read::reason;
+use crate::{Reason, Special};
 
 /// Name of the ignore file.
 const IGNORE_FILE: &str = ".thymusignore";
@@ -224,11 +224,11 @@ impl Walker {
         }
         let kind = metadata.file_type();
         let special = if kind.is_fifo() {
-            Some("fifo")
+            Some(Special::Fifo)
         } else if kind.is_socket() {
-            Some("socket")
+            Some(Special::Socket)
         } else if kind.is_block_device() || kind.is_char_device() {
-            Some("device")
+            Some(Special::Device)
         } else {
             None
         };

@@ -4,6 +4,7 @@ mod json;
 mod sarif;
 mod since;
 mod text;
+pub(crate) mod worker;
 
 use std::cell::Cell;
 use std::io::{BufWriter, Write, stdout};
@@ -13,7 +14,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use thymus_analyst::legible;
 use thymus_scan::{
-    Coverage, Job, Networks, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker, scan_all,
+    Coverage, Engine, Job, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker, scan_all,
 };
 
 use crate::Found;
@@ -30,27 +31,34 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
     let policy = policy(args);
-    let networks = Networks::shipped().context("open the networks that ship")?;
-    let scanner = Scanner::new(&policy, Some(&networks));
     let options = walk_options(args)?;
     let walker = Walker::new(args.paths.clone(), options.clone()).context("read --exclude")?;
     let progress = Progress::files(args.quiet);
     if progress.is_shown() {
         count_ahead(&args.paths, options, &progress)?;
     }
-    let job = Job {
-        scanner: &scanner,
+    let mut report = Report::new(args)?;
+    let mut trouble = Ok(());
+    let mut emit = |scanned: Scanned| {
+        progress.step(&legible(&scanned.path.to_string_lossy()));
+        trouble = report.add(&scanned, &progress);
+        trouble.is_ok()
+    };
+    let job = |engine| Job {
+        engine,
         walker,
         threads: args.jobs,
         clock: &clock,
     };
-    let mut report = Report::new(args)?;
-    let mut trouble = Ok(());
-    let walker = scan_all(job, &mut |scanned| {
-        progress.step(&legible(&scanned.path.to_string_lossy()));
-        trouble = report.add(&scanned, &progress);
-        trouble.is_ok()
-    });
+    let walker = if args.no_sandbox {
+        eprintln!("thymus: --no-sandbox: hostile bytes are read in this process");
+        let networks = worker::networks()?;
+        let scanner = Scanner::new(&policy, Some(&networks));
+        scan_all(job(Engine::Here(&scanner)), &mut emit)
+    } else {
+        let workers = worker::workers(&policy, &clock)?;
+        scan_all(job(Engine::Workers(&workers)), &mut emit)
+    };
     progress.done();
     trouble?;
     for file in walker.ignore_files() {

@@ -53,12 +53,12 @@ fn links_are_counted_and_specials_are_named_and_neither_is_opened() {
         [
             (
                 "pipe".to_owned(),
-                Found::NotReadable(Reason::Special("fifo"))
+                Found::NotReadable(Reason::Special(Special::Fifo))
             ),
             ("real/file".to_owned(), FILE),
             (
                 "socket".to_owned(),
-                Found::NotReadable(Reason::Special("socket"))
+                Found::NotReadable(Reason::Special(Special::Socket))
             ),
         ]
     );

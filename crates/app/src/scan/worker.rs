@@ -1,0 +1,56 @@
+//! The processes that look at files: how this program starts itself as one, and is one.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use thymus_scan::{Landlock, Limits, Networks, ScanPolicy, Workers};
+
+use crate::Found;
+use crate::replay::now;
+
+/// This program, also when its file was replaced meanwhile.
+const THIS: &str = "/proc/self/exe";
+
+/// The networks that ship.
+///
+/// # Errors
+/// When one does not fit this build.
+pub(super) fn networks() -> Result<Networks> {
+    Networks::shipped().context("open the networks that ship")
+}
+
+/// Is a worker: looks at what comes over standard input, until that ends.
+///
+/// # Errors
+/// When standard input is no `thymus scan`, or the system does not confine this process.
+pub(crate) fn serve() -> Result<Found> {
+    let began = now();
+    let clock = move || began.elapsed().as_millis() as u64;
+    thymus_scan::serve(&networks()?, &clock).context("a worker is started by thymus scan only")?;
+    Ok(Found::Nothing)
+}
+
+fn command() -> Command {
+    let mut command = Command::new(THIS);
+    command.arg0("thymus").arg("scan-worker");
+    command
+}
+
+/// What starts workers, after the first one told how far it is confined.
+///
+/// # Errors
+/// When none can be started or confined.
+pub(super) fn workers<'a>(
+    policy: &'a ScanPolicy,
+    clock: &'a (dyn Fn() -> u64 + Sync),
+) -> Result<Workers<'a>> {
+    let workers = Workers::new(&command, policy, Limits::of(policy), clock);
+    let confinement = workers.start().context(
+        "hostile bytes are read in confined processes; --no-sandbox does without, at your risk",
+    )?;
+    if confinement.landlock == Landlock::Absent {
+        eprintln!("thymus: this kernel has no Landlock: workers are confined by seccomp alone");
+    }
+    Ok(workers)
+}

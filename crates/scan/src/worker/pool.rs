@@ -1,0 +1,314 @@
+//! The parent's side: starts workers, hands them files, ends those that take too long.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::confine::Confinement;
+use super::protocol::{
+    Limits, REPORT_BYTES_MAX, Ready, Start, Task, receive, receive_report, send, send_task,
+};
+use crate::{FileReport, Reason, ScanPolicy};
+
+/// Files after which a worker is replaced: whoever took it over has had it for so long at most.
+const FILES_MAX: u32 = 512;
+/// Milliseconds in which a worker has to be ready.
+const START_MILLIS_MAX: u64 = 10_000;
+/// Milliseconds that a worker may take beyond the time for a file, to say by itself that it is over.
+const GRACE_MILLIS: u64 = 2_000;
+/// Bytes that a worker may use besides what the policy lets it hold: the program and its decoders.
+const MEMORY_BYTES: u64 = 256 << 20;
+
+impl Limits {
+    /// What files under `policy` can take at the worst. Processor time is the last resort, should nobody
+    /// be left to stop a worker: that is replaced once it worked for half of it.
+    pub fn of(policy: &ScanPolicy) -> Self {
+        let held = policy.file_bytes_max.saturating_add(policy.open_bytes_max);
+        let twice = held
+            .saturating_add(policy.member_bytes_max)
+            .saturating_mul(2);
+        Self {
+            memory_bytes_max: MEMORY_BYTES
+                .saturating_add(REPORT_BYTES_MAX as u64)
+                .saturating_add(twice),
+            cpu_secs_max: deadline(policy).saturating_mul(2) / 1000 + 10,
+        }
+    }
+}
+
+/// Milliseconds after which a worker is ended.
+fn deadline(policy: &ScanPolicy) -> u64 {
+    let grace = GRACE_MILLIS.saturating_add(policy.millis_max / 10);
+    policy.millis_max.saturating_add(grace)
+}
+
+/// Why no worker could be started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The process could not be started, or said nothing.
+    Process(io::Error),
+    /// It could not be confined.
+    NotConfined(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(error) => write!(f, "a worker did not start: {error}"),
+            Self::NotConfined(why) => write!(f, "a worker cannot be confined: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Process(error)
+    }
+}
+
+/// Starts workers.
+pub struct Workers<'a> {
+    command: &'a (dyn Fn() -> Command + Sync),
+    policy: &'a ScanPolicy,
+    limits: Limits,
+    clock: &'a (dyn Fn() -> u64 + Sync),
+    spare: Mutex<Option<Process>>,
+}
+
+impl<'a> Workers<'a> {
+    /// Starts processes by `command`, which must end in [`super::serve`], for files under `policy`.
+    /// `clock` tells milliseconds since some moment.
+    pub fn new(
+        command: &'a (dyn Fn() -> Command + Sync),
+        policy: &'a ScanPolicy,
+        limits: Limits,
+        clock: &'a (dyn Fn() -> u64 + Sync),
+    ) -> Self {
+        Self {
+            command,
+            policy,
+            limits,
+            clock,
+            spare: Mutex::new(None),
+        }
+    }
+
+    /// What files may cost.
+    pub const fn policy(&self) -> &'a ScanPolicy {
+        self.policy
+    }
+
+    /// Starts the first process ahead of its use, and tells how far it is confined. It ends with the
+    /// thread that calls.
+    ///
+    /// # Errors
+    /// When none could be started or confined.
+    pub fn start(&self) -> Result<Confinement, StartError> {
+        let process = self.launch()?;
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(spare.insert(process).confinement)
+    }
+
+    /// A worker that has not been started. It belongs to the thread that calls: when that ends, so do
+    /// the processes it started.
+    pub fn worker(&self) -> Worker<'_> {
+        Worker {
+            workers: self,
+            process: None,
+            ended: Vec::new(),
+        }
+    }
+}
+
+/// One worker after the other, each in a process of its own.
+pub struct Worker<'w> {
+    workers: &'w Workers<'w>,
+    process: Option<Process>,
+    ended: Vec<Child>,
+}
+
+struct Process {
+    child: Child,
+    stream: UnixStream,
+    confinement: Confinement,
+    files: u32,
+    millis: u64,
+}
+
+/// How a question to a worker ended.
+enum Answer {
+    Report(Box<FileReport>),
+    OutOfTime,
+    Died { had_others: bool },
+}
+
+impl Worker<'_> {
+    /// Starts a process, unless one is there, and tells how far it is confined.
+    ///
+    /// # Errors
+    /// When none could be started or confined.
+    pub fn start(&mut self) -> Result<Confinement, StartError> {
+        if let Some(process) = &self.process {
+            return Ok(process.confinement);
+        }
+        self.ended
+            .retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+        let spare = self.workers.spare.lock();
+        let spare = spare.unwrap_or_else(PoisonError::into_inner).take();
+        let process = spare.map_or_else(|| self.workers.launch(), Ok)?;
+        Ok(self.process.insert(process).confinement)
+    }
+
+    /// The number of the process, while one is there.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.child.id())
+    }
+
+    /// What is found about the open `file` of so many `bytes`. When the process dies over it though it
+    /// had others before, a fresh one is asked: what is said of a file must not hang on those before it.
+    pub fn look(&mut self, name: &str, file: &File, bytes: u64) -> FileReport {
+        let mut answer = self.ask(name, file, bytes);
+        if let Answer::Died { had_others: true } = answer {
+            answer = self.ask(name, file, bytes);
+        }
+        match answer {
+            Answer::Report(report) => *report,
+            Answer::OutOfTime => FileReport::not_judged(bytes, Reason::OutOfTime),
+            Answer::Died { .. } => FileReport::not_judged(bytes, Reason::WorkerDied),
+        }
+    }
+
+    fn ask(&mut self, name: &str, mut file: &File, bytes: u64) -> Answer {
+        let policy = self.workers.policy;
+        let deadline = deadline(policy);
+        if self.start().is_err() || file.rewind().is_err() {
+            return Answer::Died { had_others: false };
+        }
+        let Some(process) = &mut self.process else {
+            return Answer::Died { had_others: false };
+        };
+        let clock = self.workers.clock;
+        let began = clock();
+        let had_others = process.files > 0;
+        let task = Task {
+            name: name.to_owned(),
+            bytes,
+        };
+        let mut stream = BufReader::new(Timed {
+            stream: &process.stream,
+            clock,
+            until: began.saturating_add(deadline),
+        });
+        let answer = send_task(&process.stream, &task, file.as_fd())
+            .and_then(|()| receive_report(&mut stream, policy));
+        process.files += 1;
+        process.millis += clock().saturating_sub(began);
+        match answer {
+            Ok(report) => {
+                let is_shaken = report
+                    .verdicts()
+                    .any(|verdict| verdict.outcome.reason() == Some(Reason::DecoderPanicked));
+                if is_shaken || process.files >= FILES_MAX || process.millis >= deadline {
+                    self.end();
+                }
+                Answer::Report(Box::new(report))
+            }
+            Err(error) => {
+                self.end();
+                if error.kind() == io::ErrorKind::TimedOut {
+                    return Answer::OutOfTime;
+                }
+                Answer::Died { had_others }
+            }
+        }
+    }
+
+    /// Ends the process. It is not waited for: one that hangs in the system would take the scan along.
+    fn end(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may be gone already.
+            let _was_there = process.child.kill().is_ok();
+            if !matches!(process.child.try_wait(), Ok(Some(_))) {
+                self.ended.push(process.child);
+            }
+        }
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Workers<'_> {
+    fn launch(&self) -> Result<Process, StartError> {
+        let (stream, theirs) = UnixStream::pair()?;
+        let mut child = (self.command)()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .env_clear()
+            // Else the allocator takes a gigabyte at once, which counts as used.
+            .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
+            .current_dir("/")
+            .spawn()?;
+        let start = Start {
+            policy: self.policy.clone(),
+            limits: self.limits,
+        };
+        let mut timed = Timed {
+            stream: &stream,
+            clock: self.clock,
+            until: (self.clock)().saturating_add(START_MILLIS_MAX),
+        };
+        let ready = send(&stream, &start).and_then(|()| receive(&mut timed));
+        let trouble = match ready {
+            Ok(Ready::Confined(confinement)) => {
+                return Ok(Process {
+                    child,
+                    stream,
+                    confinement,
+                    files: 0,
+                    millis: 0,
+                });
+            }
+            Ok(Ready::Failed(why)) => StartError::NotConfined(why),
+            Err(error) => StartError::Process(error),
+        };
+        child.kill()?;
+        child.wait()?;
+        Err(trouble)
+    }
+}
+
+/// What comes from a worker until a moment.
+struct Timed<'t> {
+    stream: &'t UnixStream,
+    clock: &'t (dyn Fn() -> u64 + Sync),
+    until: u64,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_sub((self.clock)());
+        if left == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream
+            .set_read_timeout(Some(Duration::from_millis(left)))?;
+        self.stream
+            .read(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                _ => error,
+            })
+    }
+}

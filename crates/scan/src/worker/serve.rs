@@ -1,0 +1,71 @@
+//! The worker: confines itself, then looks at one file after the other until its parent hangs up.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use super::confine::{Trouble, close_others, confine, filter_calls};
+use super::protocol::{Ready, Start, Task, receive, receive_task, send, send_report};
+use crate::read::take;
+use crate::run::STACK_BYTES;
+use crate::{FileReport, Judge, Reason, ScanPolicy, Scanner};
+
+/// Serves the parent at the other end of standard input until it hangs up. `clock` tells milliseconds
+/// since some moment. Nothing hostile is read before the process is confined.
+///
+/// # Errors
+/// When standard input is no such parent, or the process could not be confined, which the parent is
+/// told.
+pub fn serve(judge: &dyn Judge, clock: &(dyn Fn() -> u64 + Sync)) -> io::Result<()> {
+    close_others();
+    // What a decoder says as it gives up is for nobody; the report says that it did.
+    std::panic::set_hook(Box::new(|_| {}));
+    let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+    let mut stream = UnixStream::from(socket);
+    let Start { policy, limits } = receive(&mut stream)?;
+    let confinement = match confine(limits) {
+        Ok(confinement) => confinement,
+        Err(trouble) => return give_up(&stream, &trouble),
+    };
+    thread::scope(|scope| {
+        let work = || {
+            if let Err(trouble) = filter_calls() {
+                return give_up(&stream, &trouble);
+            }
+            send(&stream, &Ready::Confined(confinement))?;
+            work(&stream, &Scanner::new(&policy, Some(judge)), clock)
+        };
+        let worker = thread::Builder::new().stack_size(STACK_BYTES);
+        let ended = worker.spawn_scoped(scope, work)?.join();
+        ended.map_err(|_| io::Error::other("the worker panicked"))?
+    })
+}
+
+fn give_up(stream: &UnixStream, trouble: &Trouble) -> io::Result<()> {
+    let trouble = trouble.to_string();
+    send(stream, &Ready::Failed(trouble.clone()))?;
+    Err(io::Error::other(trouble))
+}
+
+fn work(stream: &UnixStream, scanner: &Scanner<'_>, clock: &dyn Fn() -> u64) -> io::Result<()> {
+    while let Some((task, file)) = receive_task(stream)? {
+        let report = look(scanner, &task, File::from(file), clock);
+        send_report(stream, report, scanner.policy())?;
+    }
+    Ok(())
+}
+
+fn look(scanner: &Scanner<'_>, task: &Task, file: File, clock: &dyn Fn() -> u64) -> FileReport {
+    let policy: &ScanPolicy = scanner.policy();
+    let began = clock();
+    let is_over = || clock().saturating_sub(began) > policy.millis_max;
+    let look = || match take(file, task.bytes, policy.file_bytes_max) {
+        Ok(bytes) => scanner.scan(&task.name, &bytes, &is_over),
+        Err((bytes, reason)) => FileReport::not_judged(bytes, reason),
+    };
+    catch_unwind(AssertUnwindSafe(look))
+        .unwrap_or_else(|_| FileReport::not_judged(task.bytes, Reason::DecoderPanicked))
+}
