@@ -20,6 +20,7 @@ const fn format(name: &'static str, fuzz: fn(&[u8])) -> Format {
 /// All formats, in alphabetical order: one line each.
 pub const FORMATS: &[Format] = &[
     format("ar", |bytes| unpack::fuzz(FileType::Ar, bytes)),
+    format("cab", unpack::cab::fuzz),
     format("cpio", |bytes| unpack::fuzz(FileType::Cpio, bytes)),
     format("eml", |bytes| unpack::fuzz(FileType::Eml, bytes)),
     format("html", |bytes| unpack::fuzz(FileType::Html, bytes)),

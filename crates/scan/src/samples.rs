@@ -115,6 +115,65 @@ pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
+/// A cabinet of one folder with these members, packed by MSZIP where `zips`. Each block refers to nothing
+/// before it.
+pub(crate) fn cab(zips: bool, members: &[(&str, &[u8])]) -> Vec<u8> {
+    let content: Vec<u8> = members
+        .iter()
+        .flat_map(|(_, bytes)| *bytes)
+        .copied()
+        .collect();
+    let blocks = content.chunks(32 << 10).map(|block| {
+        let mut packed = block.to_vec();
+        if zips {
+            let level = flate2::Compression::best();
+            let mut encoder = flate2::write::DeflateEncoder::new(b"CK".to_vec(), level);
+            encoder.write_all(block).unwrap();
+            packed = encoder.finish().unwrap();
+        }
+        (packed, block.len())
+    });
+    cab_of(u16::from(zips), members, &blocks.collect::<Vec<_>>())
+}
+
+/// A cabinet of one folder from its blocks, each with the length it unpacks to.
+pub(crate) fn cab_of(
+    packing: u16,
+    members: &[(&str, &[u8])],
+    blocks: &[(Vec<u8>, usize)],
+) -> Vec<u8> {
+    let mut files = Vec::new();
+    let mut offset = 0_u32;
+    for (name, bytes) in members {
+        files.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        files.extend_from_slice(&offset.to_le_bytes());
+        files.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0x20, 0]);
+        files.extend_from_slice(name.as_bytes());
+        files.push(0);
+        offset += bytes.len() as u32;
+    }
+    let data_at = 36 + 8 + files.len();
+    let mut out = b"MSCF\0\0\0\0".to_vec();
+    out.resize(36, 0);
+    out[16] = 44;
+    out[24..26].copy_from_slice(&[3, 1]);
+    out[26] = 1;
+    out[28] = members.len() as u8;
+    out.extend_from_slice(&(data_at as u32).to_le_bytes());
+    out.extend_from_slice(&(blocks.len() as u16).to_le_bytes());
+    out.extend_from_slice(&packing.to_le_bytes());
+    out.extend_from_slice(&files);
+    for (packed, length) in blocks {
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&(packed.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(*length as u16).to_le_bytes());
+        out.extend_from_slice(packed);
+    }
+    let size = out.len() as u32;
+    out[8..12].copy_from_slice(&size.to_le_bytes());
+    out
+}
+
 /// A Debian package with this control script and this file.
 pub(crate) fn deb(script: &[u8], path: &str, file: &[u8]) -> Vec<u8> {
     ar(&[
@@ -387,6 +446,8 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
                 ("a-name-of-more-than-15-letters", SHELL),
             ]),
         ),
+        ("cab/stored", cab(false, members)),
+        ("cab/mszip", cab(true, members)),
         ("cpio", cpio(members)),
         ("eml", mail("run.sh", "IyEvYmluL3NoCmVjaG8gRVZJTAo=")),
         (

@@ -4,6 +4,7 @@
 //! others go on. Everything that is read goes through the [`Budget`].
 
 mod ar;
+pub(crate) mod cab;
 mod cpio;
 mod html;
 mod iso;
@@ -109,6 +110,7 @@ pub(crate) fn open(
             stream::open(kind, bytes, opening)
         }
         FileType::Ar | FileType::Deb => ar::open(bytes, opening),
+        FileType::Cab => cab::open(bytes, opening),
         FileType::Cpio => cpio::open(&mut &*bytes, opening),
         FileType::Rpm => rpm::open(bytes, opening),
         FileType::Iso => iso::open(bytes, opening),

@@ -70,6 +70,67 @@ fn every_archive_gives_its_members() {
 }
 
 #[test]
+fn cabinets_give_their_members_however_they_are_packed() {
+    let long = vec![b'x'; 70_000];
+    let members: &[(&str, &[u8])] = &[("a/run.sh", SHELL), ("long", &long), ("b.txt", b"words")];
+    check(FileType::Cab, &samples::cab(false, members), members);
+    check(FileType::Cab, &samples::cab(true, members), members);
+    // The second block is a match of three bytes that begin four before it.
+    let blocks = [
+        (b"CK\x01\x04\0\xfb\xffabcd".to_vec(), 4),
+        (b"CK\x03\x62\0".to_vec(), 3),
+    ];
+    let members: &[(&str, &[u8])] = &[("all", b"abcdabc")];
+    check(
+        FileType::Cab,
+        &samples::cab_of(1, members, &blocks),
+        members,
+    );
+    // One block of LZX that is not compressed: its head, three distances, its bytes.
+    let head = b"\0\x30\x40\x01\x01\0\0\0\x01\0\0\0\x01\0\0\0";
+    let members: &[(&str, &[u8])] = &[("lzx.txt", b"twenty bytes of text")];
+    let block = ([&head[..], members[0].1].concat(), 20);
+    check(
+        FileType::Cab,
+        &samples::cab_of(0x0f03, members, &[block]),
+        members,
+    );
+}
+
+#[test]
+fn what_a_cabinet_does_not_hold_is_told() {
+    let members: &[(&str, &[u8])] = &[("a", b"first"), ("b", b"second")];
+    let broken = Reason::Broken(FileType::Cab);
+    let whole = samples::cab(false, members);
+    let cut = opened(FileType::Cab, &whole[..whole.len() - 2]);
+    assert_eq!(
+        cut.missing,
+        [("a".to_owned(), broken), ("b".to_owned(), broken)]
+    );
+    let mut elsewhere = whole.clone();
+    elsewhere[44 + 8] = 0xfd;
+    elsewhere[44 + 9] = 0xff;
+    let out = opened(FileType::Cab, &elsewhere);
+    assert_eq!(out.files, [("b".to_owned(), b"second".to_vec())]);
+    assert_eq!(
+        out.missing,
+        [("a".to_owned(), Reason::Unsupported(FileType::Cab))]
+    );
+    let mut shared = whole;
+    let second = 44 + 16 + 2;
+    shared[second + 4] = 2;
+    let out = opened(FileType::Cab, &shared);
+    assert_eq!(out.missing, [("b".to_owned(), Reason::Overlapping)]);
+    // A decoder that asserts costs its folder and no more.
+    let members: &[(&str, &[u8])] = &[("lzx", b"x")];
+    let nonsense = samples::cab_of(0x0f03, members, &[(vec![0; 40], 1)]);
+    assert_eq!(
+        opened(FileType::Cab, &nonsense).missing,
+        [("lzx".to_owned(), broken)]
+    );
+}
+
+#[test]
 fn streams_give_what_they_hold_and_archives_in_them_their_members() {
     for (kind, pack) in [
         (FileType::Gzip, samples::gzip as fn(&[u8]) -> Vec<u8>),
