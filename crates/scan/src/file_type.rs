@@ -69,6 +69,10 @@ file_types! {
     Iso = "iso",
     /// Cabinet archive.
     Cab = "cab",
+    /// Installer made by NSIS.
+    Nsis = "nsis installer",
+    /// Installer made by Inno Setup.
+    Inno = "inno setup installer",
     /// Mail message.
     Eml = "eml",
     /// HTML page.
@@ -155,6 +159,11 @@ impl FileType {
             self,
             Self::Pdf | Self::Ole | Self::Msi | Self::Ooxml | Self::Html
         )
+    }
+
+    /// Whether it is a program, which may carry archives behind or within itself.
+    pub const fn is_program(self) -> bool {
+        matches!(self, Self::Elf | Self::Pe | Self::Dos)
     }
 
     /// Whether it cannot run and carries no code: judged with the document that holds it.

@@ -29,6 +29,7 @@ pub const FORMATS: &[Format] = &[
     format("layout", layout::fuzz),
     format("ole", |bytes| unpack::fuzz(FileType::Ole, bytes)),
     format("pdf", |bytes| unpack::fuzz(FileType::Pdf, bytes)),
+    format("program", |bytes| unpack::fuzz(FileType::Pe, bytes)),
     format("rpm", |bytes| unpack::fuzz(FileType::Rpm, bytes)),
     format("seven_zip", |bytes| {
         unpack::fuzz(FileType::SevenZip, bytes);

@@ -44,7 +44,7 @@ pub use excerpt::Excerpt;
 pub use explain::Masking;
 pub use file_type::FileType;
 pub use formats::{FORMATS, Format, fuzz_format};
-pub use identify::{identify, overlay};
+pub use identify::{Packer, identify, overlay};
 pub use judge::{ByteRange, Judge, Judgement, Leaning};
 pub use networks::Networks;
 pub use policy::ScanPolicy;

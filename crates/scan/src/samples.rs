@@ -5,6 +5,12 @@ use std::io::{Cursor, Write};
 
 use zip::write::SimpleFileOptions;
 
+mod office;
+mod programs;
+
+pub(crate) use office::{message, ole, packaged, vba_module};
+pub(crate) use programs::{elf, installer, pe};
+
 /// A zip archive with these members.
 pub(crate) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
@@ -250,155 +256,6 @@ pub(crate) fn iso(name: &str, bytes: &[u8]) -> Vec<u8> {
     image
 }
 
-/// A compound file with these streams, all in the root, none longer than the small-stream limit of zero
-/// that it declares.
-pub(crate) fn ole(streams: &[(&str, &[u8])]) -> Vec<u8> {
-    const SECTOR: usize = 512;
-    const END: u32 = 0xffff_fffe;
-    const NONE: u32 = u32::MAX;
-    let mut fat: Vec<u32> = vec![0xffff_fffd];
-    let mut body: Vec<u8> = Vec::new();
-    let mut entries: Vec<u8> = Vec::new();
-    let mut entry = |name: &str, kind: u8, start: u32, size: usize, links: [u32; 3]| {
-        let mut entry = [0_u8; 128];
-        for (at, unit) in name.encode_utf16().enumerate() {
-            entry[2 * at..2 * at + 2].copy_from_slice(&unit.to_le_bytes());
-        }
-        entry[64..66].copy_from_slice(&(2 * (name.len() as u16 + 1)).to_le_bytes());
-        entry[66] = kind;
-        for (at, link) in links.iter().enumerate() {
-            entry[68 + 4 * at..72 + 4 * at].copy_from_slice(&link.to_le_bytes());
-        }
-        entry[116..120].copy_from_slice(&start.to_le_bytes());
-        entry[120..124].copy_from_slice(&(size as u32).to_le_bytes());
-        entries.extend_from_slice(&entry);
-    };
-    entry("Root Entry", 5, END, 0, [NONE, NONE, 1]);
-    for (number, (name, bytes)) in streams.iter().enumerate() {
-        let start = fat.len() as u32;
-        let sectors = bytes.len().div_ceil(SECTOR).max(1);
-        for sector in 1..=sectors as u32 {
-            fat.push(if sector == sectors as u32 {
-                END
-            } else {
-                start + sector
-            });
-        }
-        body.extend_from_slice(bytes);
-        body.resize((fat.len() - 1) * SECTOR, 0);
-        let next = number as u32 + 2;
-        let right = if number + 1 < streams.len() {
-            next
-        } else {
-            NONE
-        };
-        entry(name, 2, start, bytes.len(), [NONE, right, NONE]);
-    }
-    let directory = fat.len() as u32;
-    entries.resize(entries.len().next_multiple_of(SECTOR), 0);
-    for sector in 1..=(entries.len() / SECTOR) as u32 {
-        let is_last = sector as usize == entries.len() / SECTOR;
-        fat.push(if is_last { END } else { directory + sector });
-    }
-    assert!(
-        fat.len() <= 128,
-        "one sector of table is enough for a sample"
-    );
-    fat.resize(128, NONE);
-    let mut out = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec();
-    out.resize(SECTOR, 0);
-    out[26..28].copy_from_slice(&3_u16.to_le_bytes());
-    out[30..32].copy_from_slice(&9_u16.to_le_bytes());
-    out[32..34].copy_from_slice(&6_u16.to_le_bytes());
-    out[44..48].copy_from_slice(&1_u32.to_le_bytes());
-    out[48..52].copy_from_slice(&directory.to_le_bytes());
-    out[60..64].copy_from_slice(&END.to_le_bytes());
-    out[68..72].copy_from_slice(&END.to_le_bytes());
-    out[76..512].fill(0xff);
-    out[76..80].copy_from_slice(&0_u32.to_le_bytes());
-    for word in fat {
-        out.extend_from_slice(&word.to_le_bytes());
-    }
-    out.extend_from_slice(&body);
-    out.extend_from_slice(&entries);
-    out
-}
-
-/// A module stream as Office writes it: rubbish, then the source in a container of literal tokens.
-pub(crate) fn vba_module(source: &str) -> Vec<u8> {
-    let source = format!("Attribute VB_Name = \"M\"\r\n{source}");
-    let mut out = b"performance cache".to_vec();
-    out.push(1);
-    for part in source.as_bytes().chunks(3000) {
-        let mut tokens = Vec::new();
-        for group in part.chunks(8) {
-            tokens.push(0);
-            tokens.extend_from_slice(group);
-        }
-        let header = 0xb000 | (tokens.len() as u16 - 1);
-        out.extend_from_slice(&header.to_le_bytes());
-        out.extend_from_slice(&tokens);
-    }
-    out
-}
-
-/// A stream with a packaged object.
-pub(crate) fn packaged(label: &str, object: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; 4];
-    out.extend_from_slice(&[2, 0]);
-    out.extend_from_slice(label.as_bytes());
-    out.extend_from_slice(b"\0C:\\x\0\0\0\x03\0\x02\0\0\0x\0");
-    out.extend_from_slice(&(object.len() as u32).to_le_bytes());
-    out.extend_from_slice(object);
-    out
-}
-
-/// An ELF file of 64 bits with one section of this name, another for the names, and no segments.
-pub(crate) fn elf(name: &[u8], content: &[u8]) -> Vec<u8> {
-    let names = [b"\0", name, b"\0"].concat();
-    let mut out = b"\x7fELF\x02\x01\x01".to_vec();
-    out.resize(64, 0);
-    let content_at = out.len();
-    out.extend_from_slice(content);
-    let names_at = out.len();
-    out.extend_from_slice(&names);
-    let table = out.len();
-    for (name, kind, at, size) in [
-        (0, 0, 0, 0),
-        (1, 1, content_at, content.len()),
-        (0, 3, names_at, names.len()),
-    ] {
-        let mut header = [0; 64];
-        header[..4].copy_from_slice(&u32::to_le_bytes(name));
-        header[4..8].copy_from_slice(&u32::to_le_bytes(kind));
-        header[24..32].copy_from_slice(&(at as u64).to_le_bytes());
-        header[32..40].copy_from_slice(&(size as u64).to_le_bytes());
-        out.extend_from_slice(&header);
-    }
-    out[16..20].copy_from_slice(b"\x02\0\x3e\0");
-    out[40..48].copy_from_slice(&(table as u64).to_le_bytes());
-    for (at, number) in [(52, 64_u16), (58, 64), (60, 3), (62, 2)] {
-        out[at..at + 2].copy_from_slice(&number.to_le_bytes());
-    }
-    out
-}
-
-/// A Portable Executable with one section.
-pub(crate) fn pe(name: &[u8], content: &[u8]) -> Vec<u8> {
-    let mut out = b"MZ".to_vec();
-    out.resize(64, 0);
-    out[60] = 64;
-    out.extend_from_slice(b"PE\0\0\x64\x86\x01\0");
-    out.resize(64 + 24, 0);
-    let mut header = [0; 40];
-    header[..name.len()].copy_from_slice(name);
-    header[16..20].copy_from_slice(&(content.len() as u32).to_le_bytes());
-    header[20..24].copy_from_slice(&128_u32.to_le_bytes());
-    out.extend_from_slice(&header);
-    out.extend_from_slice(content);
-    out
-}
-
 /// A PDF document with these objects.
 pub(crate) fn pdf(objects: &[Vec<u8>]) -> Vec<u8> {
     let mut out = b"%PDF-1.7\n".to_vec();
@@ -459,6 +316,7 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
             b"GIF89a;<?php eval($_POST[1]); ?> %PDF-1.4 new ActiveXObject(".to_vec(),
         ),
         ("iso", iso("RUN.SH", SHELL)[16 * 2048..20 * 2048].to_vec()),
+        ("ole/message", message("run of the day.sh", SHELL)),
         ("layout/elf", elf(b".text", b"CODE")),
         ("layout/pe", pe(b".rsrc", b"DATA")),
         (
@@ -482,6 +340,11 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
                 ),
             ]),
         ),
+        (
+            "program/archive",
+            [pe(b".rsrc", &cab(false, members)), seven_zip(None, members)].concat(),
+        ),
+        ("program/installer", installer()),
         ("rpm", rpm(&gzip(&cpio(members)))),
         ("seven_zip", seven_zip(None, members)),
         ("stream/xz", xz(&tar(members))),

@@ -10,8 +10,8 @@ use crate::explain::Questions;
 use crate::layout::Layout;
 use crate::unpack::{self, Opening, Part};
 use crate::{
-    ByteRange, Excerpt, FileReport, FileType, Judge, Judgement, Leaning, Masking, Outcome, Reason,
-    ScanPolicy, Verdict, identify,
+    ByteRange, Excerpt, FileReport, FileType, Judge, Judgement, Leaning, Masking, Outcome, Packer,
+    Reason, ScanPolicy, Verdict, identify,
 };
 
 /// Longest path inside a file that is kept, in bytes.
@@ -98,6 +98,7 @@ impl Visit<'_, '_> {
         let first = kinds.first().copied().unwrap_or(FileType::Unknown);
         let mut verdict = Verdict::not_judged(first, bytes.len() as u64, Reason::Empty);
         verdict.sha256 = Some(digest);
+        verdict.packer = Packer::of(bytes);
         if bytes.is_empty() {
             return verdict;
         }
@@ -124,7 +125,7 @@ impl Visit<'_, '_> {
             outcome = Some(Outcome::NotJudged(Reason::NoNetwork(*kind)));
         }
         let mut is_sum = outcome.is_none();
-        for kind in openable(&kinds) {
+        for kind in openable(&kinds).filter(|kind| unpack::has_parts(*kind, bytes)) {
             let (inside, trouble) = self.look_inside(kind, place, bytes);
             let told = summed(kind, inside, trouble);
             if let Some(told) = told {
@@ -271,14 +272,14 @@ impl Visit<'_, '_> {
     }
 }
 
-/// What the members say about the file: for an archive everything, for a document only bad news.
+/// What the members say about the file: for an archive everything, for others only bad news.
 fn summed(kind: FileType, inside: Option<Outcome>, trouble: Option<Reason>) -> Option<Outcome> {
     let inside = inside.map(|outcome| match outcome {
         Outcome::NotJudged(_) => Outcome::NotJudged(Reason::MembersNotJudged),
         other => other,
     });
     let inside = match inside {
-        Some(Outcome::Clean) if kind.is_document() => None,
+        Some(Outcome::Clean) if !kind.is_archive() => None,
         None if kind.is_archive() && trouble.is_none() => Some(Outcome::NotJudged(Reason::Empty)),
         other => other,
     };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Excerpt, FileType, Judgement, Leaning, Masking, Reason};
+use crate::{Excerpt, FileType, Judgement, Leaning, Masking, Packer, Reason};
 
 /// One of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,8 @@ pub struct Verdict {
     pub bytes: u64,
     /// Its type: the one that it was judged as, where it fits several.
     pub kind: FileType,
+    /// What packed it, where it is a packed program: its bytes say little of what it does.
+    pub packer: Option<Packer>,
     /// What came of it.
     pub outcome: Outcome,
     /// The judgement that decided, where there was one.
@@ -103,6 +105,7 @@ impl Verdict {
             sha256: None,
             bytes,
             kind,
+            packer: None,
             outcome: Outcome::NotJudged(reason),
             judgement: None,
             excerpts: Vec::new(),

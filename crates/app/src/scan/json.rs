@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use serde::Serialize;
-use thymus_scan::{Coverage, Excerpt, Outcome, Scanned, Verdict};
+use thymus_scan::{Coverage, Excerpt, Outcome, Packer, Scanned, Verdict};
 
 use super::reason_text;
 
@@ -15,6 +15,7 @@ struct Line<'a> {
     member: Option<&'a str>,
     sha256: Option<String>,
     r#type: &'a str,
+    packer: Option<&'a str>,
     outcome: &'a str,
     reason: Option<String>,
     probability: Option<f64>,
@@ -125,6 +126,7 @@ impl<'a> Line<'a> {
             member: verdict.member.as_deref(),
             sha256: verdict.sha256_hex(),
             r#type: verdict.kind.as_str(),
+            packer: verdict.packer.map(Packer::as_str),
             outcome: verdict.outcome.as_str(),
             reason: reason_text(verdict.outcome.reason()),
             probability: judgement.map(|judgement| judgement.probability),

@@ -61,7 +61,11 @@ fn line(path: &str, verdict: &Verdict, paper: Paper, out: &mut String) {
     if let Some(member) = &verdict.member {
         add(&mut said, &format!("!{}", legible(member)));
     }
-    add(&mut said, &format!("  ({})", verdict.kind.as_str()));
+    let packer = verdict
+        .packer
+        .map(|packer| format!(", packed by {}", packer.as_str()));
+    let packer = packer.unwrap_or_default();
+    add(&mut said, &format!("  ({}{packer})", verdict.kind.as_str()));
     if let Some(reason) = reason_text(verdict.outcome.reason()) {
         add(&mut said, &format!(": {reason}"));
     }

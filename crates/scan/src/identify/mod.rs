@@ -14,8 +14,8 @@ mod text;
 
 use crate::FileType;
 
-pub use program::overlay;
 pub(crate) use program::{ElfFile, NO_BITS, PeFile};
+pub use program::{Packer, overlay};
 
 /// All types that `bytes` plausibly are, the likeliest first; never empty. `name` may help with text.
 pub fn identify(bytes: &[u8], name: &str) -> Vec<FileType> {

@@ -1,6 +1,8 @@
 //! What programs say of their own parts, and where they end: installers, self-extracting archives and
 //! attackers put things behind that.
 
+use serde::{Deserialize, Serialize};
+
 use super::{le16, le32};
 
 /// Sections the loader of Windows takes.
@@ -18,6 +20,40 @@ pub fn overlay(bytes: &[u8]) -> &[u8] {
         None
     };
     end.and_then(|end| bytes.get(end..)).unwrap_or_default()
+}
+
+/// What packs programs: the bytes of a packed one say little of what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Packer {
+    /// The Ultimate Packer for eXecutables.
+    Upx,
+}
+
+impl Packer {
+    /// What has packed the program in `bytes`. UPX is told by its mark near the beginning, or by the
+    /// names it gives to sections.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        const HEAD: usize = 4096;
+        let head = bytes.get(..HEAD).unwrap_or(bytes);
+        let has_mark = || memchr::memmem::find(head, b"UPX!").is_some();
+        let is_upx = match bytes {
+            [b'M', b'Z', ..] => {
+                let pe = PeFile::read(bytes)?;
+                let is_named = |section: PeSection| section.name.starts_with(b"UPX");
+                pe.sections().any(is_named) || has_mark()
+            }
+            [0x7f, b'E', b'L', b'F', ..] => has_mark(),
+            _ => false,
+        };
+        is_upx.then_some(Self::Upx)
+    }
+
+    /// Stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upx => "upx",
+        }
+    }
 }
 
 /// A Portable Executable (Microsoft PE Format).

@@ -203,11 +203,7 @@ fn what_cannot_be_opened_is_told_and_never_clean() {
         not(Reason::Unsupported(FileType::Rar)),
         &[],
     );
-    check(
-        b"MSCF\0\0\0\0....",
-        not(Reason::Unsupported(FileType::Cab)),
-        &[],
-    );
+    check(b"MSCF\0\0\0\0....", not(Reason::Broken(FileType::Cab)), &[]);
 }
 
 #[test]
@@ -260,6 +256,85 @@ fn coverage_counts_what_has_content_of_its_own() {
         .map(|(reason, count)| (reason.as_str(), *count))
         .collect();
     assert_eq!(reasons, [("no network for text", 1), ("unreadable", 1)]);
+}
+
+#[test]
+fn what_a_program_carries_is_judged_beside_it() {
+    use Outcome::{Clean, Malicious};
+    let elf = samples::elf(b".text", b"CODE");
+    check(&elf, Clean, &[]);
+    let with = |more: &[u8]| [&elf[..], more].concat();
+    let packed = samples::seven_zip(None, &[("run.sh", BAD)]);
+    let inside = [("behind.7z", Malicious), ("behind.7z!run.sh", Malicious)];
+    check(&with(&packed), Malicious, &inside);
+    // Behind words that an unpacker passes over, and zip archives, which are found by their end.
+    let inside = [
+        ("at-0x110.7z", Malicious),
+        ("at-0x110.7z!run.sh", Malicious),
+    ];
+    assert_eq!(elf.len() + 5, 0x110);
+    check(&with(&[b";!@In", &packed[..]].concat()), Malicious, &inside);
+    check(
+        &with(&samples::zip(&[("run.sh", BAD)])),
+        Malicious,
+        &[("run.sh", Malicious)],
+    );
+    check(
+        &with(&samples::zip(&[("run.sh", GOOD)])),
+        Clean,
+        &[("run.sh", Clean)],
+    );
+    let rar = not(Reason::Unsupported(FileType::Rar));
+    check(
+        &with(b"Rar!\x1a\x07\0\0\0\x73\0"),
+        not(Reason::MembersNotJudged),
+        &[("behind.rar", rar)],
+    );
+    // What only knows the magic bytes carries nothing.
+    check(
+        &with(b"text 7z\xbc\xaf\x27\x1c\0\x04 MSCF\0\0\0\0 Rar!\x1a\x07 text"),
+        Clean,
+        &[],
+    );
+    let nested = ScanPolicy {
+        depth_max: 0,
+        ..ScanPolicy::default()
+    };
+    assert_eq!(
+        scan_under(&nested, "x", &elf).whole.outcome,
+        Clean,
+        "nothing to open"
+    );
+}
+
+#[test]
+fn archives_among_resources_are_judged_and_installers_are_told() {
+    let cab = samples::cab(true, &[("run.sh", BAD)]);
+    let report = scan("setup.exe", &samples::pe(b".rsrc", &cab));
+    assert_eq!(report.whole.outcome, Outcome::Malicious);
+    assert_eq!(report.members[0].member.as_deref(), Some("at-0x80.cab"));
+    let report = scan("setup.exe", &samples::installer());
+    let reasons: Vec<_> = report
+        .members
+        .iter()
+        .map(|m| m.outcome.reason().unwrap())
+        .collect();
+    let unsupported = [FileType::Nsis, FileType::Inno].map(Reason::Unsupported);
+    assert_eq!(reasons, unsupported);
+    assert_eq!(reasons[0].to_string(), "unsupported nsis installer");
+}
+
+#[test]
+fn packed_programs_are_told() {
+    let packer = |bytes: &[u8]| scan("x", bytes).whole.packer;
+    assert_eq!(packer(&samples::pe(b"UPX0", b"CODE")), Some(Packer::Upx));
+    assert_eq!(
+        packer(&samples::pe(b".text", b"CODE UPX!")),
+        Some(Packer::Upx)
+    );
+    assert_eq!(packer(&samples::elf(b".text", b"UPX!")), Some(Packer::Upx));
+    assert_eq!(packer(&samples::elf(b".text", b"CODE")), None);
+    assert_eq!(packer(b"about UPX! in words"), None);
 }
 
 #[test]

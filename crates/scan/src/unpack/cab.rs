@@ -63,17 +63,16 @@ pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Re
         });
         while let Some(member) = members.next_if(|member| member.folder == number) {
             opening.go_on()?;
-            match &mut stream {
-                Some((stream, at)) => take(member, stream, at, opening)?,
-                None => {
-                    opening.budget.count()?;
-                    let reason = match number {
-                        ELSEWHERE.. => Reason::Unsupported(KIND),
-                        _ => BROKEN,
-                    };
-                    opening.missing(&member.name, reason);
-                }
+            if let Some((stream, at)) = &mut stream {
+                take(member, stream, at, opening)?;
+                continue;
             }
+            opening.budget.count()?;
+            let reason = match number {
+                ELSEWHERE.. => Reason::Unsupported(KIND),
+                _ => BROKEN,
+            };
+            opening.missing(&member.name, reason);
         }
     }
     if cabinet.is_whole {

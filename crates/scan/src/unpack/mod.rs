@@ -9,8 +9,10 @@ mod cpio;
 mod html;
 mod iso;
 mod mail;
+mod msg;
 mod ole;
 mod pdf;
+mod program;
 mod rpm;
 mod seven_zip;
 mod stream;
@@ -90,7 +92,12 @@ impl Opening<'_, '_> {
 
 /// Whether there is something to open in files of this type.
 pub(crate) const fn opens(kind: FileType) -> bool {
-    kind.is_archive() || kind.is_document()
+    kind.is_archive() || kind.is_document() || kind.is_program()
+}
+
+/// Whether there is something to open in this file of this type. Of most types only opening tells.
+pub(crate) fn has_parts(kind: FileType, bytes: &[u8]) -> bool {
+    !kind.is_program() || !program::carried(bytes).is_empty()
 }
 
 /// Opens `bytes` as a file of type `kind`.
@@ -118,6 +125,7 @@ pub(crate) fn open(
         FileType::Ole | FileType::Msi => ole::open(bytes, opening),
         FileType::Pdf => pdf::open(bytes, opening),
         FileType::Html => html::open(bytes, opening),
+        kind if kind.is_program() => program::open(bytes, opening),
         kind => Err(Reason::Unsupported(kind)),
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use super::{Opening, vba};
+use super::{Opening, msg, vba};
 use crate::layout::Layout;
 use crate::{FileType, Reason};
 
@@ -22,6 +22,7 @@ const ENTRIES_MAX: usize = 100_000;
 pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Reason> {
     let file = Compound::read(bytes).ok_or(BROKEN)?;
     let paths = file.paths();
+    let names = file.attachments(&paths, opening)?;
     for (number, entry) in file.entries().enumerate() {
         opening.go_on()?;
         if entry.get(66) != Some(&2) {
@@ -44,6 +45,22 @@ pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Re
             opening.lend(&format!("{path}.bas"), &source, Some(FileType::Vba));
         } else if let Some((label, object)) = packaged(&name, stream) {
             opening.lend(&format!("{path}/{label}"), object, None);
+        } else if let Some(piece) =
+            msg::piece(&name, stream, opening.budget.policy.member_bytes_max)
+        {
+            let folder = path
+                .rfind('/')
+                .and_then(|at| path.get(..=at))
+                .unwrap_or_default();
+            match piece {
+                msg::Piece::Attachment => {
+                    let label = names.get(folder).map_or(name.as_str(), String::as_str);
+                    opening.file(&format!("{folder}{label}"), stream, None);
+                }
+                msg::Piece::Body(label, body, known_as) => {
+                    opening.file(&format!("{folder}{label}"), &body, known_as);
+                }
+            }
         } else if !stream.is_empty() {
             opening.file(&path, stream, None);
         }
@@ -219,6 +236,36 @@ impl<'f> Compound<'f> {
             part: &[],
             left: size,
         }
+    }
+
+    /// The names of a message's attachments, by the folder each is in.
+    fn attachments(
+        &self,
+        paths: &BTreeMap<usize, String>,
+        opening: &Opening<'_, '_>,
+    ) -> Result<BTreeMap<String, String>, Reason> {
+        let mut names = BTreeMap::new();
+        for (number, entry) in self.entries().enumerate() {
+            opening.go_on()?;
+            let (Some(path), Some((start, size))) = (paths.get(&number), extent(entry)) else {
+                continue;
+            };
+            let at = path.rfind('/').map_or(0, |at| at + 1);
+            let (folder, name) = path.split_at(at);
+            if !msg::is_file_name(name, size) {
+                continue;
+            }
+            let mut reader = self.stream(start, size);
+            let (held, _) = opening.budget.take(KIND, &mut reader);
+            if let Some(label) = msg::file_name(name, held.bytes()) {
+                // There may be a short name of the old kind as well, which is shorter.
+                let known = names.entry(folder.to_owned()).or_default();
+                if label.len() > String::len(known) {
+                    *known = label;
+                }
+            }
+        }
+        Ok(names)
     }
 
     /// Paths of the entries that the tree leads to, by number.

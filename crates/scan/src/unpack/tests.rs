@@ -336,6 +336,20 @@ fn compound_files_give_source_objects_and_streams() {
 }
 
 #[test]
+fn messages_give_bodies_and_attachments_by_name() {
+    let out = opened(FileType::Ole, &samples::message("run of the day.sh", SHELL));
+    let find = |name: &str| &out.files.iter().find(|file| file.0 == name).unwrap().1[..];
+    assert_eq!(
+        find("__attach_version1.0_#00000000/run of the day.sh"),
+        SHELL
+    );
+    assert_eq!(find("subject.txt"), b"Your invoice");
+    assert_eq!(find("body.html"), b"<html><script>var a;</script></html>");
+    assert_eq!(find("body.rtf"), b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}");
+    assert_eq!((out.missing, out.done), (Vec::new(), None));
+}
+
+#[test]
 fn a_compound_file_in_circles_ends() {
     let mut bytes = samples::ole(&[("Stream", &[5; 2000])]);
     // Its first sector becomes its own successor; the directory's tree leads back to itself.
