@@ -343,7 +343,7 @@ fn what_no_network_knows_is_not_judged_and_that_is_said() {
         "path": "./sub/run.pl", "member": null, "type": "perl", "outcome": "not_judged",
         "sha256": "",
         "reason": "no network for perl", "probability": null, "label": null, "model": null,
-        "certified_bytes": null, "ranges": [], "masking": null,
+        "certified_bytes": null, "ranges": [], "masking": null, "packer": null,
     });
     let keys = |value: &serde_json::Value| -> Vec<String> {
         value.as_object().unwrap().keys().cloned().collect()
