@@ -29,7 +29,10 @@ pub(crate) fn run_all(secs: &str, only: &[String]) -> Result<()> {
     targets.retain(|target| only.is_empty() || only.contains(target));
     have_cpp_compiler()?;
     let host = host()?;
-    let mut build = cargo_command(&["build", "--quiet", "--release", "--bins", "--locked"]);
+    let mut build = cargo_command(&["build", "--quiet", "--release", "--locked"]);
+    for target in &targets {
+        build.args(["--bin", target]);
+    }
     run(build
         // Named, so that the flags are not given to build scripts and procedural macros.
         .args(["--target", &host])

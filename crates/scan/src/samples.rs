@@ -9,7 +9,7 @@ mod office;
 mod programs;
 
 pub(crate) use office::{message, ole, packaged, vba_module};
-pub(crate) use programs::{elf, installer, pe};
+pub(crate) use programs::{elf, installer, nsis, nsis_files, nsis_stream, pe};
 
 /// A zip archive with these members.
 pub(crate) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -345,6 +345,8 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
             [pe(b".rsrc", &cab(false, members)), seven_zip(None, members)].concat(),
         ),
         ("program/installer", installer()),
+        ("program/nsis_stream", nsis(&nsis_stream(&[SHELL, b"x"]))),
+        ("program/nsis_files", nsis(&nsis_files(SHELL, b"words"))),
         ("rpm", rpm(&gzip(&cpio(members)))),
         ("seven_zip", seven_zip(None, members)),
         ("stream/xz", xz(&tar(members))),

@@ -1,5 +1,7 @@
 //! Programs made in memory for the tests; they run nowhere.
 
+use std::io::Write;
+
 /// An ELF file of 64 bits with one section of this name, another for the names, and no segments.
 pub(crate) fn elf(name: &[u8], content: &[u8]) -> Vec<u8> {
     let names = [b"\0", name, b"\0"].concat();
@@ -46,11 +48,51 @@ pub(crate) fn pe(name: &[u8], content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What begins like an installer by NSIS, with the words of Inno Setup behind.
+/// What begins like an installer by NSIS of a form that is not read, with the words of Inno Setup behind.
 pub(crate) fn installer() -> Vec<u8> {
+    nsis(&[b"\x10\0\0\0", &b"Inno Setup Setup Data (6.2.0) (u)"[..]].concat())
+}
+
+/// An installer by NSIS with this data.
+pub(crate) fn nsis(data: &[u8]) -> Vec<u8> {
     let mut out = pe(b".text", b"CODE");
     out.resize(512, 0);
-    out.extend_from_slice(b"\0\0\0\0\xef\xbe\xad\xdeNullsoftInst");
-    out.extend_from_slice(b"Inno Setup Setup Data (6.2.0) (u)");
+    out.extend_from_slice(b"\0\0\0\0\xef\xbe\xad\xdeNullsoftInst\x06\0\0\0");
+    out.extend_from_slice(&(data.len() as u32 + 32).to_le_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"crc!");
     out
+}
+
+/// The data of an installer by NSIS in one stream: a script of six bytes and these files.
+pub(crate) fn nsis_stream(files: &[&[u8]]) -> Vec<u8> {
+    let mut content = Vec::new();
+    for part in std::iter::once(&&b"script"[..]).chain(files) {
+        content.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        content.extend_from_slice(part);
+    }
+    raw_lzma(&content)
+}
+
+/// The data of an installer by NSIS that packs each file alone, the last one not at all.
+pub(crate) fn nsis_files(packed: &[u8], stored: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in [raw_lzma(b"script"), raw_lzma(packed)] {
+        out.extend_from_slice(&(part.len() as u32 | 1 << 31).to_le_bytes());
+        out.extend_from_slice(&part);
+    }
+    out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
+    out.extend_from_slice(stored);
+    out
+}
+
+/// Five bytes of properties, then LZMA with a mark at its end.
+fn raw_lzma(content: &[u8]) -> Vec<u8> {
+    let mut options = lzma_rust2::LzmaOptions::with_preset(1);
+    options.dict_size = 1 << 16;
+    let mut head = vec![0x5d];
+    head.extend_from_slice(&options.dict_size.to_le_bytes());
+    let mut writer = lzma_rust2::LzmaWriter::new_no_header(head, &options, true).unwrap();
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap()
 }

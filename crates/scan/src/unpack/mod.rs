@@ -10,6 +10,7 @@ mod html;
 mod iso;
 mod mail;
 mod msg;
+mod nsis;
 mod ole;
 mod pdf;
 mod program;

@@ -1,10 +1,10 @@
 //! What programs carry besides themselves: archives behind their last section or among their resources,
-//! as self-extracting archives and installers have. Installers whose format is not read (NSIS, Inno Setup)
-//! are recognised, so that what is in them is told as not judged.
+//! as self-extracting archives and installers have. Installers whose format is not read (Inno Setup, some of
+//! NSIS) are recognised, so that what is in them is told as not judged.
 
 use memchr::memmem;
 
-use super::Opening;
+use super::{Opening, nsis};
 use crate::identify::{identify, overlay};
 use crate::{FileType, Reason};
 
@@ -18,36 +18,49 @@ const INNO: &[u8] = b"Inno Setup Setup Data (";
 /// Something that a program carries.
 pub(super) enum Carried<'p> {
     Archive(String, &'p [u8]),
-    Installer(FileType),
+    /// From its header on.
+    Nsis(&'p [u8]),
+    Inno,
 }
 
 /// Hands out the archives in a program, and tells of installers.
 pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Reason> {
-    for carried in carried(bytes) {
+    let carried = carried(bytes);
+    let is_all = carried.len() <= ARCHIVES_MAX;
+    for carried in carried.into_iter().take(ARCHIVES_MAX) {
         opening.go_on()?;
-        match carried {
-            Carried::Archive(name, archive) => opening.lend(&name, archive, None),
-            Carried::Installer(kind) => {
-                opening.budget.count()?;
-                opening.missing("installer", Reason::Unsupported(kind));
+        let trouble = match carried {
+            Carried::Archive(name, archive) => {
+                opening.lend(&name, archive, None);
+                None
             }
+            Carried::Nsis(installer) => nsis::open(installer, opening).err(),
+            Carried::Inno => Some(Reason::Unsupported(FileType::Inno)),
+        };
+        if let Some(reason) = trouble {
+            opening.budget.count()?;
+            opening.missing("installer", reason);
         }
     }
-    Ok(())
+    if is_all {
+        Ok(())
+    } else {
+        Err(Reason::TooManyMembers)
+    }
 }
 
-/// What is carried, in the order it lies in.
+/// What is carried, in the order it lies in: more than are taken, where there are too many.
 pub(super) fn carried(bytes: &[u8]) -> Vec<Carried<'_>> {
     let behind = overlay(bytes);
     let behind_at = bytes.len() - behind.len();
     let mut found = Vec::new();
-    if memmem::find_iter(behind, NSIS)
-        .any(|at| (behind_at + at).wrapping_sub(4).is_multiple_of(NSIS_STEP))
-    {
-        found.push(Carried::Installer(FileType::Nsis));
+    let is_header = |at: &usize| (behind_at + at).wrapping_sub(4).is_multiple_of(NSIS_STEP);
+    let header = memmem::find_iter(behind, NSIS).find(is_header);
+    if let Some(header) = header.and_then(|at| bytes.get(behind_at + at - 4..)) {
+        found.push(Carried::Nsis(header));
     }
     if memmem::find(behind, INNO).is_some() {
-        found.push(Carried::Installer(FileType::Inno));
+        found.push(Carried::Inno);
     }
     // A zip archive is recognised by its end, so the whole file has been told to be one already.
     let first = identify(behind, "").first().copied();
@@ -71,16 +84,15 @@ pub(super) fn carried(bytes: &[u8]) -> Vec<Carried<'_>> {
         (b"Rar!\x1a\x07", "rar"),
     ] {
         let rest = bytes.get(from..).unwrap_or_default();
-        for at in memmem::find_iter(rest, magic).take(ARCHIVES_MAX) {
-            let archive = rest.get(at..).unwrap_or_default();
-            if let Some(length) = length(archive) {
-                let name = format!("at-{:#x}.{ending}", from + at);
-                archives.push((at, name, archive.get(..length).unwrap_or(archive)));
-            }
-        }
+        let archive = |at: usize| {
+            let archive = rest.get(at..)?;
+            let name = format!("at-{:#x}.{ending}", from + at);
+            Some((at, name, archive.get(..length(archive)?)?))
+        };
+        let found = memmem::find_iter(rest, magic).filter_map(archive);
+        archives.extend(found.take(ARCHIVES_MAX + 1));
     }
     archives.sort_by_key(|(at, ..)| *at);
-    archives.truncate(ARCHIVES_MAX);
     found.extend(
         archives
             .into_iter()

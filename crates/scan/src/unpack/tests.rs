@@ -131,6 +131,36 @@ fn what_a_cabinet_does_not_hold_is_told() {
 }
 
 #[test]
+fn installers_give_their_script_and_files() {
+    let kept: &[(&str, &[u8])] = &[("script", b"script"), ("file1", SHELL), ("file2", b"words")];
+    let stream = samples::nsis(&samples::nsis_stream(&[SHELL, b"words"]));
+    check(FileType::Pe, &stream, kept);
+    let alone = samples::nsis(&samples::nsis_files(SHELL, b"words"));
+    check(FileType::Pe, &alone, kept);
+    let cut = opened(FileType::Pe, &stream[..stream.len() - 20]);
+    assert_eq!(
+        cut.files.first().map(|file| file.0.as_str()),
+        Some("script")
+    );
+    let broken = Reason::Broken(FileType::Nsis);
+    assert!(
+        cut.missing.iter().any(|(_, reason)| *reason == broken),
+        "{cut:?}"
+    );
+}
+
+#[test]
+fn a_program_with_more_archives_than_are_taken_says_so() {
+    let archive = samples::cab(false, &[("a", b"x")]);
+    let program = samples::pe(b".rsrc", &archive.repeat(17));
+    let out = opened(FileType::Pe, &program);
+    assert_eq!(
+        (out.files.len(), out.done),
+        (16, Some(Reason::TooManyMembers))
+    );
+}
+
+#[test]
 fn streams_give_what_they_hold_and_archives_in_them_their_members() {
     for (kind, pack) in [
         (FileType::Gzip, samples::gzip as fn(&[u8]) -> Vec<u8>),
