@@ -1,9 +1,13 @@
 //! The command line as data.
 
+mod quarantine;
+
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+
+pub use quarantine::{QuarantineAction, QuarantineArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +37,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Judge files, and what is inside them
     Scan(ScanArgs),
+    /// Keep malicious files where they do no harm, and give them back
+    Quarantine(QuarantineArgs),
     /// Replay the capture that comes with Thymus
     Demo(DemoArgs),
     /// Measure detection on labelled captures
@@ -119,6 +125,7 @@ Examples:
   thymus scan --json mail/ | jq .outcome      one line for each file and member
   thymus scan --password infected sample.zip  a locked archive; repeat for several passwords
   thymus scan --exclude '*.iso' --sarif found.sarif .
+  thymus scan --quarantine ~/Downloads        keep what is malicious where it does no harm
   curl -s https://example.org/x | thymus scan -
 
 What is not judged is never called clean: the totals say how much was judged, and why the rest was not.
@@ -126,7 +133,8 @@ Bytes are read in worker processes that can open, reach and start nothing; one t
 and its file is \"not judged: out of time\" or \"worker died\".
 A .thymusignore in a folder that you name leaves out what it lists, unless others can write it.
 
-Exit codes: 0 nothing found, 1 something malicious or suspicious, 2 an error.";
+Exit codes: 0 nothing found, 1 something malicious or suspicious, 2 an error
+or a file that could not be quarantined.";
 
 /// `thymus scan`.
 #[derive(Args, Clone, Debug)]
@@ -175,6 +183,15 @@ pub struct ScanArgs {
     /// Read hostile bytes in this process, not in confined workers; for finding faults only
     #[arg(long)]
     pub no_sandbox: bool,
+    /// Put what is malicious into the quarantine, whole archives too; see `thymus quarantine --help`
+    #[arg(long)]
+    pub quarantine: bool,
+    /// Also what is suspicious
+    #[arg(long, requires = "quarantine")]
+    pub quarantine_suspicious: bool,
+    /// The quarantine's folder [default: as of `thymus quarantine`]
+    #[arg(long, value_name = "DIR", requires = "quarantine")]
+    pub store: Option<PathBuf>,
     /// Say how long it took: on standard error, and with --json in each file's line
     #[arg(long)]
     pub timings: bool,

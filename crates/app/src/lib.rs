@@ -27,6 +27,7 @@ mod bench;
 mod catalogue;
 mod demo;
 pub mod evaluate;
+mod quarantine;
 mod replay;
 mod scan;
 
@@ -67,6 +68,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
         Command::Scan(args) => scan::run(args),
+        Command::Quarantine(args) => quarantine::run(args),
         Command::ScanWorker => scan::worker::serve(),
         Command::Demo(args) => demo::run(args),
         Command::Eval(args) => evaluate::run(args),

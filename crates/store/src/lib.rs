@@ -5,15 +5,19 @@
 //! a full disk at any moment leaves a whole state. A damaged section is taken from the snapshot
 //! before, and what is lost for good is said.
 //!
+//! The quarantine ([`Quarantine`]) is a folder of its own.
+//!
 //! Must not: know what a section means. The bytes are the business of whoever wrote them.
 
 #![forbid(unsafe_code)]
 
 mod error;
 mod imports;
+mod quarantine;
 mod snapshot_file;
 mod state_dir;
 
 pub use error::StoreError;
 pub use imports::Imports;
+pub use quarantine::{Entry, Kept, Quarantine, QuarantineError, Request, Restored};
 pub use state_dir::{Sections, StateDir};

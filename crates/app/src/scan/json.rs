@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use thymus_scan::{Coverage, Excerpt, Outcome, Packer, Scanned, Verdict};
 
+use super::keep::Kept;
 use super::reason_text;
 
 #[derive(Serialize)]
@@ -24,7 +25,25 @@ struct Line<'a> {
     #[serde(flatten)]
     explanation: Explanation<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    quarantine: Option<Quarantine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<u64>,
+}
+
+/// What became of a file that should be kept.
+#[derive(Clone, Copy, Serialize)]
+struct Quarantine<'a> {
+    id: Option<&'a str>,
+    error: Option<&'a str>,
+}
+
+impl<'a> Quarantine<'a> {
+    fn new(kept: &'a Kept) -> Self {
+        Self {
+            id: kept.as_deref().ok(),
+            error: kept.as_deref().err().map(String::as_str),
+        }
+    }
 }
 
 /// Why a verdict is what it is.
@@ -119,7 +138,7 @@ fn masked<'a>(masking: &thymus_scan::Masking, shown: &'a [Excerpt]) -> Vec<Maske
 }
 
 impl<'a> Line<'a> {
-    fn new(path: &'a str, verdict: &'a Verdict, milliseconds: Option<u64>) -> Self {
+    fn new(path: &'a str, verdict: &'a Verdict) -> Self {
         let judgement = verdict.judgement.as_ref();
         Self {
             path,
@@ -133,17 +152,27 @@ impl<'a> Line<'a> {
             label: judgement.and_then(|judgement| judgement.label.as_deref()),
             model: judgement.map(|judgement| judgement.model.as_str()),
             explanation: Explanation::of(verdict),
-            milliseconds,
+            quarantine: None,
+            milliseconds: None,
         }
     }
 }
 
 /// Writes a file's line and one for each member.
-pub(super) fn lines(scanned: &Scanned, millis: Option<u64>, out: &mut dyn Write) -> Result<()> {
+pub(super) fn lines(
+    scanned: &Scanned,
+    millis: Option<u64>,
+    kept: Option<&Kept>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let path = scanned.path.to_string_lossy();
     for verdict in scanned.report.verdicts() {
-        let millis = millis.filter(|_| verdict.member.is_none());
-        let line = serde_json::to_string(&Line::new(&path, verdict, millis))?;
+        let mut line = Line::new(&path, verdict);
+        if verdict.member.is_none() {
+            line.quarantine = kept.map(Quarantine::new);
+            line.milliseconds = millis;
+        }
+        let line = serde_json::to_string(&line)?;
         writeln!(out, "{}", escaped(&line))?;
     }
     Ok(())
@@ -201,7 +230,7 @@ pub(super) fn summary(coverage: &Coverage, out: &mut dyn Write) -> Result<()> {
 
 /// JSON in which no character steers a terminal: they stand in strings only, so each can be written as
 /// its number without changing what is said.
-pub(super) fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         let mut buffer = [0; 4];

@@ -1,10 +1,13 @@
 //! `thymus scan`: files and folders in, a verdict for each out.
 
 mod json;
+mod keep;
 mod sarif;
 mod since;
 mod text;
 pub(crate) mod worker;
+
+pub(crate) use json::escaped;
 
 use std::cell::Cell;
 use std::io::{BufWriter, Write, stdout};
@@ -17,6 +20,7 @@ use thymus_scan::{
     Coverage, Engine, Job, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker, scan_all,
 };
 
+use self::keep::{Keeper, Kept};
 use crate::Found;
 use crate::cli::{FailOn, ScanArgs};
 use crate::console::{Paper, Progress};
@@ -37,11 +41,14 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     if progress.is_shown() {
         count_ahead(&args.paths, options, &progress)?;
     }
+    let mut keeper = Keeper::new(args)?;
     let mut report = Report::new(args)?;
     let mut trouble = Ok(());
     let mut emit = |scanned: Scanned| {
         progress.step(&legible(&scanned.path.to_string_lossy()));
-        trouble = report.add(&scanned, &progress);
+        let keep = |keeper: &mut Keeper| keeper.see(&scanned, scanned.report.whole.outcome);
+        let kept = progress.aside(|| keeper.as_mut().and_then(keep));
+        trouble = report.add(&scanned, kept.as_ref(), &progress);
         trouble.is_ok()
     };
     let job = |engine| Job {
@@ -71,6 +78,12 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     let coverage = report.finish()?;
     if args.timings {
         timings(&coverage, clock());
+    }
+    if let Some(failed) = keeper
+        .map(|keeper| keeper.failed)
+        .filter(|failed| *failed > 0)
+    {
+        bail!("{failed} of the files found could not be put into the quarantine");
     }
     let has_gap = coverage.not_judged > 0 && args.fail_on == Some(FailOn::NotJudged);
     if coverage.is_found() || has_gap {
@@ -154,21 +167,26 @@ impl<'a> Report<'a> {
         })
     }
 
-    fn add(&mut self, scanned: &Scanned, progress: &Progress) -> Result<()> {
+    fn add(&mut self, scanned: &Scanned, kept: Option<&Kept>, progress: &Progress) -> Result<()> {
         self.coverage.add(&scanned.report);
         if let Some((_, log)) = &mut self.sarif {
             log.add(scanned);
         }
         if self.args.json {
             let millis = self.args.timings.then_some(scanned.millis);
-            return json::lines(scanned, millis, &mut self.out);
+            return json::lines(scanned, millis, kept, &mut self.out);
         }
         let form = text::Form {
             verbose: self.args.verbose,
             explain: self.args.explain,
             paper: self.paper,
         };
-        let lines = text::lines(scanned, form);
+        let mut lines = text::lines(scanned, form);
+        if let Some(Ok(id)) = kept {
+            lines += "           quarantined as ";
+            lines += id;
+            lines.push('\n');
+        }
         if !lines.is_empty() {
             self.is_first.set(false);
             let out = &mut self.out;
