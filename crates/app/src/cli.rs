@@ -1,5 +1,6 @@
 //! The command line as data.
 
+mod lists;
 mod quarantine;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 
 const EXAMPLES: &str = "\
@@ -39,6 +41,8 @@ pub enum Command {
     Scan(ScanArgs),
     /// Keep malicious files where they do no harm, and give them back
     Quarantine(QuarantineArgs),
+    /// Check what is allowed and blocked, and try it out
+    Lists(ListsArgs),
     /// Replay the capture that comes with Thymus
     Demo(DemoArgs),
     /// Measure detection on labelled captures
@@ -125,6 +129,7 @@ Examples:
   thymus scan --json mail/ | jq .outcome      one line for each file and member
   thymus scan --password infected sample.zip  a locked archive; repeat for several passwords
   thymus scan --exclude '*.iso' --sarif found.sarif .
+  thymus scan --lists lists.toml ~/Downloads  heed what is allowed and what is blocked
   thymus scan --quarantine ~/Downloads        keep what is malicious where it does no harm
   curl -s https://example.org/x | thymus scan -
 
@@ -183,6 +188,13 @@ pub struct ScanArgs {
     /// Read hostile bytes in this process, not in confined workers; for finding faults only
     #[arg(long)]
     pub no_sandbox: bool,
+    /// What is allowed and what is blocked; see `thymus lists --help` [default: thymus/lists.toml in
+    /// $XDG_CONFIG_HOME or ~/.config, where it is]
+    #[arg(long, value_name = "FILE")]
+    pub lists: Option<PathBuf>,
+    /// Heed no lists
+    #[arg(long, conflicts_with = "lists")]
+    pub no_lists: bool,
     /// Put what is malicious into the quarantine, whole archives too; see `thymus quarantine --help`
     #[arg(long)]
     pub quarantine: bool,

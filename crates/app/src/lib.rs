@@ -27,6 +27,7 @@ mod bench;
 mod catalogue;
 mod demo;
 pub mod evaluate;
+mod lists;
 mod quarantine;
 mod replay;
 mod scan;
@@ -69,6 +70,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Replay(args) => replay::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Quarantine(args) => quarantine::run(args),
+        Command::Lists(args) => lists::run(args),
         Command::ScanWorker => scan::worker::serve(),
         Command::Demo(args) => demo::run(args),
         Command::Eval(args) => evaluate::run(args),

@@ -18,6 +18,10 @@ pub struct Coverage {
     pub malicious: u64,
     /// Of them not judged.
     pub not_judged: u64,
+    /// Of the clean ones those that were found, and count as clean by a list.
+    pub allowed: u64,
+    /// Of the malicious ones those that are so by a list.
+    pub blocked: u64,
     /// Members found in files.
     pub members: u64,
     /// Files and members with content of their own.
@@ -38,12 +42,7 @@ impl Coverage {
     /// Counts one file.
     pub fn add(&mut self, report: &FileReport) {
         self.files += 1;
-        match report.whole.outcome {
-            Outcome::Clean => self.clean += 1,
-            Outcome::Suspicious => self.suspicious += 1,
-            Outcome::Malicious => self.malicious += 1,
-            Outcome::NotJudged(_) => self.not_judged += 1,
-        }
+        *self.of(report.whole.outcome) += 1;
         self.members += report.members.len() as u64;
         for verdict in report.verdicts().filter(|verdict| !verdict.is_sum) {
             self.objects += 1;
@@ -54,6 +53,21 @@ impl Coverage {
             }
             self.objects_judged += 1;
             self.bytes_judged += verdict.bytes;
+        }
+    }
+
+    /// Counts a file that was counted as `judged` as something else.
+    pub fn recount(&mut self, judged: Outcome, counts: Outcome) {
+        *self.of(judged) -= 1;
+        *self.of(counts) += 1;
+    }
+
+    const fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Clean => &mut self.clean,
+            Outcome::Suspicious => &mut self.suspicious,
+            Outcome::Malicious => &mut self.malicious,
+            Outcome::NotJudged(_) => &mut self.not_judged,
         }
     }
 

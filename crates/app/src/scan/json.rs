@@ -8,6 +8,7 @@ use serde::Serialize;
 use thymus_scan::{Coverage, Excerpt, Outcome, Packer, Scanned, Verdict};
 
 use super::keep::Kept;
+use super::listed::{Fields, Listed};
 use super::reason_text;
 
 #[derive(Serialize)]
@@ -24,6 +25,8 @@ struct Line<'a> {
     model: Option<&'a str>,
     #[serde(flatten)]
     explanation: Explanation<'a>,
+    #[serde(flatten)]
+    listed: Option<Fields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantine: Option<Quarantine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +155,7 @@ impl<'a> Line<'a> {
             label: judgement.and_then(|judgement| judgement.label.as_deref()),
             model: judgement.map(|judgement| judgement.model.as_str()),
             explanation: Explanation::of(verdict),
+            listed: None,
             quarantine: None,
             milliseconds: None,
         }
@@ -161,13 +165,15 @@ impl<'a> Line<'a> {
 /// Writes a file's line and one for each member.
 pub(super) fn lines(
     scanned: &Scanned,
+    listed: &[Option<Listed<'_>>],
     millis: Option<u64>,
     kept: Option<&Kept>,
     out: &mut dyn Write,
 ) -> Result<()> {
     let path = scanned.path.to_string_lossy();
-    for verdict in scanned.report.verdicts() {
+    for (verdict, listed) in scanned.report.verdicts().zip(listed) {
         let mut line = Line::new(&path, verdict);
+        line.listed = listed.as_ref().map(Listed::shown);
         if verdict.member.is_none() {
             line.quarantine = kept.map(Quarantine::new);
             line.milliseconds = millis;
@@ -190,6 +196,8 @@ struct Summary<'a> {
     suspicious: u64,
     malicious: u64,
     not_judged: u64,
+    allowed: u64,
+    blocked: u64,
     members: u64,
     coverage: Shares,
     not_judged_by_reason: &'a std::collections::BTreeMap<String, u64>,
@@ -213,6 +221,8 @@ pub(super) fn summary(coverage: &Coverage, out: &mut dyn Write) -> Result<()> {
             suspicious: coverage.suspicious,
             malicious: coverage.malicious,
             not_judged: coverage.not_judged,
+            allowed: coverage.allowed,
+            blocked: coverage.blocked,
             members: coverage.members,
             coverage: Shares {
                 objects: coverage.objects,

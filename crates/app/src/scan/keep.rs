@@ -5,6 +5,7 @@ use thymus_analyst::legible;
 use thymus_scan::{Outcome, Scanned};
 use thymus_store::{Quarantine, Request};
 
+use super::listed::Listed;
 use crate::cli::ScanArgs;
 use crate::quarantine;
 
@@ -36,8 +37,9 @@ impl Keeper {
         }))
     }
 
-    /// Keeps a file whose `outcome` asks for that.
-    pub(super) fn see(&mut self, scanned: &Scanned, outcome: Outcome) -> Option<Kept> {
+    /// Keeps a file whose outcome asks for that.
+    pub(super) fn see(&mut self, scanned: &Scanned, listed: Option<Listed<'_>>) -> Option<Kept> {
+        let outcome = scanned.report.whole.outcome;
         let is_wanted = match outcome {
             Outcome::Malicious => true,
             Outcome::Suspicious => self.with_suspicious,
@@ -46,7 +48,7 @@ impl Keeper {
         if !is_wanted {
             return None;
         }
-        let kept = self.keep(scanned, outcome);
+        let kept = self.keep(scanned, listed);
         let kept = kept.map_err(|error| {
             self.failed += 1;
             let why = format!("{error:#}");
@@ -57,7 +59,7 @@ impl Keeper {
         Some(kept)
     }
 
-    fn keep(&self, scanned: &Scanned, outcome: Outcome) -> Result<String> {
+    fn keep(&self, scanned: &Scanned, listed: Option<Listed<'_>>) -> Result<String> {
         let id = scanned.id.context("standard input is no file")?;
         // A person may have named a link; the file that was judged is told by its number.
         let path = std::fs::canonicalize(&scanned.path)?;
@@ -66,7 +68,7 @@ impl Keeper {
             path: &path,
             id: Some((id.device, id.inode)),
             sha256: sha256.as_deref(),
-            verdict: &verdict(scanned, outcome),
+            verdict: &listed.map_or_else(|| verdict(scanned), |listed| listed.told()),
             time: quarantine::now(),
         };
         Ok(self.store.add(&request)?.0)
@@ -74,7 +76,8 @@ impl Keeper {
 }
 
 /// The words kept with the file: the outcome, and who found it.
-fn verdict(scanned: &Scanned, outcome: Outcome) -> String {
+fn verdict(scanned: &Scanned) -> String {
+    let outcome = scanned.report.whole.outcome;
     let word = outcome.as_str();
     let judged = scanned.report.verdicts();
     let worst = judged

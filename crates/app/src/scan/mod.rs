@@ -2,6 +2,7 @@
 
 mod json;
 mod keep;
+mod listed;
 mod sarif;
 mod since;
 mod text;
@@ -17,13 +18,16 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use thymus_analyst::legible;
 use thymus_scan::{
-    Coverage, Engine, Job, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker, scan_all,
+    Coverage, Engine, Job, Lists, Reason, ScanPolicy, Scanned, Scanner, WalkOptions, Walker,
+    scan_all,
 };
 
 use self::keep::{Keeper, Kept};
+use self::listed::Listed;
 use crate::Found;
 use crate::cli::{FailOn, ScanArgs};
 use crate::console::{Paper, Progress};
+use crate::lists;
 use crate::replay::now;
 
 /// Runs the command.
@@ -41,14 +45,21 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     if progress.is_shown() {
         count_ahead(&args.paths, options, &progress)?;
     }
+    let lists = if args.no_lists {
+        Lists::default()
+    } else {
+        lists::load(args.lists.as_deref())?
+    };
     let mut keeper = Keeper::new(args)?;
     let mut report = Report::new(args)?;
     let mut trouble = Ok(());
-    let mut emit = |scanned: Scanned| {
+    let mut emit = |mut scanned: Scanned| {
         progress.step(&legible(&scanned.path.to_string_lossy()));
-        let keep = |keeper: &mut Keeper| keeper.see(&scanned, scanned.report.whole.outcome);
+        report.coverage.add(&scanned.report);
+        let listed = listed::apply(&lists, &mut scanned);
+        let keep = |keeper: &mut Keeper| keeper.see(&scanned, listed.first().copied().flatten());
         let kept = progress.aside(|| keeper.as_mut().and_then(keep));
-        trouble = report.add(&scanned, kept.as_ref(), &progress);
+        trouble = report.add(&scanned, &listed, kept.as_ref(), &progress);
         trouble.is_ok()
     };
     let job = |engine| Job {
@@ -167,21 +178,35 @@ impl<'a> Report<'a> {
         })
     }
 
-    fn add(&mut self, scanned: &Scanned, kept: Option<&Kept>, progress: &Progress) -> Result<()> {
-        self.coverage.add(&scanned.report);
+    fn add(
+        &mut self,
+        scanned: &Scanned,
+        listed: &[Option<Listed<'_>>],
+        kept: Option<&Kept>,
+        progress: &Progress,
+    ) -> Result<()> {
+        if let Some(Some(first)) = listed.first() {
+            let counts = scanned.report.whole.outcome;
+            self.coverage.recount(first.judged(), counts);
+            if first.is_allowed() {
+                self.coverage.allowed += 1;
+            } else {
+                self.coverage.blocked += 1;
+            }
+        }
         if let Some((_, log)) = &mut self.sarif {
-            log.add(scanned);
+            log.add(scanned, listed);
         }
         if self.args.json {
             let millis = self.args.timings.then_some(scanned.millis);
-            return json::lines(scanned, millis, kept, &mut self.out);
+            return json::lines(scanned, listed, millis, kept, &mut self.out);
         }
         let form = text::Form {
             verbose: self.args.verbose,
             explain: self.args.explain,
             paper: self.paper,
         };
-        let mut lines = text::lines(scanned, form);
+        let mut lines = text::lines(scanned, listed, form);
         if let Some(Ok(id)) = kept {
             lines += "           quarantined as ";
             lines += id;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use thymus_scan::{ByteRange, Excerpt, Outcome, Reason, Scanned, Verdict};
 
 use super::json::{Explanation, escaped};
+use super::listed::Listed;
 
 /// Notifications kept; the summary in the log's properties counts all.
 const NOTIFICATIONS_MAX: usize = 10_000;
@@ -22,12 +23,16 @@ pub(super) struct Log {
 
 impl Log {
     /// Takes in one file.
-    pub(super) fn add(&mut self, scanned: &Scanned) {
+    pub(super) fn add(&mut self, scanned: &Scanned, listed: &[Option<Listed<'_>>]) {
         let uri = uri(&scanned.path);
-        for verdict in scanned.report.verdicts() {
+        for (verdict, listed) in scanned.report.verdicts().zip(listed) {
+            if let Some(listed) = listed {
+                self.results.push(by_list(&uri, verdict, listed));
+                continue;
+            }
             match verdict.outcome {
                 Outcome::Malicious | Outcome::Suspicious => {
-                    self.results.push(result(&uri, verdict));
+                    self.results.push(result(&uri, verdict, verdict.outcome));
                 }
                 Outcome::NotJudged(reason) if !verdict.is_sum => {
                     self.not_judged += 1;
@@ -72,9 +77,21 @@ fn rule(id: &str, level: &str) -> Value {
     })
 }
 
-fn result(uri: &str, verdict: &Verdict) -> Value {
-    let rule = verdict.outcome.as_str();
-    let level = if verdict.outcome == Outcome::Malicious {
+/// A finding that a list made or suppressed.
+fn by_list(uri: &str, verdict: &Verdict, listed: &Listed<'_>) -> Value {
+    if !listed.is_allowed() {
+        let mut result = result(uri, verdict, verdict.outcome);
+        result["message"]["text"] = listed.told().into();
+        return result;
+    }
+    let mut result = result(uri, verdict, listed.judged());
+    result["suppressions"] = json!([{ "kind": "external", "justification": listed.told() }]);
+    result
+}
+
+fn result(uri: &str, verdict: &Verdict, outcome: Outcome) -> Value {
+    let rule = outcome.as_str();
+    let level = if outcome == Outcome::Malicious {
         "error"
     } else {
         "warning"

@@ -4,6 +4,7 @@ use console::Style;
 use thymus_analyst::legible;
 use thymus_scan::{Coverage, Judgement, Outcome, Scanned, Verdict};
 
+use super::listed::Listed;
 use super::reason_text;
 use crate::console::Paper;
 
@@ -24,12 +25,16 @@ pub(super) struct Form {
 }
 
 /// The lines of a file: what was found, or everything with `verbose`.
-pub(super) fn lines(scanned: &Scanned, form: Form) -> String {
+pub(super) fn lines(scanned: &Scanned, listed: &[Option<Listed<'_>>], form: Form) -> String {
     let mut out = String::new();
     let path = legible(&scanned.path.to_string_lossy());
-    for verdict in scanned.report.verdicts() {
-        if verdict.outcome.is_found() || form.verbose {
-            line(&path, verdict, form.paper, &mut out);
+    for (verdict, listed) in scanned.report.verdicts().zip(listed) {
+        if verdict.outcome.is_found() || form.verbose || listed.is_some() {
+            line(&path, verdict, listed.as_ref(), form.paper, &mut out);
+        }
+        if let Some(listed) = listed {
+            add(&mut out, &format!("{INDENT}{}\n", legible(&listed.told())));
+            continue;
         }
         if let Some(judgement) = &verdict.judgement
             && verdict.outcome.is_found()
@@ -44,7 +49,13 @@ pub(super) fn lines(scanned: &Scanned, form: Form) -> String {
     out
 }
 
-fn line(path: &str, verdict: &Verdict, paper: Paper, out: &mut String) {
+fn line(
+    path: &str,
+    verdict: &Verdict,
+    listed: Option<&Listed<'_>>,
+    paper: Paper,
+    out: &mut String,
+) {
     let colour = match verdict.outcome {
         Outcome::Malicious => Style::new().red().bold(),
         Outcome::Suspicious => Style::new().yellow(),
@@ -53,6 +64,7 @@ fn line(path: &str, verdict: &Verdict, paper: Paper, out: &mut String) {
     };
     let word = match verdict.outcome {
         Outcome::NotJudged(_) => "not judged",
+        _ if listed.is_some_and(Listed::is_allowed) => "allowed",
         other => other.as_str(),
     };
     let colour = colour.force_styling(paper.colour);
@@ -80,7 +92,7 @@ fn line(path: &str, verdict: &Verdict, paper: Paper, out: &mut String) {
         if let Some(bytes) = judgement.certified_bytes {
             add(&mut said, &format!("  holds against {bytes} changed bytes"));
         }
-    } else if verdict.outcome.is_found() {
+    } else if verdict.outcome.is_found() && listed.is_none() {
         add(&mut said, "  for what is in it");
     }
     add(out, &format!("{word} {path}{said}\n"));
@@ -206,6 +218,13 @@ pub(super) fn totals(coverage: &Coverage, paper: Paper) -> String {
             bytes(coverage.bytes),
         ),
     );
+    if coverage.allowed + coverage.blocked > 0 {
+        let (allowed, blocked) = (coverage.allowed, coverage.blocked);
+        add(
+            &mut out,
+            &format!("By lists: {allowed} allowed, {blocked} blocked\n"),
+        );
+    }
     let mut reasons: Vec<(&String, &u64)> = coverage.reasons.iter().collect();
     reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), reason.as_str()));
     if !reasons.is_empty() {

@@ -41,7 +41,7 @@ fn command() -> Command {
 ///
 /// # Errors
 /// When none can be started or confined.
-pub(super) fn workers<'a>(
+pub(crate) fn workers<'a>(
     policy: &'a ScanPolicy,
     clock: &'a (dyn Fn() -> u64 + Sync),
 ) -> Result<Workers<'a>> {
