@@ -18,7 +18,7 @@ pub struct Coverage {
     pub malicious: u64,
     /// Of them not judged.
     pub not_judged: u64,
-    /// Of the clean ones those that were found, and count as clean by a list.
+    /// Those that were found, and count as clean by a list, or as not judged where not all of it was.
     pub allowed: u64,
     /// Of the malicious ones those that are so by a list.
     pub blocked: u64,

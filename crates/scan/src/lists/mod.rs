@@ -6,7 +6,7 @@
 //! an allow; of several, the first in the file is named.
 //!
 //! What holds something blocked counts as malicious. What was found only for its members counts as
-//! clean when all of those are allowed; allowing an archive allows what is in it.
+//! clean when all of those are allowed and the rest was judged; allowing an archive allows what is in it.
 
 mod parse;
 
@@ -16,9 +16,12 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobSet;
 
-use crate::{FileReport, Outcome, Verdict};
+use crate::{FileReport, Outcome, Reason, Verdict};
 
 pub use parse::ListError;
+
+/// Steps of a member's path that are looked up: archives nest less deep, so more are of a name's making.
+const STEPS_MAX: usize = 64;
 
 /// A day of the calendar, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,41 +176,31 @@ impl Lists {
         if entries.iter().all(Option::is_none) {
             return vec![None; verdicts.len()];
         }
-        let of = |list| move |entry: &&ListEntry| entry.list == list;
-        let inside = |outer: usize| {
-            let (verdicts, outer) = (&verdicts, verdicts.get(outer).copied());
-            (0..verdicts.len()).filter(move |inner| {
-                let inner = verdicts.get(*inner).copied();
-                outer.zip(inner).is_some_and(|(o, i)| is_inside(o, i))
-            })
+        let above = above(&verdicts);
+        let listed = |at: usize, list| {
+            let entry = entries.get(at).copied().flatten();
+            entry.filter(|entry| entry.list == list)
         };
-        let mut decided: Vec<Option<Decision<'_>>> = vec![None; verdicts.len()];
-        for (at, entry) in entries.iter().enumerate() {
-            let Some(entry) = entry.filter(of(List::Allow)) else {
-                continue;
-            };
-            for covered in inside(at).chain([at]) {
-                let is_found = verdicts.get(covered).is_some_and(|v| v.outcome.is_found());
-                if let (Some(slot @ None), true) = (decided.get_mut(covered), is_found) {
-                    *slot = Some(Decision {
-                        outcome: Outcome::Clean,
-                        entry,
-                    });
-                }
-            }
+        let mut decided: Vec<Option<Decision<'_>>> = Vec::with_capacity(verdicts.len());
+        for (at, (verdict, above)) in verdicts.iter().zip(&above).enumerate() {
+            let around = above.iter().rev().copied();
+            let mut allows = std::iter::once(at).chain(around);
+            let entry = allows.find_map(|at| listed(at, List::Allow));
+            let outcome = Outcome::Clean;
+            let decision = entry.map(|entry| Decision { outcome, entry });
+            decided.push(decision.filter(|_| verdict.outcome.is_found()));
         }
-        sum_allowed(&verdicts, &inside, &mut decided);
-        for (at, entry) in entries.iter().enumerate() {
-            let Some(entry) = entry.filter(of(List::Block)) else {
+        sum_allowed(&verdicts, &above, &mut decided);
+        for (at, above) in above.iter().enumerate() {
+            let Some(entry) = listed(at, List::Block) else {
                 continue;
             };
-            let around = (0..verdicts.len()).filter(|outer| inside(*outer).any(|i| i == at));
-            for blocked in around.chain([at]) {
-                if let Some(slot) = decided.get_mut(blocked) {
-                    *slot = Some(Decision {
-                        outcome: Outcome::Malicious,
-                        entry,
-                    });
+            let outcome = Outcome::Malicious;
+            for blocked in above.iter().chain([&at]) {
+                if let Some(slot) = decided.get_mut(*blocked)
+                    && slot.is_none_or(|old| old.entry.list == List::Allow || *blocked == at)
+                {
+                    *slot = Some(Decision { outcome, entry });
                 }
             }
         }
@@ -215,43 +208,63 @@ impl Lists {
     }
 }
 
-/// What was found for its members alone counts as clean once every one that was found is allowed.
-fn sum_allowed<I: Iterator<Item = usize>>(
-    verdicts: &[&Verdict],
-    inside: &impl Fn(usize) -> I,
-    decided: &mut [Option<Decision<'_>>],
-) {
-    // From the inside out: members come after what holds them.
-    for at in (0..verdicts.len()).rev() {
-        let is_sum = verdicts
-            .get(at)
-            .is_some_and(|v| v.outcome.is_found() && v.judgement.is_none());
-        if !is_sum || decided.get(at).is_some_and(Option::is_some) {
+/// What was found for its members alone counts as those do once every one that was found is allowed: as
+/// not judged where one in an archive is not, else as clean.
+fn sum_allowed(verdicts: &[&Verdict], above: &[Vec<usize>], decided: &mut [Option<Decision<'_>>]) {
+    #[derive(Clone, Default)]
+    struct Inside<'l> {
+        allowed: Option<Decision<'l>>,
+        is_found: bool,
+        is_not_judged: bool,
+    }
+    let mut inside = vec![Inside::default(); verdicts.len()];
+    for ((verdict, above), decision) in verdicts.iter().zip(above).zip(decided.iter()) {
+        for outer in above {
+            let Some(inside) = inside.get_mut(*outer) else {
+                continue;
+            };
+            match (verdict.outcome, decision) {
+                // Not all that was found is told of then.
+                (Outcome::NotJudged(Reason::TooManyMembers), _) => inside.is_found = true,
+                (Outcome::NotJudged(_), _) => inside.is_not_judged = true,
+                (Outcome::Clean, _) => {}
+                (_, Some(decision)) => inside.allowed = inside.allowed.or(Some(*decision)),
+                (_, None) => inside.is_found |= verdict.judgement.is_some(),
+            }
+        }
+    }
+    for ((verdict, inside), slot) in verdicts.iter().zip(inside).zip(decided) {
+        let is_sum = verdict.outcome.is_found() && verdict.judgement.is_none();
+        if !is_sum || slot.is_some() || inside.is_found {
             continue;
         }
-        let mut entry = None;
-        let mut is_allowed = true;
-        for inner in inside(at) {
-            let decision = decided.get(inner).copied().flatten();
-            let is_found = verdicts.get(inner).is_some_and(|v| v.outcome.is_found());
-            is_allowed &= !is_found || decision.is_some();
-            entry = entry.or(decision);
-        }
-        if let (Some(slot), true) = (decided.get_mut(at), is_allowed) {
-            *slot = entry;
-        }
+        let outcome = if inside.is_not_judged && verdict.kind.is_archive() {
+            Outcome::NotJudged(Reason::MembersNotJudged)
+        } else {
+            Outcome::Clean
+        };
+        *slot = inside
+            .allowed
+            .map(|allowed| Decision { outcome, ..allowed });
     }
 }
 
-/// Whether the second is about something inside what the first is about.
-fn is_inside(outer: &Verdict, inner: &Verdict) -> bool {
-    match (&outer.member, &inner.member) {
-        (None, Some(_)) => true,
-        (Some(outer), Some(inner)) => inner
-            .strip_prefix(outer.as_str())
-            .is_some_and(|rest| rest.starts_with('!')),
-        (_, None) => false,
+/// For each verdict the numbers of those about what holds it, from the outside in.
+fn above(verdicts: &[&Verdict]) -> Vec<Vec<usize>> {
+    // The last of a name so far: what is in it comes behind it.
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut all = Vec::with_capacity(verdicts.len());
+    for (at, verdict) in verdicts.iter().enumerate() {
+        let Some(member) = verdict.member.as_deref() else {
+            all.push(Vec::new());
+            continue;
+        };
+        let steps = member.match_indices('!').take(STEPS_MAX);
+        let outer = steps.filter_map(|(end, _)| numbers.get(member.get(..end)?));
+        all.push(std::iter::once(0).chain(outer.copied()).collect());
+        numbers.insert(member, at);
     }
+    all
 }
 
 #[cfg(test)]

@@ -136,6 +136,39 @@ fn an_allowed_member_clears_what_was_found_for_it_alone() {
 }
 
 #[test]
+fn what_is_allowed_does_not_clear_what_was_not_looked_at() {
+    let lists = lists(&format!("[[allow]]\nmember = \"*bad.pdf\"\n{REST}"));
+    let with = |reason| {
+        let mut report = report();
+        report.whole.kind = FileType::Zip;
+        let more = verdict(Some("more"), Outcome::NotJudged(reason), false);
+        report.members.push(more);
+        let decided = lists.decide(Some(Path::new("/x")), &report);
+        decided[0].map(|decision| decision.outcome)
+    };
+    let not_judged = Outcome::NotJudged(Reason::MembersNotJudged);
+    assert_eq!(with(Reason::Encrypted), Some(not_judged));
+    // Members that are not told of may be what it was found for.
+    assert_eq!(with(Reason::TooManyMembers), None);
+}
+
+#[test]
+fn many_members_of_hostile_names_are_decided_about() {
+    let lists = lists(&format!("[[block]]\nmember = \"*\"\n{REST}"));
+    let mut report = report();
+    let deep = "!".repeat(4000);
+    report.members = (0..20_000)
+        .map(|number| verdict(Some(&format!("{deep}{number}")), GOOD, true))
+        .collect();
+    let decided = lists.decide(None, &report);
+    assert!(
+        decided
+            .iter()
+            .all(|decision| decision.unwrap().outcome == BAD)
+    );
+}
+
+#[test]
 fn an_allowed_file_clears_what_is_in_it_but_not_what_is_blocked() {
     let allow = format!("[[allow]]\npath = \"/x/*.zip\"\n{REST}");
     let clean = Some(("allow", GOOD));

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::confine::Confinement;
-use crate::{FileReport, Outcome, Reason, ScanPolicy, Verdict};
+use crate::{FileReport, FileType, Reason, ScanPolicy, Verdict};
 
 /// Longest message that is no report, in bytes: a policy with its passwords.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -137,7 +137,7 @@ fn verdicts_max(policy: &ScanPolicy) -> usize {
 }
 
 /// Sends a report: the file, then its members one after the other. What is too much is left out, and
-/// the file says so.
+/// the file and a last member say so.
 pub(super) fn send_report(
     mut stream: &UnixStream,
     mut report: FileReport,
@@ -147,10 +147,12 @@ pub(super) fn send_report(
     for (count, member) in report.members.iter().enumerate() {
         let whole = members.len();
         members = postcard::to_extend(member, members).map_err(broken)?;
-        if count >= verdicts_max(policy) || members.len() > REPORT_BYTES_MAX / 2 {
+        if count + 1 >= verdicts_max(policy) || members.len() > REPORT_BYTES_MAX / 2 {
             members.truncate(whole);
-            let cut = Outcome::NotJudged(Reason::TooManyMembers);
-            report.whole.outcome = cut.worse(report.whole.outcome);
+            let mut cut = Verdict::not_judged(FileType::Unknown, 0, Reason::TooManyMembers);
+            cut.member = Some("…".to_owned());
+            members = postcard::to_extend(&cut, members).map_err(broken)?;
+            report.whole.outcome = cut.outcome.worse(report.whole.outcome);
             break;
         }
     }
@@ -185,7 +187,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::{ByteRange, FileType, Judgement, Leaning};
+    use crate::{ByteRange, Judgement, Leaning, Outcome};
 
     fn report(members: usize) -> FileReport {
         let mut report = FileReport::not_judged(7, Reason::Broken(FileType::Zip));
@@ -254,6 +256,7 @@ mod tests {
         assert_eq!(told.members.len(), verdicts_max(&policy));
         let cut = Outcome::NotJudged(Reason::TooManyMembers);
         assert_eq!(told.whole.outcome, cut);
+        assert_eq!(told.members.last().unwrap().outcome, cut);
     }
 
     #[test]
