@@ -19,3 +19,6 @@ pub use confine::{Confinement, Landlock};
 pub use pool::{StartError, Worker, Workers};
 pub use protocol::Limits;
 pub use serve::serve;
+
+#[cfg(test)]
+mod tests;
