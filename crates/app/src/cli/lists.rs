@@ -9,9 +9,9 @@ Examples:
   thymus lists check lists.toml               is every entry understood, and which have expired
   thymus lists test --lists lists.toml ~/Downloads
                                               which entry names which file or member
-  thymus scan --lists lists.toml ~/Downloads  what is allowed counts as clean, what is blocked as malicious
+  thymus scan --lists lists.toml ~/Downloads  heed them
 
-An entry of the file, TOML 1.0; every key but the first is needed in each:
+An entry of the file (TOML 1.0); each needs these five keys:
   [[allow]]                     # or [[block]], which outweighs it
   sha256 = \"64 hexadecimal digits\"    # or path = \"/srv/*.pdf\", or member = \"*/setup.exe\"
   scope = \"/srv\"                # acts in this folder; / is everywhere
