@@ -19,9 +19,9 @@ const TRIES_MAX: usize = 500;
 /// Ranges are made shorter in steps down to this.
 const STEP_MIN: u64 = 16;
 /// A longer range is shown from its beginning: to find where in it the weight lies would take too long.
-const PEAK_BYTES_MAX: usize = 16 << 10;
+const PEAK_BYTES_MAX: usize = 8 << 10;
 /// Parts of a range that are tried, and the length of the shortest.
-const PEAK_PARTS_MAX: usize = 32;
+const PEAK_PARTS_MAX: usize = 16;
 const PEAK_STEP: usize = 16;
 
 /// Bytes without which a judgement would be milder.
