@@ -43,6 +43,8 @@ pub enum Command {
     Quarantine(QuarantineArgs),
     /// Check what is allowed and blocked, and try it out
     Lists(ListsArgs),
+    /// Show the networks that judge files, or fit them to your own files
+    Model(ModelArgs),
     /// Replay the capture that comes with Thymus
     Demo(DemoArgs),
     /// Measure detection on labelled captures
@@ -179,6 +181,9 @@ pub struct ScanArgs {
     /// A password to try on locked archives; repeat for several
     #[arg(long, value_name = "TEXT")]
     pub password: Vec<String>,
+    /// What is rare on your own files, as `thymus model calibrate` wrote it
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
     /// What besides a finding ends with exit code 1
     #[arg(long, value_enum, value_name = "WHAT")]
     pub fail_on: Option<FailOn>,
@@ -217,6 +222,53 @@ pub struct ScanArgs {
     /// Print a line for everything, also for what is clean or not judged
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+const MODEL_EXAMPLES: &str = "\
+Examples:
+  thymus model list                                   networks, types and versions
+  thymus model card file_program                      data, figures and limits of one
+  thymus model calibrate /srv/share --out mine.toml   what is rare among files you know to be harmless
+  thymus scan --calibration mine.toml /srv/uploads    heed it
+
+Calibrating raises what a verdict needs where your harmless files look worse than those that the networks were
+tried on; it never lowers it. A type needs 100 different files.";
+
+/// `thymus model`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = MODEL_EXAMPLES)]
+pub struct ModelArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: ModelCommand,
+}
+
+/// What to do with the networks.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ModelCommand {
+    /// List the networks that judge files
+    List {
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the model card of a network: its data, figures and limits
+    Card {
+        /// Its name, or the beginning of it
+        name: String,
+    },
+    /// Judge files known to be harmless, and write down what is rare among them
+    Calibrate {
+        /// Files or folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// File to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Files looked at at the same time
+        #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = jobs)]
+        jobs: usize,
+    },
 }
 
 /// What besides a finding is a failure.

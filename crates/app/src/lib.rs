@@ -28,6 +28,7 @@ mod catalogue;
 mod demo;
 pub mod evaluate;
 mod lists;
+mod model;
 mod quarantine;
 mod replay;
 mod scan;
@@ -72,6 +73,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Quarantine(args) => quarantine::run(args),
         Command::Lists(args) => lists::run(args),
         Command::ScanWorker => scan::worker::serve(),
+        Command::Model(args) => model::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Eval(args) => evaluate::run(args),
         Command::Bench(args) => bench::run(args),

@@ -344,6 +344,7 @@ fn what_no_network_knows_is_not_judged_and_that_is_said() {
         "sha256": "",
         "reason": "no network for perl", "probability": null, "label": null, "model": null,
         "certified_bytes": null, "ranges": [], "masking": null, "packer": null,
+        "benign_share": null, "outlives_additions": null,
     });
     let keys = |value: &serde_json::Value| -> Vec<String> {
         value.as_object().unwrap().keys().cloned().collect()
@@ -407,27 +408,33 @@ fn a_scan_reads_standard_input_and_writes_sarif() {
     assert_eq!(told, "not judged: no network for perl");
 }
 
-/// A document that says what attacks on readers say, and does nothing.
-const SUSPECT: &str = "%PDF-1.3\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R /OpenAction 4 0 R >>\nendobj\n\
-    2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n\
-    3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] >>\nendobj\n\
-    4 0 obj\n<< /Type /Action /S /JavaScript /JS 5 0 R >>\nendobj\n\
-    5 0 obj\n<< /Length 180 >>\nstream\nvar nop = unescape(\"%u0c0c%u0c0c\");\n\
-    while (nop.length < 0x40000) nop += nop;\nthis.x = Collab.collectEmailInfo({msg: nop});\n\
-    util.printf(\"%45000f\", 1); eval(String.fromCharCode(97));\nendstream\nendobj\n\
-    trailer\n<< /Size 6 /Root 1 0 R >>\n%%EOF\n";
+/// A script that says what web shells say, and does nothing.
+fn suspect() -> String {
+    let lines = (b'A'..=b'T').map(|letter| {
+        let word = char::from(letter);
+        format!("$v{letter}=str_rot13('{word}wcH{word}wcH{word}wcH');\n")
+    });
+    let lines: String = lines.collect();
+    format!(
+        "<?php\n@error_reporting(0);@ini_set('display_errors',0);@set_time_limit(0);\n{lines}\
+         $x='eJxLTc7IV1AvycgsVkjJTy1WyMsHsvPSFRJLFBJzctStUymUBwBocCGR';\n\
+         if(isset($_POST['cmd'])){{echo '<pre>'; echo 'no'; echo '</pre>';}}\n\
+         eval(gzuncompress(base64_decode($x)));\n?>"
+    )
+}
 
 #[test]
 fn a_finding_is_explained_in_every_form() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("a.pdf"), SUSPECT).unwrap();
-    let (code, short, _) = scan(folder.path(), &["a.pdf"]);
+    std::fs::write(folder.path().join("a.php"), suspect()).unwrap();
+    let (code, short, _) = scan(folder.path(), &["a.php"]);
     assert_eq!(code, Some(1), "{short}");
-    assert!(short.contains(" %  object 4 at 0x"), "{short}");
-    let args = ["a.pdf", "--explain", "--sarif", "out.sarif"];
+    assert!(short.contains(" %  at 0x"), "{short}");
+    assert!(short.contains("harmless files looks as bad"), "{short}");
+    let args = ["a.php", "--explain", "--sarif", "out.sarif"];
     let (_, long, _) = scan(folder.path(), &args);
     assert!(long.contains("overwritten with zeros:"), "{long}");
-    let (_, json, _) = scan(folder.path(), &["a.pdf", "--explain", "--json"]);
+    let (_, json, _) = scan(folder.path(), &["a.php", "--explain", "--json"]);
     let line = &json_lines(&json)[0];
     let digits = line["ranges"][0]["hex"].as_str().unwrap();
     let (pairs, _) = digits.as_bytes().as_chunks::<2>();
@@ -439,14 +446,14 @@ fn a_finding_is_explained_in_every_form() {
     let masked = line["masking"]["ranges"].as_array().unwrap();
     let lengths = masked.iter().map(|range| range["length"].as_u64().unwrap());
     assert_eq!(line["masking"]["bytes"], lengths.sum::<u64>());
-    let mut bytes = SUSPECT.as_bytes().to_vec();
+    let mut bytes = suspect().into_bytes();
     for range in masked {
         let at = |name: &str| range[name].as_u64().unwrap() as usize;
         bytes[at("offset")..at("offset") + at("length")].fill(0);
     }
-    std::fs::write(folder.path().join("b.pdf"), &bytes).unwrap();
+    std::fs::write(folder.path().join("b.php"), &bytes).unwrap();
     assert_eq!(
-        scan(folder.path(), &["b.pdf"]).0,
+        scan(folder.path(), &["b.php"]).0,
         Some(0),
         "no longer found"
     );

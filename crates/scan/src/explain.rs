@@ -212,34 +212,30 @@ fn add(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FileType, Networks, samples};
+    use crate::{FileType, Networks};
 
-    /// Words of documents that attack readers, which do nothing here.
-    const SCRIPT: &[u8] = b"var payload = unescape(\"%u9090%u9090%ucccc\");\n\
-        var nop = unescape(\"%u0c0c%u0c0c\"); while (nop.length < 0x40000) nop += nop;\n\
-        var heap = new Array(); for (i = 0; i < 400; i++) { heap[i] = nop.substr(0, 9) + payload; }\n\
-        function spray() { this.collabStore = Collab.collectEmailInfo({subj: \"\", msg: nop}); }\n\
-        var n = \"1299\"; for (i = 0; i < 276; i++) n += \"8\"; util.printf(\"%45000f\", n);\n\
-        eval(String.fromCharCode(97, 112, 112)); spray();\n";
-
-    /// Documents with so many copies of the script, each with so much plain text behind.
-    fn document(copies: usize, words: usize) -> Vec<u8> {
-        let mut objects = vec![
-            b"<< /Type /Catalog /Pages 2 0 R /OpenAction 4 0 R >>".to_vec(),
-            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_vec(),
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] >>".to_vec(),
-            b"<< /Type /Action /S /JavaScript /JS 5 0 R >>".to_vec(),
-        ];
-        for _ in 0..copies {
-            objects.push(samples::pdf_stream("", SCRIPT));
-        }
-        for number in 0..words {
-            let text = format!(
-                "BT /F1 12 Tf 72 {number} Td (The report of the year, page {number}) Tj ET\n"
+    /// So many scripts with words of web shells, which do nothing here, each with so many harmless lines
+    /// behind it.
+    fn script(copies: usize, lines: usize) -> Vec<u8> {
+        let mut text = String::from("<?php\n@error_reporting(0);@set_time_limit(0);\n");
+        for copy in 0..copies {
+            for line in 0..20 {
+                let word = char::from(b'A' + line);
+                let more = format!("$v{line}=str_rot13('{word}wcH{word}wcH{word}wcH');\n");
+                text.push_str(&more);
+            }
+            let more = format!(
+                "$x='eJxLTc7IV1AvycgsVkjJTy1WyMsHsvPSFRJLFBJzctStUymUBwBocCGR{copy}';\n\
+                 if(isset($_POST['cmd'])){{echo '<pre>'; echo 'no'; echo '</pre>';}}\n\
+                 eval(gzuncompress(base64_decode($x)));\n"
             );
-            objects.push(samples::pdf_stream("", text.as_bytes()));
+            text.push_str(&more);
         }
-        samples::pdf(&objects)
+        for line in 0..lines {
+            let more = format!("// The report of the year, page {line}, as it was printed.\n");
+            text.push_str(&more);
+        }
+        text.into_bytes()
     }
 
     /// Asks without a limit of time.
@@ -256,10 +252,10 @@ mod tests {
     fn overwriting_what_is_named_really_turns_the_verdict_around() {
         let networks = Networks::shipped().unwrap();
         let mut found = 0;
-        for (copies, words) in [(1, 0), (1, 40), (3, 0), (8, 60)] {
-            let bytes = document(copies, words);
-            let before = networks.judge(FileType::Pdf, &bytes).unwrap();
-            let found_masking = masking(&networks, FileType::Pdf, &bytes);
+        for (copies, words) in [(1, 0), (1, 10), (3, 0), (8, 20)] {
+            let bytes = script(copies, words);
+            let before = networks.judge(FileType::Php, &bytes).unwrap();
+            let found_masking = masking(&networks, FileType::Php, &bytes);
             assert_eq!(found_masking.is_some(), before.leaning != Leaning::Clean);
             let Some(masking) = found_masking else {
                 continue;
@@ -276,24 +272,24 @@ mod tests {
             for (start, length) in &masking.spans {
                 masked[*start as usize..][..*length as usize].fill(0);
             }
-            let after = networks.judge(FileType::Pdf, &masked).unwrap();
+            let after = networks.judge(FileType::Php, &masked).unwrap();
             assert!(after.leaning < before.leaning);
             assert_eq!(
                 (after.leaning, after.probability),
                 (masking.leaning, masking.probability)
             );
         }
-        assert!(found >= 2, "documents of this kind are found: {found} of 4");
+        assert!(found >= 2, "scripts of this kind are found: {found} of 4");
     }
 
     #[test]
     fn what_is_clean_has_no_masking_and_what_is_too_long_is_not_tried() {
         let networks = Networks::shipped().unwrap();
-        assert_eq!(masking(&networks, FileType::Pdf, b"%PDF-1.4\n"), None);
-        assert_eq!(masking(&networks, FileType::Elf, b"\x7fELF"), None);
-        let mut long = document(8, 0);
+        assert_eq!(masking(&networks, FileType::Php, b"<?php\n"), None);
+        assert_eq!(masking(&networks, FileType::Perl, b"print 1;"), None);
+        let mut long = script(8, 0);
         long.resize(TRIED_BYTES_MAX + 1, b' ');
-        assert_eq!(masking(&networks, FileType::Pdf, &long), None);
+        assert_eq!(masking(&networks, FileType::Php, &long), None);
     }
 
     #[test]

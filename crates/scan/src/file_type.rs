@@ -25,6 +25,8 @@ macro_rules! file_types {
 file_types! {
     /// Executable and Linkable Format.
     Elf = "elf",
+    /// Object of that format that is no program: to be linked, or loaded by the kernel.
+    ElfObject = "elf-object",
     /// Portable Executable.
     Pe = "pe",
     /// MZ program that is no Portable Executable.
@@ -163,7 +165,7 @@ impl FileType {
 
     /// Whether it is a program, which may carry archives behind or within itself.
     pub const fn is_program(self) -> bool {
-        matches!(self, Self::Elf | Self::Pe | Self::Dos)
+        matches!(self, Self::Elf | Self::ElfObject | Self::Pe | Self::Dos)
     }
 
     /// Whether it cannot run and carries no code: judged with the document that holds it.

@@ -29,8 +29,17 @@ pub struct Judgement {
     pub leaning: Leaning,
     /// Calibrated probability of being malicious, 0 to 1.
     pub probability: f64,
-    /// No change of up to so many bytes in one place turns it around; given with malicious only.
+    /// The share of harmless files that is judged as badly, 0 to 1.
+    pub benign_share: f32,
+    /// What the network makes of what is in it: the logarithm of the evidence.
+    pub score: f32,
+    /// What the trees make of what kind of file it is: the logit of being malicious.
+    pub logit: f32,
+    /// No change of up to so many bytes in one place, and nothing put before or behind the file, turns it
+    /// around; given with malicious only.
     pub certified_bytes: Option<u64>,
+    /// Whether it would stay malicious whatever were put behind the file.
+    pub outlives_additions: bool,
     /// The bytes that decided, heaviest first.
     pub ranges: Vec<ByteRange>,
     /// What family or behaviour it looks like.

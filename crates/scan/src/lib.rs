@@ -17,6 +17,7 @@
 
 mod budget;
 mod cache;
+mod calibration;
 mod coverage;
 mod excerpt;
 mod explain;
@@ -40,6 +41,7 @@ mod verdict;
 mod walk;
 mod worker;
 
+pub use calibration::{Calibration, Calibrator};
 pub use coverage::Coverage;
 pub use excerpt::Excerpt;
 pub use explain::Masking;

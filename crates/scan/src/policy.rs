@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Calibration;
+
 /// How much of a file is looked at. All bounds hold for one file named by the walk, with everything in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ScanPolicy {
@@ -27,6 +29,8 @@ pub struct ScanPolicy {
     pub passwords: Vec<String>,
     /// Whether to find out what would turn a finding around, which takes longer than to find it.
     pub explains: bool,
+    /// What is rare on the user's own files.
+    pub calibrations: Vec<Calibration>,
 }
 
 impl Default for ScanPolicy {
@@ -43,6 +47,7 @@ impl Default for ScanPolicy {
             millis_max: 30_000,
             passwords: Vec::new(),
             explains: false,
+            calibrations: Vec::new(),
         }
     }
 }

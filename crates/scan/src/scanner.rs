@@ -119,10 +119,14 @@ impl Visit<'_, '_> {
                 verdict.judgement = judged.ok();
             }
         }
-        if outcome.is_none()
-            && let Some(kind) = own.first()
+        // Clean as another type says nothing of what it is.
+        let is_told = outcome.is_some_and(|told| told != Outcome::Clean || verdict.kind == first);
+        if let Some(kind) = own.first()
+            && !is_told
         {
             outcome = Some(Outcome::NotJudged(Reason::NoNetwork(*kind)));
+            verdict.kind = *kind;
+            verdict.judgement = None;
         }
         let mut is_sum = outcome.is_none();
         for kind in openable(&kinds).filter(|kind| unpack::has_parts(*kind, bytes)) {

@@ -52,7 +52,9 @@ impl<'a> Quarantine<'a> {
 /// Why a verdict is what it is.
 #[derive(Default, Serialize)]
 pub(super) struct Explanation<'a> {
+    benign_share: Option<f32>,
     certified_bytes: Option<u64>,
+    outlives_additions: Option<bool>,
     ranges: Vec<Range<'a>>,
     masking: Option<Masking<'a>>,
 }
@@ -123,7 +125,9 @@ impl<'a> Explanation<'a> {
             ranges: masked(masking, shown),
         });
         Self {
+            benign_share: Some(judgement.benign_share),
             certified_bytes: judgement.certified_bytes,
+            outlives_additions: Some(judgement.outlives_additions),
             ranges: ranges.collect(),
             masking,
         }

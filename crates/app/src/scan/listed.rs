@@ -92,7 +92,11 @@ mod tests {
         whole.judgement = Some(Judgement {
             leaning: Leaning::Malicious,
             probability: 0.75,
+            benign_share: 0.0,
+            score: 0.0,
+            logit: 0.0,
             certified_bytes: None,
+            outlives_additions: false,
             ranges: Vec::new(),
             label: None,
             model: "m".to_owned(),
@@ -129,7 +133,7 @@ mod tests {
         let lines = allowed(|scanned, listed| text::lines(scanned, listed, form));
         assert_eq!(
             lines,
-            "allowed    /x/own.pdf  (pdf)  75.00 %\n           \
+            "allowed    /x/own.pdf  (pdf)\n           \
              allowed by [[allow]] number 1, path /x/own.pdf (a�nn, until 2030-01-31: ours), \
              though judged malicious\n"
         );

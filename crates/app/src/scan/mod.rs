@@ -38,7 +38,7 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     check(args)?;
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
-    let policy = policy(args);
+    let policy = policy(args)?;
     let options = walk_options(args)?;
     let walker = Walker::new(args.paths.clone(), options.clone()).context("read --exclude")?;
     let progress = Progress::files(args.quiet);
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     };
     let walker = if args.no_sandbox {
         eprintln!("thymus: --no-sandbox: hostile bytes are read in this process");
-        let networks = worker::networks()?;
+        let networks = worker::networks()?.calibrated(&policy.calibrations);
         let scanner = Scanner::new(&policy, Some(&networks));
         scan_all(job(Engine::Here(&scanner)), &mut emit)
     } else {
@@ -114,18 +114,20 @@ fn check(args: &ScanArgs) -> Result<()> {
     Ok(())
 }
 
-fn policy(args: &ScanArgs) -> ScanPolicy {
+fn policy(args: &ScanArgs) -> Result<ScanPolicy> {
     let standard = ScanPolicy::default();
     let file_bytes_max = args.max_size.unwrap_or(standard.file_bytes_max);
-    ScanPolicy {
+    let calibration = args.calibration.as_deref().map(crate::model::read);
+    Ok(ScanPolicy {
         file_bytes_max,
         member_bytes_max: standard.member_bytes_max.min(file_bytes_max),
         depth_max: args.depth.unwrap_or(standard.depth_max),
         millis_max: args.max_time.saturating_mul(1000),
         passwords: args.password.clone(),
         explains: args.explain,
+        calibrations: calibration.transpose()?.unwrap_or_default(),
         ..standard
-    }
+    })
 }
 
 fn walk_options(args: &ScanArgs) -> Result<WalkOptions> {

@@ -82,20 +82,33 @@ fn line(
         add(&mut said, &format!(": {reason}"));
     }
     if let Some(judgement) = &verdict.judgement {
-        add(
-            &mut said,
-            &format!("  {:.2} %", judgement.probability * 100.0),
-        );
         if let Some(label) = &judgement.label {
             add(&mut said, &format!("  {}", legible(label)));
         }
-        if let Some(bytes) = judgement.certified_bytes {
-            add(&mut said, &format!("  holds against {bytes} changed bytes"));
+        if verdict.outcome.is_found() {
+            let percent = format!("  {:.2} %", judgement.probability * 100.0);
+            add(&mut said, &percent);
+            let harmless = 1.0 / f64::from(judgement.benign_share).max(1e-6);
+            add(
+                &mut said,
+                &format!("  1 in {} harmless files looks as bad", rounded(harmless)),
+            );
+        }
+        match judgement.certified_bytes {
+            Some(bytes) => add(&mut said, &format!("  holds against {bytes} changed bytes")),
+            None if judgement.outlives_additions => add(&mut said, "  holds against padding"),
+            None => {}
         }
     } else if verdict.outcome.is_found() && listed.is_none() {
         add(&mut said, "  for what is in it");
     }
     add(out, &format!("{word} {path}{said}\n"));
+}
+
+/// A number as people say it: two digits, the rest zeros.
+fn rounded(number: f64) -> String {
+    let unit = 10_f64.powf((number.log10() - 1.0).floor().max(0.0));
+    format!("{:.0}", (number / unit).round() * unit)
 }
 
 /// A line for each of the strongest reasons.

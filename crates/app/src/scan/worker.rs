@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use thymus_scan::{Landlock, Limits, Networks, ScanPolicy, Workers};
+use thymus_scan::{Judge, Landlock, Limits, Networks, ScanPolicy, Workers};
 
 use crate::Found;
 use crate::replay::now;
@@ -16,7 +16,7 @@ const THIS: &str = "/proc/self/exe";
 ///
 /// # Errors
 /// When one does not fit this build.
-pub(super) fn networks() -> Result<Networks> {
+pub(crate) fn networks() -> Result<Networks> {
     Networks::shipped().context("open the networks that ship")
 }
 
@@ -27,7 +27,11 @@ pub(super) fn networks() -> Result<Networks> {
 pub(crate) fn serve() -> Result<Found> {
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
-    thymus_scan::serve(&networks()?, &clock).context("a worker is started by thymus scan only")?;
+    let networks = networks()?;
+    let judge = |policy: &ScanPolicy| -> Box<dyn Judge> {
+        Box::new(networks.calibrated(&policy.calibrations))
+    };
+    thymus_scan::serve(judge, &clock).context("a worker is started by thymus scan only")?;
     Ok(Found::Nothing)
 }
 

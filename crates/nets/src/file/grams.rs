@@ -4,10 +4,8 @@
 
 /// Bytes in a row that have a row, table by table.
 pub const ORDERS: [usize; 5] = [2, 3, 4, 6, 8];
-/// Rows of each table.
-pub const ROWS: usize = 1 << ROW_BITS;
-/// Few enough that all tables together stay in a core's own cache.
-const ROW_BITS: u32 = 14;
+/// The largest tables there may be, as the power of two of their rows.
+pub const ROW_BITS_MAX: u32 = 20;
 
 /// Odd multipliers, one for each table.
 const MULTIPLIERS: [u64; 5] = [
@@ -18,22 +16,23 @@ const MULTIPLIERS: [u64; 5] = [
     0xd6e8_feb8_6659_fd93,
 ];
 
-/// The rows of the runs at the front of `word`, eight bytes with the first lowest.
+/// The rows of the runs at the front of `word`, eight bytes with the first lowest, in tables of
+/// `2^row_bits` rows.
 #[inline]
-pub fn rows(word: u64) -> [usize; ORDERS.len()] {
+pub fn rows(word: u64, row_bits: u32) -> [usize; ORDERS.len()] {
     std::array::from_fn(|table| {
         let run = word & (u64::MAX >> (64 - 8 * ORDERS[table]));
-        (run.wrapping_mul(MULTIPLIERS[table]) >> (64 - ROW_BITS)) as usize
+        (run.wrapping_mul(MULTIPLIERS[table]) >> (64 - row_bits)) as usize
     })
 }
 
 /// Calls `each` with the table and the row of every run of bytes in `piece`. A run that has the same
 /// row as the one before it is left out, so that long stretches of one byte weigh nothing.
 #[inline]
-pub fn for_each_row(piece: &[u8], mut each: impl FnMut(usize, usize)) {
+pub fn for_each_row(piece: &[u8], row_bits: u32, mut each: impl FnMut(usize, usize)) {
     let mut last = [usize::MAX; ORDERS.len()];
     let mut take = |word: u64, tables: usize| {
-        for (table, row) in rows(word).into_iter().enumerate().take(tables) {
+        for (table, row) in rows(word, row_bits).into_iter().enumerate().take(tables) {
             if row != last[table] {
                 last[table] = row;
                 each(table, row);
@@ -61,11 +60,11 @@ mod tests {
     #[test]
     fn every_run_has_its_row_and_repetitions_none() {
         let mut rows = Vec::new();
-        for_each_row(b"abcde", |table, row| rows.push((table, row)));
+        for_each_row(b"abcde", 14, |table, row| rows.push((table, row)));
         let of = |table| rows.iter().filter(|row| row.0 == table).count();
         assert_eq!([of(0), of(1), of(2), of(3), of(4)], [4, 3, 2, 0, 0]);
         let mut zeros = 0;
-        for_each_row(&[0; 1000], |_, _| zeros += 1);
+        for_each_row(&[0; 1000], 14, |_, _| zeros += 1);
         assert_eq!(zeros, ORDERS.len());
     }
 
@@ -73,7 +72,7 @@ mod tests {
     fn the_same_bytes_have_the_same_rows_wherever_they_stand() {
         let rows = |piece: &[u8]| {
             let mut rows = Vec::new();
-            for_each_row(piece, |table, row| rows.push((table, row)));
+            for_each_row(piece, 14, |table, row| rows.push((table, row)));
             rows.sort_unstable();
             rows
         };

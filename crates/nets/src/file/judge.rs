@@ -1,6 +1,7 @@
 //! From windows to the judgement of a file.
 
 use super::cuts::REACH;
+use super::forest::Beginning;
 
 /// How many windows a score is summed over.
 pub const STRONGEST: usize = 16;
@@ -16,7 +17,7 @@ pub struct Window {
     pub end: u64,
     /// Its evidence, from 0 up.
     pub evidence: f32,
-    /// Whether it begins or ends with the file itself; see [`super::windows::Stretch::open`].
+    /// Whether bytes put before or behind the file would change it.
     pub open: bool,
 }
 
@@ -29,6 +30,10 @@ pub struct Judgement {
     pub closed_score: f32,
     /// The strongest windows, strongest first.
     pub windows: Vec<Window>,
+    /// The beginning of the file that the trees find worst.
+    pub worst: Option<Beginning>,
+    /// As `worst`, of those that end at a cut: bytes put behind the file change none of them.
+    pub closed_worst: Option<Beginning>,
 }
 
 /// The strongest windows seen so far.
@@ -60,6 +65,8 @@ impl Strongest {
             score: sum(self.windows.iter()),
             closed_score: sum(self.windows.iter().filter(|window| !window.open)),
             windows: self.windows,
+            worst: None,
+            closed_worst: None,
         }
     }
 }

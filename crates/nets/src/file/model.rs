@@ -1,9 +1,12 @@
 //! The network itself, as trained by `thymus-train` and quantised to bytes.
 
 use super::cuts::LEVELS;
-use super::grams::{ORDERS, ROWS, rows};
+use super::forest::{Beginning, Counts, Forest};
+use super::grams::{ORDERS, ROW_BITS_MAX, rows};
 use super::judge::{Judgement, Strongest, Window};
-use super::windows::{Bag, for_each_window};
+use super::rarity::{CALIBRATION_MIN, Rarity, Tails, limits, log_score};
+use super::tail::Tail;
+use super::windows::{Bag, PREFIX, Reader, Stretch, for_each_window};
 use crate::artifact::{Artifact, ArtifactError, ModelCard};
 
 /// Numbers of a row's vector.
@@ -12,21 +15,28 @@ pub const EMBEDDING: usize = 16;
 pub const WIDTH: usize = ORDERS.len() * EMBEDDING;
 /// Numbers of the hidden layer.
 pub const HIDDEN: usize = 32;
+/// Numbers of a type's limits: the five of each tail, of how many harmless files they are, and
+/// slope and offset of the log odds over the logarithm of the score and over the trees' logit.
+pub const LIMITS: usize = 15;
 /// Slope of the hidden layer below zero.
 pub const LEAK: f32 = 0.05;
 /// The input a model must have been trained on.
-pub const INPUT: &str = "file windows 1: gear cuts on three levels, rows of 2, 3, 4, 6 and 8 bytes";
+pub const INPUT: &str = "file windows 2: gear cuts on three levels, rows of 2, 3, 4, 6 and 8 bytes; trees over beginnings";
 
 /// Rows of one table are summed in sixteen bits so many at a time.
 const SUM_MAX: usize = 256;
+/// Places that a beginning is parted into to find which of them count.
+const PLACES: usize = 64;
+/// Bytes that such a place has at least.
+const PLACE_MIN: usize = 64;
 /// What stands for zero in a row's bytes.
-const ZERO: i32 = 128;
+const ZERO: i64 = 128;
 
 /// Sums of rows, table by table.
 #[derive(Clone, Debug)]
 struct Sums {
-    numbers: [i32; WIDTH],
-    rows: u32,
+    numbers: [i64; WIDTH],
+    rows: u64,
 }
 
 impl Default for Sums {
@@ -61,11 +71,17 @@ struct Head {
 #[derive(Clone, Debug)]
 struct Kind {
     name: Box<str>,
+    /// Whether files of the type begin with their first byte and nowhere else: what something is put
+    /// before is of another type.
+    is_anchored: bool,
     heads: [Head; LEVELS],
-    suspicious: f32,
-    malicious: f32,
-    /// Slope and offset of the log odds over the logarithm of the score.
-    odds: [f32; 2],
+    forest: Forest,
+    /// As shipped, and as calibrated on the user's own files, if they were.
+    tails: Vec<Tails>,
+    /// How many harmless files were at hand to say what is rare.
+    files: usize,
+    /// Slope and offset of the log odds over the logarithm of the score, and over the trees' logit.
+    odds: [f32; 4],
 }
 
 /// A network over the raw bytes of files; its large tables stay where they were loaded.
@@ -73,7 +89,8 @@ struct Kind {
 pub struct FileNet<'a> {
     card: ModelCard,
     bits: u32,
-    tables: [&'a [[u8; EMBEDDING]; ROWS]; ORDERS.len()],
+    row_bits: u32,
+    tables: [&'a [[u8; EMBEDDING]]; ORDERS.len()],
     scales: [f32; ORDERS.len()],
     kinds: Vec<Kind>,
 }
@@ -87,14 +104,20 @@ impl<'a> FileNet<'a> {
                 .field(name)
                 .ok_or(ArtifactError::Card { field: name })
         };
-        let bits = field("bits")?.parse();
-        let bits = bits.map_err(|_| ArtifactError::Card { field: "bits" })?;
-        let rows = artifact.bytes("rows", &[ORDERS.len(), ROWS, EMBEDDING])?;
+        let number = |name| {
+            let number = field(name)?.parse::<u32>();
+            number.map_err(|_| ArtifactError::Card { field: name })
+        };
+        let (bits, row_bits) = (number("bits")?, number("row_bits")?);
+        if !(1..=16).contains(&bits) {
+            return Err(ArtifactError::Card { field: "bits" });
+        }
+        if !(1..=ROW_BITS_MAX).contains(&row_bits) {
+            return Err(ArtifactError::Card { field: "row_bits" });
+        }
+        let rows = artifact.bytes("rows", &[ORDERS.len(), 1 << row_bits, EMBEDDING])?;
         let (rows, _) = rows.as_chunks::<EMBEDDING>();
-        let (tables, _) = rows.as_chunks::<ROWS>();
-        let tables = <&[_; ORDERS.len()]>::try_from(tables);
-        let tables = tables.map_err(|_| ArtifactError::Card { field: "rows" })?;
-        let tables = tables.each_ref();
+        let tables = std::array::from_fn(|table| &rows[table << row_bits..(table + 1) << row_bits]);
         let scales = artifact.f32("scales", &[ORDERS.len()])?;
         let kinds = field("kinds")?
             .split(' ')
@@ -103,6 +126,7 @@ impl<'a> FileNet<'a> {
         Ok(Self {
             card: artifact.card().clone(),
             bits,
+            row_bits,
             tables,
             scales: array(&scales),
             kinds,
@@ -121,37 +145,97 @@ impl<'a> FileNet<'a> {
 
     /// Judges `bytes` as a file of the type `kind`; none when the network has not learned it.
     pub fn judge(&self, kind: &str, bytes: &[u8]) -> Option<Judgement> {
-        let kind = self.kind(kind)?;
-        let mut strongest = Strongest::default();
-        for_each_window(
-            bytes,
-            self.bits,
-            |piece| self.sum(piece),
-            |level, stretch| {
-                let logit = kind.heads[level].logit(&self.numbers(&stretch.bag));
-                strongest.push(Window {
-                    start: stretch.start,
-                    end: stretch.end,
-                    evidence: softplus(logit),
-                    open: stretch.open,
-                });
-            },
-        );
-        Some(strongest.finish())
+        let mut eye = Eye {
+            net: self,
+            kind: self.kind(kind)?,
+            strongest: Strongest::default(),
+            counts: Counts::default(),
+            worst: None,
+            closed_worst: None,
+        };
+        for_each_window(bytes, self.bits, &mut eye);
+        Some(Judgement {
+            worst: eye.worst,
+            closed_worst: eye.closed_worst,
+            ..eye.strongest.finish()
+        })
     }
 
-    /// The scores from which on a file of the type is suspicious and malicious.
-    pub fn thresholds(&self, kind: &str) -> Option<(f32, f32)> {
-        let kind = self.kind(kind)?;
-        Some((kind.suspicious, kind.malicious))
+    /// How rare a judgement of a file of the type is among harmless ones: of those that it was trained
+    /// with and those that it was calibrated on, where it is less so.
+    pub fn rarity(&self, kind: &str, judged: &Judgement) -> Option<Rarity> {
+        let rarities = self
+            .kind(kind)?
+            .tails
+            .iter()
+            .map(|tails| tails.rarity(judged));
+        rarities.max_by(|a, b| a.share.total_cmp(&b.share))
     }
 
-    /// The calibrated probability that a file of the type with this score is malicious, where
-    /// malicious and harmless files are equally frequent.
-    pub fn probability(&self, kind: &str, score: f32) -> Option<f32> {
-        let [slope, offset] = self.kind(kind)?.odds;
-        let odds = slope * score.max(1e-6).ln() + offset;
-        Some(1.0 / (1.0 + (-odds).exp()))
+    /// The score from which on the network alone finds a file of the type as rare as `share`.
+    pub fn score(&self, kind: &str, share: f32) -> Option<f32> {
+        let scores = self
+            .kind(kind)?
+            .tails
+            .iter()
+            .map(|tails| tails.score(share));
+        scores.max_by(f32::total_cmp)
+    }
+
+    /// Heeds what `files` harmless files of its user are judged, too; of a type that it does not know,
+    /// or of too few files to say what is rare, nothing.
+    pub fn calibrate(&mut self, kind: &str, tails: Tails, files: usize) {
+        let known = self.kinds.iter_mut().find(|known| *known.name == *kind);
+        if let Some(kind) = known.filter(|_| files >= CALIBRATION_MIN) {
+            kind.tails.push(tails);
+            kind.files = kind.files.max(files);
+        }
+    }
+
+    /// As badly as which shares of harmless files a file of the type is judged when it is called
+    /// suspicious, and malicious, if it may be.
+    pub fn limits(&self, kind: &str) -> Option<(f32, Option<f32>)> {
+        Some(limits(self.kind(kind)?.files))
+    }
+
+    /// The calibrated probability that a file of the type so judged is malicious, where malicious and
+    /// harmless files are equally frequent: that of the more certain judge.
+    pub fn probability(&self, kind: &str, judged: &Judgement) -> Option<f32> {
+        let [slope, offset, of_logit, logit_offset] = self.kind(kind)?.odds;
+        let chance = |odds: f32| 1.0 / (1.0 + (-odds).exp());
+        let of_places = chance(slope * log_score(judged.score) + offset);
+        let of_trees = judged
+            .worst
+            .map_or(0.0, |worst| chance(of_logit * worst.logit + logit_offset));
+        Some(of_places.max(of_trees))
+    }
+
+    /// The places that the verdict of the trees on the beginning of `bytes` up to `end` rests on, heaviest
+    /// first, each with what the logit loses when it is left out.
+    pub fn places(&self, kind: &str, bytes: &[u8], end: u64) -> Vec<Window> {
+        let Some(kind) = self.kind(kind) else {
+            return Vec::new();
+        };
+        let beginning = &bytes[..bytes.len().min(end as usize)];
+        let mut whole = Counts::default();
+        whole.add(beginning);
+        let logit = kind.forest.logit(&whole);
+        let len = beginning.len().div_ceil(PLACES).max(PLACE_MIN);
+        let place = |(at, place): (usize, &[u8])| {
+            let start = (at * len) as u64;
+            let mut counts = Counts::default();
+            counts.add(place);
+            Window {
+                start,
+                end: start + place.len() as u64,
+                evidence: logit - kind.forest.logit(&whole.without(start, &counts)),
+                open: true,
+            }
+        };
+        let mut places: Vec<Window> = beginning.chunks(len).enumerate().map(place).collect();
+        places.retain(|place| place.evidence > 0.0);
+        places.sort_by(|a, b| b.evidence.total_cmp(&a.evidence));
+        places
     }
 
     fn kind(&self, name: &str) -> Option<&Kind> {
@@ -184,7 +268,7 @@ impl<'a> FileNet<'a> {
         let mut short = [[0_u16; EMBEDDING]; ORDERS.len()];
         let mut counts = [0_u16; ORDERS.len()];
         let mut take = |word: u64, tables: usize| {
-            let rows = rows(word);
+            let rows = rows(word, self.row_bits);
             for table in 0..tables {
                 let row = rows[table];
                 if row == last[table] {
@@ -213,9 +297,9 @@ impl<'a> FileNet<'a> {
         let numbers = sums.numbers.as_chunks_mut::<EMBEDDING>().0;
         for ((numbers, short), count) in numbers.iter_mut().zip(&short).zip(counts) {
             for (number, part) in numbers.iter_mut().zip(short) {
-                *number += i32::from(*part) - ZERO * i32::from(count);
+                *number += i64::from(*part) - ZERO * i64::from(count);
             }
-            sums.rows += u32::from(count);
+            sums.rows += u64::from(count);
         }
     }
 
@@ -231,13 +315,62 @@ impl<'a> FileNet<'a> {
     }
 }
 
+/// What reads one file.
+struct Eye<'e, 'a> {
+    net: &'e FileNet<'a>,
+    kind: &'e Kind,
+    strongest: Strongest,
+    /// All of the file so far.
+    counts: Counts,
+    worst: Option<Beginning>,
+    closed_worst: Option<Beginning>,
+}
+
+impl Reader for Eye<'_, '_> {
+    type Bag = Sums;
+
+    fn piece(&mut self, piece: &[u8]) -> Sums {
+        self.counts.add(piece);
+        self.net.sum(piece)
+    }
+
+    fn window(&mut self, level: usize, stretch: &Stretch<Sums>) {
+        let open = stretch.ends || (stretch.begins && !self.kind.is_anchored);
+        if level == PREFIX {
+            let beginning = Beginning {
+                end: stretch.end,
+                logit: self.kind.forest.logit(&self.counts),
+            };
+            self.worst = Some(beginning.or_worse(self.worst));
+            if !stretch.ends {
+                self.closed_worst = Some(beginning.or_worse(self.closed_worst));
+            }
+            return;
+        }
+        let logit = self.kind.heads[level].logit(&self.net.numbers(&stretch.bag));
+        self.strongest.push(Window {
+            start: stretch.start,
+            end: stretch.end,
+            evidence: softplus(logit),
+            open,
+        });
+    }
+}
+
 impl Kind {
     fn read(artifact: &Artifact<'_>, name: &str) -> Result<Self, ArtifactError> {
         let hidden = artifact.f32(&format!("{name}.hidden"), &[LEVELS, WIDTH, HIDDEN])?;
         let hidden_bias = artifact.f32(&format!("{name}.hidden_bias"), &[LEVELS, HIDDEN])?;
         let out = artifact.f32(&format!("{name}.out"), &[LEVELS, HIDDEN])?;
         let out_bias = artifact.f32(&format!("{name}.out_bias"), &[LEVELS])?;
-        let limits = artifact.f32(&format!("{name}.limits"), &[4])?;
+        let limits = artifact.f32(&format!("{name}.limits"), &[LIMITS])?;
+        let tail = |at: usize| Tail {
+            start: limits[at],
+            scale: limits[at + 1],
+            shape: limits[at + 2],
+            share: limits[at + 3],
+            least: limits[at + 4],
+        };
         let head = |level: usize| {
             let (rows, _) = hidden[level * WIDTH * HIDDEN..].as_chunks::<HIDDEN>();
             Head {
@@ -249,12 +382,27 @@ impl Kind {
         };
         Ok(Self {
             name: name.into(),
+            is_anchored: matches!(name, "elf" | "pe" | "ole"),
             heads: std::array::from_fn(head),
-            suspicious: limits[0],
-            malicious: limits[1],
-            odds: [limits[2], limits[3]],
+            forest: read_forest(artifact, name)?,
+            tails: vec![Tails {
+                places: tail(0),
+                trees: tail(5),
+            }],
+            files: limits[10] as usize,
+            odds: array(&limits[11..]),
         })
     }
+}
+
+fn read_forest(artifact: &Artifact<'_>, name: &str) -> Result<Forest, ArtifactError> {
+    let shape = artifact.f32(&format!("{name}.forest"), &[3])?;
+    let nodes = artifact.f32(&format!("{name}.forest_nodes"), &[shape[0] as usize, 4])?;
+    let roots = artifact.f32(&format!("{name}.forest_roots"), &[shape[1] as usize])?;
+    Forest::new(&nodes, &roots, shape[2]).ok_or_else(|| ArtifactError::Tensor {
+        name: format!("{name}.forest_nodes"),
+        wanted: "trees".to_owned(),
+    })
 }
 
 impl Head {
@@ -294,8 +442,7 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_all_rows_however_long_the_piece_is() {
-        let full = vec![[255; EMBEDDING]; ROWS];
-        let full: &[_; ROWS] = full.as_slice().try_into().unwrap();
+        let full = vec![[255; EMBEDDING]; 1 << 14];
         let net = FileNet {
             card: ModelCard {
                 name: String::new(),
@@ -304,7 +451,8 @@ mod tests {
                 text: String::new(),
             },
             bits: 8,
-            tables: [full; ORDERS.len()],
+            row_bits: 14,
+            tables: [&full; ORDERS.len()],
             scales: [1.0; ORDERS.len()],
             kinds: Vec::new(),
         };
@@ -313,9 +461,9 @@ mod tests {
             .collect();
         for len in [0, 1, 2, 7, 8, 255, 256, 257, 262, 263, 264, 512, 3_000] {
             let mut counts = [0; ORDERS.len()];
-            for_each_row(&bytes[..len], |table, _| counts[table] += 1);
+            for_each_row(&bytes[..len], 14, |table, _| counts[table] += 1);
             let sums = net.sum(&bytes[..len]);
-            assert_eq!(sums.rows, counts.iter().sum::<i32>() as u32, "{len} bytes");
+            assert_eq!(sums.rows, counts.iter().sum::<i64>() as u64, "{len} bytes");
             for (at, number) in sums.numbers.iter().enumerate() {
                 assert_eq!(
                     *number,

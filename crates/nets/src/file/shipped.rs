@@ -3,18 +3,24 @@
 use super::FileNet;
 use crate::artifact::ArtifactError;
 
+const PROGRAM: &[u8] = include_bytes!("../../weights/file_program.safetensors");
 const DOCUMENT: &[u8] = include_bytes!("../../weights/file_document.safetensors");
+const SCRIPT: &[u8] = include_bytes!("../../weights/file_script.safetensors");
 
 impl FileNet<'static> {
-    /// The networks that ship, for PDF and old Office documents. Their tables are used where they
-    /// lie in the program, so all threads and processes share them.
+    /// The networks that ship: for programs, documents and scripts. Their tables are used where they lie
+    /// in the program, so all threads and processes share them.
     pub fn shipped() -> Result<Vec<Self>, ArtifactError> {
-        Ok(vec![Self::open(DOCUMENT)?])
+        [PROGRAM, DOCUMENT, SCRIPT]
+            .map(Self::open)
+            .into_iter()
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Judgement, MALICIOUS, SUSPICIOUS};
     use super::*;
 
     #[test]
@@ -24,17 +30,29 @@ mod tests {
         for net in &nets {
             assert!(net.card().text.contains("## Limits"));
             for kind in net.kinds() {
-                let (suspicious, malicious) = net.thresholds(kind).unwrap();
-                assert!(suspicious > 0.0 && suspicious <= malicious, "{kind}");
-                let low = net.probability(kind, suspicious / 10.0).unwrap();
-                let high = net.probability(kind, suspicious * 10.0).unwrap();
+                let [suspicious, malicious] =
+                    [SUSPICIOUS, MALICIOUS].map(|share| net.score(kind, share).unwrap());
+                let share = |judged: &Judgement| net.rarity(kind, judged).unwrap().share;
+                assert!(0.0 < suspicious && suspicious <= malicious, "{kind}");
+                let judged = |score| Judgement {
+                    score,
+                    ..Judgement::default()
+                };
+                let is_rare = |score, limit| share(&judged(score)) <= limit;
+                assert!(
+                    malicious == f32::INFINITY || is_rare(malicious * 1.01, MALICIOUS),
+                    "{kind}"
+                );
+                assert!(!is_rare(suspicious * 0.99, SUSPICIOUS), "{kind}");
+                let low = net.probability(kind, &judged(1e-3)).unwrap();
+                let high = net.probability(kind, &judged(malicious.min(1e6))).unwrap();
                 assert!(low < high, "{kind}");
             }
         }
         let count = kinds.len();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!((count, kinds.len()), (2, 2));
+        assert_eq!((count, kinds.len()), (8, 8));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Windows over a file: on each level every two neighbouring pieces, in one pass and constant memory.
+//! Windows over a file, in one pass and constant memory: on each level every two neighbouring pieces, and
+//! the beginnings of the file up to a cut, each at least a quarter longer than the one before it.
 
 use super::cuts::{Cutter, LEVELS};
 
@@ -6,6 +7,11 @@ use super::cuts::{Cutter, LEVELS};
 pub trait Bag: Default {
     /// Adds another's content.
     fn add(&mut self, other: &Self);
+}
+
+/// What keeps nothing.
+impl Bag for () {
+    fn add(&mut self, (): &Self) {}
 }
 
 /// A run of neighbouring pieces of the lowest level.
@@ -21,9 +27,28 @@ pub struct Stretch<B> {
     pub first: u32,
     /// Pieces of the lowest level in it.
     pub count: u32,
-    /// Whether its beginning or its end is the file's own and no cut: added bytes would move it.
-    pub open: bool,
+    /// Whether it begins with the file: bytes put before the file would change it.
+    pub begins: bool,
+    /// Whether it ends with the file and not at a cut: bytes put behind the file would change it.
+    pub ends: bool,
 }
+
+/// What reads a file piece by piece.
+pub trait Reader {
+    /// What it keeps of pieces.
+    type Bag: Bag + Clone;
+
+    /// Takes in the next piece.
+    fn piece(&mut self, piece: &[u8]) -> Self::Bag;
+
+    /// Takes in a window of a level, or on the level [`PREFIX`] all pieces so far.
+    fn window(&mut self, level: usize, stretch: &Stretch<Self::Bag>);
+}
+
+/// The level of the beginnings of a file.
+pub const PREFIX: usize = LEVELS;
+/// Bytes that the shortest beginning has at least.
+const PREFIX_MIN: u64 = 512;
 
 impl<B: Bag> Stretch<B> {
     fn take_in(&mut self, piece: &Self) {
@@ -32,7 +57,8 @@ impl<B: Bag> Stretch<B> {
         }
         self.end = piece.end;
         self.count += 1;
-        self.open |= piece.open;
+        self.begins |= piece.begins;
+        self.ends |= piece.ends;
         self.bag.add(&piece.bag);
     }
 
@@ -40,7 +66,8 @@ impl<B: Bag> Stretch<B> {
         if next.count > 0 {
             self.end = next.end;
             self.count += next.count;
-            self.open |= next.open;
+            self.begins |= next.begins;
+            self.ends |= next.ends;
             self.bag.add(&next.bag);
         }
         self
@@ -55,27 +82,23 @@ struct Level<B> {
     windows: u64,
 }
 
-/// Reads all of `bytes` in pieces of `2^bits` bytes on average: `fill` makes the bag of each, `window`
-/// is called with the level and content of every window. An empty file has none.
-pub fn for_each_window<B: Bag + Clone>(
-    bytes: &[u8],
-    bits: u32,
-    mut fill: impl FnMut(&[u8]) -> B,
-    mut window: impl FnMut(usize, &Stretch<B>),
-) {
+/// Reads all of `bytes` in pieces of `2^bits` bytes on average. An empty file has no windows.
+pub fn for_each_window<R: Reader>(bytes: &[u8], bits: u32, reader: &mut R) {
     let mut cutter = Cutter::new(bits);
-    let mut levels: [Level<B>; LEVELS] = Default::default();
-    let (mut start, mut pieces) = (0, 0);
+    let mut levels: [Level<R::Bag>; LEVELS] = Default::default();
+    let mut prefix = Stretch::default();
+    let (mut start, mut pieces, mut due) = (0, 0, PREFIX_MIN);
     while start < bytes.len() {
         let rest = &bytes[start..];
         let (len, cuts) = cutter.next_cut(rest).unwrap_or((rest.len(), 0));
         let piece = Stretch {
-            bag: fill(&rest[..len]),
+            bag: reader.piece(&rest[..len]),
             start: start as u64,
             end: (start + len) as u64,
             first: pieces,
             count: 1,
-            open: start == 0 || cuts == 0,
+            begins: start == 0,
+            ends: cuts == 0,
         };
         for (number, level) in levels.iter_mut().enumerate() {
             level.growing.take_in(&piece);
@@ -83,9 +106,17 @@ pub fn for_each_window<B: Bag + Clone>(
                 let grown = std::mem::take(&mut level.growing);
                 if let Some(before) = level.before.replace(grown.clone()) {
                     level.windows += 1;
-                    window(number, &before.join(&grown));
+                    reader.window(number, &before.join(&grown));
                 }
             }
+        }
+        prefix.take_in(&piece);
+        // At the end of the file it is a beginning too, but of no other file.
+        let is_due = !piece.ends && prefix.end >= due;
+        if is_due || start + len == bytes.len() {
+            prefix.ends = !is_due;
+            reader.window(PREFIX, &prefix);
+            due = prefix.end + prefix.end / 4;
         }
         start += len;
         pieces += 1;
@@ -98,8 +129,8 @@ pub fn for_each_window<B: Bag + Clone>(
             } else {
                 last.join(&level.growing)
             };
-            last.open = true;
-            window(number, &last);
+            last.ends = true;
+            reader.window(number, &last);
         }
     }
 }
@@ -117,15 +148,25 @@ mod tests {
         }
     }
 
+    #[derive(Default)]
+    struct Found(Vec<(usize, Stretch<Text>)>);
+
+    impl Reader for Found {
+        type Bag = Text;
+
+        fn piece(&mut self, piece: &[u8]) -> Text {
+            Text(piece.to_vec())
+        }
+
+        fn window(&mut self, level: usize, stretch: &Stretch<Text>) {
+            self.0.push((level, stretch.clone()));
+        }
+    }
+
     fn windows(bytes: &[u8]) -> Vec<(usize, Stretch<Text>)> {
-        let mut found = Vec::new();
-        for_each_window(
-            bytes,
-            4,
-            |piece| Text(piece.to_vec()),
-            |level, stretch| found.push((level, stretch.clone())),
-        );
-        found
+        let mut found = Found::default();
+        for_each_window(bytes, 4, &mut found);
+        found.0
     }
 
     fn noise(len: usize) -> Vec<u8> {
@@ -148,16 +189,37 @@ mod tests {
                 covered = end;
             }
             assert_eq!(covered, bytes.len());
-            assert!(of_level[0].1.open && of_level.last().unwrap().1.open);
+            assert!(of_level[0].1.begins && of_level.last().unwrap().1.ends);
         }
+        let prefixes: Vec<_> = found.iter().filter(|window| window.0 == PREFIX).collect();
+        assert_eq!(prefixes.len(), 14, "each a quarter longer, and all");
+        for (_, prefix) in &prefixes {
+            assert!(prefix.begins && prefix.bag.0 == bytes[..prefix.end as usize]);
+        }
+        assert!(prefixes.last().unwrap().1.ends && !prefixes[12].1.ends);
         assert!(windows(b"").is_empty());
         let short = windows(b"short");
-        assert_eq!(short.len(), LEVELS);
+        assert_eq!(short.len(), LEVELS + 1);
         assert!(
             short
                 .iter()
-                .all(|window| window.1.open && window.1.bag.0 == b"short")
+                .all(|(_, window)| { window.begins && window.ends && window.bag.0 == b"short" })
         );
+    }
+
+    #[test]
+    fn beginnings_outlive_whatever_is_put_behind() {
+        let bytes = noise(10_000);
+        let after = windows(&[&bytes[..], &[b'y'; 5_555]].concat());
+        let of_prefix = windows(&bytes)
+            .into_iter()
+            .filter(|window| window.0 == PREFIX);
+        for (level, window) in of_prefix.filter(|window| !window.1.ends) {
+            let same = |other: &(usize, Stretch<Text>)| {
+                other.0 == level && !other.1.ends && other.1.bag == window.bag
+            };
+            assert!(after.iter().any(same), "{} bytes", window.end);
+        }
     }
 
     #[test]
@@ -172,7 +234,7 @@ mod tests {
             .collect();
         let mut closed = 0;
         for (level, window) in windows(&bytes) {
-            if !window.open {
+            if !window.begins && !window.ends {
                 closed += 1;
                 assert!(after.contains(&(level, window.bag.0)));
             }

@@ -96,7 +96,15 @@ fn first(bytes: &[u8]) -> Option<FileType> {
 fn program_type(bytes: &[u8]) -> Option<FileType> {
     match bytes {
         // Class, byte order and version must make sense, or it is a file that only begins like one.
-        [0x7f, b'E', b'L', b'F', 1 | 2, 1 | 2, 1, ..] => Some(FileType::Elf),
+        [0x7f, b'E', b'L', b'F', 1 | 2, order @ (1 | 2), 1, rest @ ..] => {
+            let relocatable = if *order == 1 { [1, 0] } else { [0, 1] };
+            let is_object = rest.get(9..11) == Some(&relocatable);
+            Some(if is_object {
+                FileType::ElfObject
+            } else {
+                FileType::Elf
+            })
+        }
         [b'M', b'Z', ..] if PeFile::read(bytes).is_some() => Some(FileType::Pe),
         [b'M', b'Z', ..] if is_dos(bytes) => Some(FileType::Dos),
         [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..] | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..] => {

@@ -23,7 +23,7 @@ pub fn identify(bytes: &[u8], name: &str) -> Vec<FileType> {
     binary::find(bytes, &mut found);
     let is_program = matches!(
         found.first(),
-        Some(FileType::Elf | FileType::Pe | FileType::MachO)
+        Some(FileType::Elf | FileType::ElfObject | FileType::Pe | FileType::MachO)
     );
     // Programs print PHP for good reasons; only what stands behind one could be meant for PHP.
     let open = if is_program { overlay(bytes) } else { bytes };

@@ -24,6 +24,15 @@ const ZIP_END: &[u8] =
 #[test]
 fn magic_alone_is_not_enough_where_structure_can_be_asked() {
     check(b"\x7fELF\x02\x01\x01\0rest", &[T::Elf]);
+    check(
+        b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0",
+        &[T::ElfObject],
+    );
+    check(
+        b"\x7fELF\x01\x02\x01\0\0\0\0\0\0\0\0\0\0\x01",
+        &[T::ElfObject],
+    );
+    check(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0", &[T::Elf]);
     check(b"\x7fELF and other words", &[T::Text]);
     check(&pe(), &[T::Pe]);
     check(b"MZ is how this letter begins", &[T::Text]);

@@ -31,7 +31,7 @@ impl Layout {
     pub(crate) fn of(kind: FileType, bytes: &[u8]) -> Self {
         let mut layout = Self::default();
         match kind {
-            FileType::Elf => elf::places(bytes, &mut layout),
+            FileType::Elf | FileType::ElfObject => elf::places(bytes, &mut layout),
             FileType::Pe => pe::places(bytes, &mut layout),
             FileType::Pdf => pdf::places(bytes, &mut layout),
             FileType::Ole | FileType::Msi => unpack::ole_places(bytes, &mut layout),

@@ -195,7 +195,11 @@ mod tests {
         report.whole.judgement = Some(Judgement {
             leaning: Leaning::Malicious,
             probability: 0.1 + 0.2,
+            benign_share: 0.25,
+            score: 0.5,
+            logit: -1.5,
             certified_bytes: Some(1 << 40),
+            outlives_additions: false,
             ranges: vec![ByteRange {
                 offset: u64::MAX,
                 length: 3,

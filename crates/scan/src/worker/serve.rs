@@ -14,18 +14,23 @@ use crate::run::STACK_BYTES;
 use crate::{FileReport, Judge, Reason, ScanPolicy, Scanner};
 
 /// Serves the parent at the other end of standard input until it hangs up. `clock` tells milliseconds
-/// since some moment. Nothing hostile is read before the process is confined.
+/// since some moment; `make_judge` makes the judge that the policy asks for. Nothing hostile is read before
+/// the process is confined.
 ///
 /// # Errors
 /// When standard input is no such parent, or the process could not be confined, which the parent is
 /// told.
-pub fn serve(judge: &dyn Judge, clock: &(dyn Fn() -> u64 + Sync)) -> io::Result<()> {
+pub fn serve(
+    make_judge: impl FnOnce(&ScanPolicy) -> Box<dyn Judge>,
+    clock: &(dyn Fn() -> u64 + Sync),
+) -> io::Result<()> {
     close_others();
     // What a decoder says as it gives up is for nobody; the report says that it did.
     std::panic::set_hook(Box::new(|_| {}));
     let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
     let mut stream = UnixStream::from(socket);
     let Start { policy, limits } = receive(&mut stream)?;
+    let judge = make_judge(&policy);
     let confinement = match confine(limits) {
         Ok(confinement) => confinement,
         Err(trouble) => return give_up(&stream, &trouble),
@@ -36,7 +41,7 @@ pub fn serve(judge: &dyn Judge, clock: &(dyn Fn() -> u64 + Sync)) -> io::Result<
                 return give_up(&stream, &trouble);
             }
             send(&stream, &Ready::Confined(confinement))?;
-            work(&stream, &Scanner::new(&policy, Some(judge)), clock)
+            work(&stream, &Scanner::new(&policy, Some(&*judge)), clock)
         };
         let worker = thread::Builder::new().stack_size(STACK_BYTES);
         let ended = worker.spawn_scoped(scope, work)?.join();

@@ -1,10 +1,12 @@
 //! The samples of a pack, in memory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::corpus::{Kind, Label, Part, Role, Secret, parts};
+use super::Arguments;
+use crate::corpus::{Kind, Label, Part, Role, Secret, parts, read_index};
 
 /// One file, or what the pack kept of it.
 pub(super) struct Sample {
@@ -32,11 +34,49 @@ impl Samples {
     }
 }
 
-/// Reads all samples of `kind` from a pack, at most `class_max` of each label and side, in the order of
-/// their digests.
-pub(super) fn load(pack: &Path, secret: &Secret, kind: Kind, class_max: usize) -> Result<Samples> {
+/// Digests of malicious files that are not learned from but tuned on, because of where they are from:
+/// what a network of all other sources finds of them says more of files of another origin than the
+/// tuning side, which has the origins of the training side. Plans are compared so.
+pub(super) type LeftOut = BTreeSet<String>;
+
+/// The malicious files of `sources` that the index lists.
+pub(super) fn left_out(index: &Path, sources: &[String]) -> Result<LeftOut> {
+    let rows = read_index(index)?.into_iter();
+    let left_out =
+        rows.filter(|row| row.label == Label::Malicious && sources.contains(&row.source));
+    Ok(left_out.map(|row| row.sha256).collect())
+}
+
+/// Moves malicious training samples that `is_left_out` names to the tuning side, in the place of its own,
+/// and drops their near duplicates from the training side.
+fn leave_out(samples: &mut Samples, is_left_out: &BTreeSet<usize>) {
+    let mut number = 0;
+    let (out, train): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut samples.train)
+            .into_iter()
+            .partition(|_| {
+                number += 1;
+                is_left_out.contains(&(number - 1))
+            });
+    let clusters: BTreeSet<u32> = out.iter().map(|sample| sample.cluster).collect();
+    let stays = |sample: &Sample| !sample.malicious || !clusters.contains(&sample.cluster);
+    samples.train = train.into_iter().filter(stays).collect();
+    samples.tune.retain(|sample| !sample.malicious);
+    samples.tune.extend(out);
+}
+
+/// Reads all samples of `kind` from a pack, at most `class_max` of each label and side and `head_kib` of
+/// each sample, in the order of their digests.
+pub(super) fn load(
+    pack: &Path,
+    secret: &Secret,
+    kind: Kind,
+    arguments: &Arguments,
+    left_out: &LeftOut,
+) -> Result<Samples> {
     let mut samples = Samples::default();
     let mut counts = [[0_usize; 2]; 3];
+    let mut out = BTreeSet::new();
     for path in parts(pack)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.split('-').next() != Some(kind.as_str()) {
@@ -55,16 +95,30 @@ pub(super) fn load(pack: &Path, secret: &Secret, kind: Kind, class_max: usize) -
                 Role::Test => (&mut samples.test, 2),
             };
             let count = &mut counts[place][usize::from(malicious)];
-            if *count >= class_max {
+            if *count >= arguments.class_max {
                 continue;
             }
             *count += 1;
+            if entry.role == Role::Train && left_out.contains(&*thymus_parsers::hex(&entry.sha256))
+            {
+                out.insert(side.len());
+            }
+            let mut bytes = part.sample(number)?.bytes;
+            bytes.truncate(arguments.head_kib << 10);
+            bytes.shrink_to_fit();
             side.push(Sample {
-                bytes: part.sample(number)?.bytes,
+                bytes,
                 malicious,
                 cluster: entry.cluster,
             });
         }
+    }
+    if arguments.all {
+        let test = std::mem::take(&mut samples.test);
+        samples.train.extend(test);
+    }
+    if !left_out.is_empty() {
+        leave_out(&mut samples, &out);
     }
     Ok(samples)
 }

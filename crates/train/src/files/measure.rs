@@ -1,38 +1,35 @@
-//! Thresholds from the tuning side, figures from the test side.
+//! Promises from the tuning side, figures from the test side.
 
 use std::collections::BTreeMap;
 
-use thymus_nets::file::FileNet;
+use thymus_nets::file::{FileNet, Judgement, LIMITS, Tail, Tails, limits, log_score, logit};
 
 use super::data::{Sample, Samples};
-use super::net::Score;
 use crate::corpus::Kind;
 
-/// With fewer benign files on the tuning side nobody knows what one in a thousand is, and files of the
-/// type are called suspicious at most (none of 300 above a threshold says at most 1 % with a certainty
-/// of 95 %).
-pub(super) const BENIGN_MIN: usize = 300;
-
-/// What the network reaches on one type.
+/// What the two judges reach on one type.
 pub(super) struct Figures {
     kind: Kind,
     /// Malicious clusters and benign files of the test side.
     clusters: usize,
     benign: usize,
-    /// At thresholds for 1 % and 0.1 % false alarms on the tuning side.
+    tails: Tails,
+    /// Benign files of the tuning side.
+    tuned_on: usize,
+    /// Slope and offset of the log odds over the logarithm of the score, and over the trees' logit.
+    odds: [f32; 4],
+    /// Called suspicious or worse, and malicious.
     rates: [Rate; 2],
-    /// Recall at 1 % and 0.1 % of the tuning side's own benign files, by which plans are chosen.
-    tune: [f64; 2],
+    /// Recall at 1 % and 0.1 % of the tuning side's own benign files, by which plans are chosen: of the
+    /// network, of the trees, of both.
+    tune: [[f64; 2]; 3],
     /// As `tune`, of the test side.
-    curve: [f64; 2],
-    /// Slope and offset of the log odds over the logarithm of the score.
-    pub(super) odds: [f32; 2],
+    curve: [[f64; 2]; 3],
 }
 
 /// What one threshold reaches.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rate {
-    pub(super) threshold: f32,
+struct Rate {
     /// Share of malicious clusters found, each counting once.
     recall: f64,
     /// The same, of those whose verdict added bytes cannot change.
@@ -41,70 +38,100 @@ pub(super) struct Rate {
 }
 
 impl Figures {
-    /// Thresholds of suspicious and of malicious files.
-    pub(super) fn thresholds(&self) -> [f32; 2] {
-        self.rates.map(|rate| rate.threshold)
+    /// Tails, whether files may be called malicious, and odds, as the model file has them.
+    pub(super) fn limits(&self) -> [f32; LIMITS] {
+        let mut limits = [0.0; LIMITS];
+        let tails = [self.tails.places, self.tails.trees];
+        let numbers = tails.iter().flat_map(|tail| {
+            let Tail { start, scale, .. } = *tail;
+            [start, scale, tail.shape, tail.share, tail.least]
+        });
+        let rest = [self.tuned_on as f32].into_iter().chain(self.odds);
+        for (limit, number) in limits.iter_mut().zip(numbers.chain(rest)) {
+            *limit = number;
+        }
+        limits
     }
 }
 
-/// Measures one type by the network that is to ship.
+/// Measures one type by the network and trees that are to ship.
 pub(super) fn measure(
     kind: Kind,
     samples: &Samples,
     net: &FileNet<'_>,
     open_test: bool,
 ) -> Figures {
-    let scores = |side: &[Sample]| -> Vec<Score> {
+    let judgements = |side: &[Sample]| -> Vec<Judgement> {
         let judge = |sample: &Sample| {
             let judged = net.judge(kind.as_str(), &sample.bytes);
-            judged.map_or(Score::default(), |judged| Score {
-                all: judged.score,
-                closed: judged.closed_score,
-            })
+            let mut judged = judged.unwrap_or_default();
+            judged.windows = Vec::new();
+            judged
         };
         side.iter().map(judge).collect()
     };
     let test_side: &[Sample] = if open_test { &samples.test } else { &[] };
-    let tune_scores = scores(&samples.tune);
-    let test_scores = scores(test_side);
-    let tune = Side::new(&samples.tune, &tune_scores);
-    tell_worst(kind, &samples.tune, &tune_scores);
-    let test = Side::new(test_side, &test_scores);
-    let rate = |allowed: f64, benign_min: usize| {
-        let threshold = if tune.benign.len() < benign_min {
-            f32::MAX
-        } else {
-            quantile(&tune.benign, allowed)
-        };
-        let false_alarms = test.benign.iter().filter(|score| **score > threshold);
+    let (of_tune, of_test) = (judgements(&samples.tune), judgements(test_side));
+    let (tune, test) = (
+        Side::new(&samples.tune, &of_tune),
+        Side::new(test_side, &of_test),
+    );
+    let tails = Tails::fit(&tune.benign);
+    tell_worst((kind, "tuning"), &samples.tune, &of_tune, &tails);
+    tell_worst((kind, "test"), test_side, &of_test, &tails);
+    let (suspicious, malicious) = limits(tune.benign.len());
+    let rate = |share: f32| {
+        let is_found = |judged: &Judgement| tails.rarity(judged).share <= share;
         Rate {
-            threshold,
-            recall: test.share(|score| score.all > threshold),
-            closed: test.share(|score| score.closed > threshold),
-            false_alarms: false_alarms.count(),
+            recall: test.share(is_found),
+            closed: test.share(|judged| tails.rarity(judged).closed_share <= share),
+            false_alarms: test.benign.iter().filter(|judged| is_found(judged)).count(),
         }
+    };
+    let odds = [
+        odds(&tune, &|judged| log_score(judged.score)),
+        odds(&tune, &logit),
+    ];
+    let curves = |side: &Side<'_>| {
+        let both = |judged: &Judgement| -tails.rarity(judged).share.max(f32::MIN_POSITIVE).ln();
+        [
+            side.curve(&|judged| judged.score),
+            side.curve(&logit),
+            side.curve(&both),
+        ]
     };
     let clusters: f64 = test.malicious.iter().map(|(_, weight)| weight).sum();
     Figures {
         kind,
         clusters: clusters.round() as usize,
         benign: test.benign.len(),
-        rates: [rate(0.01, 0), rate(0.001, BENIGN_MIN)],
-        tune: tune.curve(),
-        curve: test.curve(),
-        odds: odds(&samples.tune, &tune_scores),
+        tails,
+        tuned_on: tune.benign.len(),
+        odds: [odds[0][0], odds[0][1], odds[1][0], odds[1][1]],
+        rates: [rate(suspicious), malicious.map_or(Rate::default(), rate)],
+        tune: curves(&tune),
+        curve: curves(&test),
     }
 }
 
-/// Names the benign files that score highest and malicious ones about the lower quarter, for whoever
-/// looks into them.
-fn tell_worst(kind: Kind, side: &[Sample], scores: &[Score]) {
-    let mut order: Vec<_> = side.iter().zip(scores).collect();
-    order.sort_by(|a, b| b.1.all.total_cmp(&a.1.all));
+/// Benign files that are named.
+const TOLD: usize = 80;
+
+/// Names the benign files that look worst and malicious ones about the lower quarter, for whoever looks
+/// into them.
+fn tell_worst(
+    (kind, name): (Kind, &str),
+    side: &[Sample],
+    judgements: &[Judgement],
+    tails: &Tails,
+) {
+    let mut order: Vec<_> = side.iter().zip(judgements).collect();
+    let share = |judged: &Judgement| tails.rarity(judged).share;
+    order.sort_by(|a, b| share(a.1).total_cmp(&share(b.1)));
     let benign = order
         .iter()
         .filter(|(sample, _)| !sample.malicious)
-        .take(12);
+        .take(TOLD);
     let malicious: Vec<_> = order
         .iter()
         .filter(|(sample, _)| sample.malicious)
@@ -114,64 +141,70 @@ fn tell_worst(kind: Kind, side: &[Sample], scores: &[Score]) {
         .rev()
         .step_by((malicious.len() / 48).max(1))
         .take(24);
-    for (sample, score) in benign.chain(low.copied()) {
+    for (sample, judged) in benign.chain(low.copied()) {
         let label = if sample.malicious {
             "malicious"
         } else {
             "benign"
         };
         eprintln!(
-            "{}: {label} cluster {:08x} ({} bytes) scores {:.2}",
+            "{}: {name} side, {label}, cluster {:08x}, {} bytes, score {:.2}, logit {:.2}, one in {:.0}",
             kind.as_str(),
             sample.cluster,
             sample.bytes.len(),
-            score.all
+            judged.score,
+            logit(judged),
+            1.0 / share(judged)
         );
     }
 }
 
-/// The scores of one side.
-struct Side {
-    /// Lowest first.
-    benign: Vec<f32>,
+/// The judgements of one side.
+struct Side<'s> {
+    benign: Vec<&'s Judgement>,
     /// With what each file counts: its cluster counts once.
-    malicious: Vec<(Score, f64)>,
+    malicious: Vec<(&'s Judgement, f64)>,
 }
 
-impl Side {
-    fn new(side: &[Sample], scores: &[Score]) -> Self {
+impl<'s> Side<'s> {
+    fn new(side: &[Sample], judgements: &'s [Judgement]) -> Self {
         let mut clusters: BTreeMap<u32, f64> = BTreeMap::new();
         for sample in side.iter().filter(|sample| sample.malicious) {
             *clusters.entry(sample.cluster).or_default() += 1.0;
         }
         let (mut benign, mut malicious) = (Vec::new(), Vec::new());
-        for (sample, score) in side.iter().zip(scores) {
+        for (sample, judged) in side.iter().zip(judgements) {
             match clusters.get(&sample.cluster) {
-                Some(files) if sample.malicious => malicious.push((*score, 1.0 / files)),
-                _ => benign.push(score.all),
+                Some(files) if sample.malicious => malicious.push((judged, 1.0 / files)),
+                _ => benign.push(judged),
             }
         }
-        benign.sort_by(f32::total_cmp);
         Self { benign, malicious }
     }
 
-    /// The share of malicious clusters that `found` holds for.
-    fn share(&self, found: impl Fn(&Score) -> bool) -> f64 {
-        let sum = |all: bool| -> f64 {
-            let files = self
-                .malicious
-                .iter()
-                .filter(|(score, _)| all || found(score));
-            files.map(|(_, weight)| weight).sum()
-        };
-        sum(false) / sum(true).max(1e-9)
+    /// A number of the benign files, lowest first.
+    fn benign(&self, number: &dyn Fn(&Judgement) -> f32) -> Vec<f32> {
+        let mut numbers: Vec<f32> = self.benign.iter().map(|judged| number(judged)).collect();
+        numbers.sort_by(f32::total_cmp);
+        numbers
+    }
+
+    /// The share of malicious clusters that `is_found` holds for.
+    fn share(&self, is_found: impl Fn(&Judgement) -> bool) -> f64 {
+        let (mut found, mut all) = (0.0, 0.0);
+        for (judged, weight) in &self.malicious {
+            all += weight;
+            found += if is_found(judged) { *weight } else { 0.0 };
+        }
+        found / f64::max(all, 1e-9)
     }
 
     /// Recall at 1 % and 0.1 % of its own benign files.
-    fn curve(&self) -> [f64; 2] {
+    fn curve(&self, number: &dyn Fn(&Judgement) -> f32) -> [f64; 2] {
+        let benign = self.benign(number);
         [0.01, 0.001].map(|allowed| {
-            let threshold = quantile(&self.benign, allowed);
-            self.share(|score| score.all > threshold)
+            let threshold = quantile(&benign, allowed);
+            self.share(|judged| number(judged) > threshold)
         })
     }
 }
@@ -185,55 +218,63 @@ fn quantile(sorted: &[f32], allowed: f64) -> f32 {
         .unwrap_or(f32::MAX)
 }
 
-/// Platt's fit on the logarithm of scores, both classes weighing the same (Platt, *Probabilistic
-/// outputs for support vector machines*, 1999).
-fn odds(side: &[Sample], scores: &[Score]) -> [f32; 2] {
-    let (malicious, benign) = Samples::counts(side);
+/// Platt's fit of log odds on a number, both classes weighing the same (Platt, *Probabilistic outputs for
+/// support vector machines*, 1999).
+fn odds(side: &Side<'_>, number: &dyn Fn(&Judgement) -> f32) -> [f32; 2] {
+    let malicious = side.malicious.iter().map(|(judged, _)| (*judged, 1.0));
+    let benign = side.benign.iter().map(|judged| (*judged, 0.0));
+    let points: Vec<(f64, f64, f64)> = malicious
+        .chain(benign)
+        .map(|(judged, truth)| {
+            let count = if truth > 0.5 {
+                side.malicious.len()
+            } else {
+                side.benign.len()
+            };
+            (f64::from(number(judged)), truth, 1.0 / count as f64)
+        })
+        .collect();
     let (mut slope, mut offset) = (1.0_f64, 0.0_f64);
     for _ in 0..2_000 {
         let (mut by_slope, mut by_offset) = (0.0, 0.0);
-        for (sample, score) in side.iter().zip(scores) {
-            let x = f64::from(score.all.max(1e-6).ln());
-            let (truth, count) = if sample.malicious {
-                (1.0, malicious)
-            } else {
-                (0.0, benign)
-            };
-            let error = (1.0 / (1.0 + (-(slope * x + offset)).exp()) - truth) / count as f64;
+        for (x, truth, weight) in &points {
+            let error = (1.0 / (1.0 + (-(slope * x + offset)).exp()) - truth) * weight;
             by_slope += error * x;
             by_offset += error;
         }
-        slope -= 0.1 * by_slope;
-        offset -= 0.1 * by_offset;
+        slope -= 0.05 * by_slope;
+        offset -= 0.05 * by_offset;
     }
     [slope as f32, offset as f32]
 }
 
 /// The figures in Markdown.
 pub(super) fn table(figures: &[Figures]) -> String {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let mut out = String::from(
-        "| type | recall at 1 % of the tuning side | at 0.1 % | test clusters | benign | found at 1 % | false | found at 0.1 % | false | of it proof against additions | recall at 1 % of the test side | at 0.1 % |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| type | test clusters | benign | found, suspicious or worse | of the benign | found, malicious | of the benign | of the malicious verdicts proof against bytes put behind |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for row in figures {
-        let [one, tenth] = row.rates;
-        let percent = |share: f64| format!("{:.1} %", share * 100.0);
+        let [suspicious, malicious] = row.rates;
         let cells = [
             row.kind.as_str().to_owned(),
-            percent(row.tune[0]),
-            percent(row.tune[1]),
             row.clusters.to_string(),
             row.benign.to_string(),
-            percent(one.recall),
-            one.false_alarms.to_string(),
-            percent(tenth.recall),
-            tenth.false_alarms.to_string(),
-            percent(tenth.closed / tenth.recall.max(1e-9)),
-            percent(row.curve[0]),
-            percent(row.curve[1]),
+            percent(suspicious.recall),
+            suspicious.false_alarms.to_string(),
+            percent(malicious.recall),
+            malicious.false_alarms.to_string(),
+            percent(malicious.closed / malicious.recall.max(1e-9)),
         ];
-        out.push_str("| ");
-        out.push_str(&cells.join(" | "));
-        out.push_str(" |\n");
+        out.extend(["| ", &cells.join(" | "), " |\n"]);
+    }
+    out.push_str("\nRecall at 1 % and at 0.1 % of a side's own benign files:\n\n| type | side | network | | trees | | both | |\n|---|---|--:|--:|--:|--:|--:|--:|\n");
+    for row in figures {
+        for (side, curve) in [("tuning", row.tune), ("test", row.curve)] {
+            let cells: Vec<String> = curve.as_flattened().iter().map(|x| percent(*x)).collect();
+            let kind = row.kind.as_str();
+            out.extend(["| ", kind, " | ", side, " | ", &cells.join(" | "), " |\n"]);
+        }
     }
     out
 }

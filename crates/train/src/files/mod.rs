@@ -1,6 +1,8 @@
 //! Trains the networks that judge files by their raw bytes.
 
+mod checkpoint;
 mod data;
+mod forest;
 mod learn;
 mod measure;
 mod net;
@@ -8,6 +10,7 @@ mod net;
 mod tests;
 mod write;
 
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -98,9 +101,40 @@ pub(crate) struct Arguments {
     /// Share of the tables of runs that is left out at each look.
     #[arg(long, default_value_t = 0.4)]
     blind: f32,
+    /// A model file to measure anew, instead of learning one.
+    #[arg(long)]
+    model: Option<PathBuf>,
     /// Measure on the test side too: once, when everything is chosen.
     #[arg(long)]
     open_test: bool,
+    /// File that holds where training stands after each round; a run that was stopped goes on from it.
+    #[arg(long)]
+    checkpoint: Option<PathBuf>,
+    /// Sources (names of the index) whose malicious files are not learned from but tuned on: to compare
+    /// plans by what they find of another origin, not for a network to ship.
+    #[arg(long, requires = "index")]
+    leave_out: Vec<String>,
+    /// The index of the corpora.
+    #[arg(long)]
+    index: Option<PathBuf>,
+    /// Rows of each table, as a power of two.
+    #[arg(long, default_value_t = 14)]
+    row_bits: u32,
+    /// Bytes of each sample that are measured on, and that trees learn from, at most, in KiB.
+    #[arg(long, default_value_t = 4096)]
+    head_kib: usize,
+    /// Bytes of each sample that the network learns from at most, in KiB.
+    #[arg(long, default_value_t = 512)]
+    learn_kib: usize,
+    /// Learn from the test side too: for a network to ship, after its plan was measured without.
+    #[arg(long, conflicts_with = "open_test")]
+    all: bool,
+    /// Trees of each type.
+    #[arg(long, default_value_t = 250)]
+    trees: usize,
+    /// Questions that a tree asks one after the other.
+    #[arg(long, default_value_t = 6)]
+    depth: usize,
     /// Only these types of the group.
     #[arg(long)]
     only: Vec<String>,
@@ -109,13 +143,17 @@ pub(crate) struct Arguments {
 /// Trains, measures and writes the network of a group.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let secret = Secret::read(&arguments.key).context("read the key of the pack")?;
+    let left_out = match &arguments.index {
+        Some(index) => data::left_out(index, &arguments.leave_out)?,
+        None => data::LeftOut::new(),
+    };
     let mut kinds = Vec::new();
     for kind in arguments.group.kinds() {
         let wanted = arguments.only.is_empty() || arguments.only.iter().any(|o| o == kind.as_str());
         if !wanted {
             continue;
         }
-        let samples = data::load(&arguments.pack, &secret, *kind, arguments.class_max)?;
+        let samples = data::load(&arguments.pack, &secret, *kind, arguments, &left_out)?;
         let count = |side: &[data::Sample]| {
             let (malicious, benign) = data::Samples::counts(side);
             format!("{malicious} + {benign}")
@@ -129,28 +167,63 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
         kinds.push((*kind, samples));
     }
-    let plan = learn::Plan {
-        bits: arguments.group.bits(),
-        epochs: arguments.epochs,
-        benign: arguments.benign,
-        rate: arguments.rate,
-        hidden: arguments.hidden,
-        blind: arguments.blind,
+    let draft = match &arguments.model {
+        Some(path) => fs::read(path).with_context(|| format!("read {}", path.display()))?,
+        None => learned(arguments, &kinds)?,
     };
-    let (rows, heads) = learn::learn(&kinds, &plan);
-    let card = |table: &str| write::card(arguments, &kinds, table);
     // The figures that count are those of the bytes that ship.
-    let draft = write::encode(arguments.group, &kinds, &rows, &heads, &[], &card(""))?;
+    let draft = write::with_limits(&draft, &kinds, &[], "")?;
     let net = FileNet::open(&draft)?;
     let measured = kinds
         .iter()
         .map(|(kind, samples)| measure::measure(*kind, samples, &net, arguments.open_test));
     let figures: Vec<measure::Figures> = measured.collect();
-    let card = card(&measure::table(&figures));
+    let card = write::card(arguments, &kinds, &measure::table(&figures));
     println!("{card}");
-    let bytes = write::encode(arguments.group, &kinds, &rows, &heads, &figures, &card)?;
-    std::fs::write(&arguments.out, &bytes)
+    let bytes = write::with_limits(&draft, &kinds, &figures, &card)?;
+    fs::write(&arguments.out, &bytes)
         .with_context(|| format!("write {}", arguments.out.display()))?;
     println!("wrote {} ({} bytes)", arguments.out.display(), bytes.len());
     Ok(())
+}
+
+/// Learns the network and the trees of a group; gives the model file without limits.
+fn learned(arguments: &Arguments, kinds: &[(Kind, data::Samples)]) -> Result<Vec<u8>> {
+    let plan = learn::Plan {
+        bits: arguments.group.bits(),
+        row_bits: arguments.row_bits,
+        epochs: arguments.epochs,
+        benign: arguments.benign,
+        rate: arguments.rate,
+        hidden: arguments.hidden,
+        blind: arguments.blind,
+        bytes_max: arguments.learn_kib << 10,
+    };
+    let run = format!("{} {plan:?}", run_name(kinds));
+    let checkpoint = arguments.checkpoint.as_deref();
+    let (rows, heads) = learn::learn(kinds, &plan, checkpoint.map(|path| (path, run.as_str())))?;
+    let trees = kinds.iter().map(|(kind, samples)| {
+        eprintln!("{}: learning trees", kind.as_str());
+        let plan = forest::Plan {
+            trees: arguments.trees,
+            depth: arguments.depth,
+            rate: 25.0 / arguments.trees as f32,
+        };
+        forest::learn(&samples.train, plan)
+    });
+    let trees = trees.collect::<Result<_>>()?;
+    write::encode(
+        arguments.group,
+        kinds,
+        &write::Learned { rows, heads, trees },
+    )
+}
+
+/// What is learned from, by name and count: a run on other samples is another run.
+fn run_name(kinds: &[(Kind, data::Samples)]) -> String {
+    let names = kinds.iter().map(|(kind, samples)| {
+        let bytes: usize = samples.train.iter().map(|sample| sample.bytes.len()).sum();
+        format!("{} {}/{bytes}", kind.as_str(), samples.train.len())
+    });
+    names.collect::<Vec<_>>().join(", ")
 }

@@ -1,8 +1,8 @@
 //! The network in floats, as it learns; `thymus_nets::file` has the same in bytes.
 
 use thymus_nets::file::cuts::LEVELS;
-use thymus_nets::file::grams::{ORDERS, ROWS, for_each_row};
-use thymus_nets::file::windows::{Bag, for_each_window};
+use thymus_nets::file::grams::{ORDERS, for_each_row};
+use thymus_nets::file::windows::{PREFIX, Reader, Stretch, for_each_window};
 use thymus_nets::file::{EMBEDDING, HIDDEN, LEAK, STRONGEST, WIDTH, leaky};
 
 /// A source of even numbers that is the same on every run.
@@ -12,6 +12,11 @@ pub(super) struct Dice(u64);
 impl Dice {
     pub(super) const fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// What makes the same dice anew.
+    pub(super) const fn state(&self) -> u64 {
+        self.0
     }
 
     /// The next number in [0, 1).
@@ -33,28 +38,27 @@ impl Dice {
     }
 }
 
-/// What windows keep: where they are says which pieces they hold.
-#[derive(Clone, Debug, Default)]
-struct Place;
-
-impl Bag for Place {
-    fn add(&mut self, _other: &Self) {}
-}
-
 /// The vectors of all rows of all tables, shared by the types of a group.
 pub(super) struct Rows {
+    /// Rows of each table, as a power of two.
+    pub(super) row_bits: u32,
     /// [table, row, EMBEDDING]
     pub(super) numbers: Vec<[f32; EMBEDDING]>,
     /// Mean squared gradients of each row so far.
-    squares: Vec<f32>,
+    pub(super) squares: Vec<f32>,
 }
 
 impl Rows {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(row_bits: u32) -> Self {
         Self {
-            numbers: vec![[0.0; EMBEDDING]; ORDERS.len() * ROWS],
-            squares: vec![0.0; ORDERS.len() * ROWS],
+            row_bits,
+            numbers: vec![[0.0; EMBEDDING]; ORDERS.len() << row_bits],
+            squares: vec![0.0; ORDERS.len() << row_bits],
         }
+    }
+
+    fn at(&self, table: usize, row: usize) -> usize {
+        (table << self.row_bits) + row
     }
 }
 
@@ -64,7 +68,7 @@ impl Rows {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Weight {
     pub(super) value: f32,
-    squares: f32,
+    pub(super) squares: f32,
 }
 
 impl Weight {
@@ -158,6 +162,24 @@ impl Heads {
     pub(super) fn new(dice: &mut Dice) -> Self {
         Self(std::array::from_fn(|_| Head::new(dice)))
     }
+
+    /// All its weights, in an order that stays.
+    pub(super) fn weights(&self) -> impl Iterator<Item = &Weight> {
+        self.0.iter().flat_map(|head| {
+            let hidden = head.hidden.as_flattened().iter();
+            let rest = head.hidden_bias.iter().chain(&head.out);
+            hidden.chain(rest).chain([&head.out_bias])
+        })
+    }
+
+    /// As [`Self::weights`], to write.
+    pub(super) fn weights_mut(&mut self) -> impl Iterator<Item = &mut Weight> {
+        self.0.iter_mut().flat_map(|head| {
+            let hidden = head.hidden.as_flattened_mut().iter_mut();
+            let rest = head.hidden_bias.iter_mut().chain(&mut head.out);
+            hidden.chain(rest).chain([&mut head.out_bias])
+        })
+    }
 }
 
 /// A file read once: its pieces and windows.
@@ -185,11 +207,44 @@ struct Look {
     logit: f32,
 }
 
-/// A score with and without the windows that added bytes could move.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Score {
-    pub(super) all: f32,
-    pub(super) closed: f32,
+/// What finds the pieces of a file and where the windows are.
+struct Eye<'e> {
+    rows: &'e Rows,
+    reading: &'e mut Reading,
+    start: usize,
+    /// Level, first piece and the one after the last of each window.
+    places: Vec<(usize, usize, usize)>,
+}
+
+impl Reader for Eye<'_> {
+    type Bag = ();
+
+    fn piece(&mut self, piece: &[u8]) {
+        let (mut sums, mut count) = ([0.0; WIDTH], 0);
+        for_each_row(piece, self.rows.row_bits, |table, row| {
+            count += 1;
+            if !self.reading.tables[table] {
+                return;
+            }
+            let vector = &self.rows.numbers[self.rows.at(table, row)];
+            let sums = &mut sums[table * EMBEDDING..(table + 1) * EMBEDDING];
+            for (sum, number) in sums.iter_mut().zip(vector) {
+                *sum += number;
+            }
+        });
+        let end = self.start + piece.len();
+        self.reading.pieces.push((self.start, end));
+        self.reading.bags.push((sums, count));
+        self.start = end;
+    }
+
+    fn window(&mut self, level: usize, stretch: &Stretch<()>) {
+        if level != PREFIX {
+            let first = stretch.first as usize;
+            self.places
+                .push((level, first, first + stretch.count as usize));
+        }
+    }
 }
 
 impl Reading {
@@ -205,35 +260,14 @@ impl Reading {
         self.pieces.clear();
         self.bags.clear();
         self.windows.clear();
-        let (pieces, bags) = (&mut self.pieces, &mut self.bags);
-        let mut places = Vec::new();
-        let mut start = 0;
-        for_each_window(
-            bytes,
-            bits,
-            |piece| {
-                let (mut sums, mut count) = ([0.0; WIDTH], 0);
-                for_each_row(piece, |table, row| {
-                    count += 1;
-                    if !tables[table] {
-                        return;
-                    }
-                    let vector = &rows.numbers[table * ROWS + row];
-                    let sums = &mut sums[table * EMBEDDING..(table + 1) * EMBEDDING];
-                    for (sum, number) in sums.iter_mut().zip(vector) {
-                        *sum += number;
-                    }
-                });
-                pieces.push((start, start + piece.len()));
-                start += piece.len();
-                bags.push((sums, count));
-                Place
-            },
-            |level, stretch| {
-                let first = stretch.first as usize;
-                places.push((level, first, first + stretch.count as usize));
-            },
-        );
+        let mut eye = Eye {
+            rows,
+            reading: self,
+            start: 0,
+            places: Vec::new(),
+        };
+        for_each_window(bytes, bits, &mut eye);
+        let places = eye.places;
         for (level, first, end) in places {
             let (mut numbers, mut count) = ([0.0; WIDTH], 0);
             for (sums, rows) in &self.bags[first..end] {
@@ -344,11 +378,11 @@ fn learn_piece(
     for (square, part) in squares.iter_mut().zip(gradient.chunks(EMBEDDING)) {
         *square = part.iter().map(|x| x * x).sum::<f32>() / EMBEDDING as f32;
     }
-    for_each_row(piece, |table, row| {
+    for_each_row(piece, rows.row_bits, |table, row| {
         if !tables[table] {
             return;
         }
-        let at = table * ROWS + row;
+        let at = rows.at(table, row);
         let known = &mut rows.squares[at];
         *known += squares[table];
         let step = rate / (*known + 1e-8).sqrt();

@@ -2,20 +2,30 @@
 
 use thymus_nets::file::FileNet;
 
+use super::checkpoint;
 use super::data::{Sample, Samples};
-use super::learn::{Plan, learn};
+use super::learn::{Plan, State, learn, round};
 use super::measure::{measure, table};
 use super::net::{Dice, Reading};
-use super::{Group, write};
+use super::write::Learned;
+use super::{Group, forest, write};
 use crate::corpus::Kind;
 
 const PLAN: Plan = Plan {
     bits: 6,
+    row_bits: 14,
     epochs: 4,
     benign: 2,
     rate: 0.05,
     hidden: 0.1,
     blind: 0.2,
+    bytes_max: 1 << 20,
+};
+
+const FEW: forest::Plan = forest::Plan {
+    trees: 20,
+    depth: 3,
+    rate: 0.3,
 };
 
 /// Words in a drawn order; a malicious file has a few words of its own somewhere.
@@ -57,24 +67,35 @@ fn kinds() -> Vec<(Kind, Samples)> {
 #[test]
 fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
     let kinds = kinds();
-    let (rows, heads) = learn(&kinds, &PLAN);
+    let (rows, heads) = learn(&kinds, &PLAN, None).unwrap();
     let (kind, samples) = &kinds[0];
-    let draft = write::encode(Group::Script, &kinds, &rows, &heads, &[], "").unwrap();
+    let trees = vec![forest::learn(&samples.train, FEW).unwrap()];
+    let learned = Learned { rows, heads, trees };
+    let draft = write::encode(Group::Script, &kinds, &learned).unwrap();
     let net = FileNet::open(&draft).unwrap();
     let figures = [measure(*kind, samples, &net, true)];
     let text = table(&figures);
-    assert!(text.contains("| php | 100.0 % |"), "{text}");
-    let bytes = write::encode(Group::Script, &kinds, &rows, &heads, &figures, &text).unwrap();
+    assert!(text.contains("| php | tuning | 100.0 % |"), "{text}");
+    let bytes = write::with_limits(&draft, &kinds, &figures, &text).unwrap();
     let net = FileNet::open(&bytes).unwrap();
     assert_eq!(net.kinds().collect::<Vec<_>>(), ["php"]);
     assert!(net.judge("elf", b"anything").is_none());
-    let (suspicious, malicious) = net.thresholds("php").unwrap();
-    assert_eq!(malicious, f32::MAX, "too few benign files to claim it");
+    assert_eq!(
+        net.limits("php").unwrap().1,
+        None,
+        "too few benign files to claim it"
+    );
+    let suspicious = net.score("php", 0.01).unwrap();
     let mut reading = Reading::default();
-    let (mut right, mut proof) = (0, 0);
+    let (mut right, mut right_trees, mut proof) = (0, 0, 0);
     for sample in &samples.test {
         let judged = net.judge("php", &sample.bytes).unwrap();
-        reading.read(&sample.bytes, PLAN.bits, (&rows, &heads[0]), [true; _]);
+        reading.read(
+            &sample.bytes,
+            PLAN.bits,
+            (&learned.rows, &learned.heads[0]),
+            [true; _],
+        );
         let float = reading.score();
         // A network of so little data has many giants, which bytes clip.
         let far = (judged.score - float).abs() / float;
@@ -83,6 +104,8 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
             "{} in bytes, {float} in floats",
             judged.score
         );
+        let logit = judged.worst.unwrap().logit;
+        right_trees += usize::from((logit > 0.0) == sample.malicious);
         right += usize::from((judged.score > suspicious) == sample.malicious);
         // Harmless text before and behind takes nothing away.
         let more = [
@@ -99,11 +122,32 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
         }
     }
     assert!(right >= 58, "{right} of 60");
+    assert!(right_trees >= 50, "{right_trees} of 60 by the trees");
     assert!(proof >= 25, "{proof} of 30");
 }
 
 #[test]
 fn the_same_files_give_the_same_network() {
-    let rows = || learn(&kinds(), &PLAN).0.numbers;
+    let rows = || learn(&kinds(), &PLAN, None).unwrap().0.numbers;
     assert!(rows() == rows());
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let samples = kinds();
+    let whole = learn(&samples, &PLAN, None).unwrap().0.numbers;
+    let mut state = State::new(1, &PLAN);
+    round(&samples, &PLAN, &mut state);
+    checkpoint::write(&path, "run", &state).unwrap();
+    let gone_on = learn(&samples, &PLAN, Some((&path, "run"))).unwrap();
+    assert!(gone_on.0.numbers == whole);
+    let again = learn(&samples, &PLAN, Some((&path, "run")))
+        .unwrap()
+        .0
+        .numbers;
+    assert!(again == whole, "all rounds are done");
+    let other = learn(&samples, &PLAN, Some((&path, "other")));
+    assert!(other.err().unwrap().to_string().contains("another run"));
 }

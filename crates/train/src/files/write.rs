@@ -7,37 +7,49 @@
 use std::collections::HashMap as Metadata;
 
 use anyhow::Result;
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use thymus_nets::file::cuts::LEVELS;
-use thymus_nets::file::grams::{ORDERS, ROWS};
-use thymus_nets::file::{EMBEDDING, HIDDEN, INPUT, WIDTH};
+use thymus_nets::file::grams::ORDERS;
+use thymus_nets::file::{
+    BENIGN_MIN, EMBEDDING, FEW, HIDDEN, INPUT, LIMITS, MALICIOUS, SUSPICIOUS, SUSPICIOUS_OF_FEW,
+    WIDTH,
+};
 
 use super::data::Samples;
-use super::measure::{BENIGN_MIN, Figures};
+use super::forest::Trees;
+use super::measure::Figures;
 use super::net::{Heads, Rows};
 use super::{Arguments, Group};
 use crate::corpus::Kind;
 
-/// Writes the model file of a group.
+/// What was learned of a group.
+pub(super) struct Learned {
+    pub(super) rows: Rows,
+    /// By type.
+    pub(super) heads: Vec<Heads>,
+    /// By type.
+    pub(super) trees: Vec<Trees>,
+}
+
+/// Writes the model file of a group, without limits, which are to be measured, and without its card.
 pub(super) fn encode(
     group: Group,
     kinds: &[(Kind, Samples)],
-    rows: &Rows,
-    heads: &[Heads],
-    figures: &[Figures],
-    card: &str,
+    learned: &Learned,
 ) -> Result<Vec<u8>> {
+    let Learned { rows, heads, trees } = learned;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     let (bytes, scales) = quantised(rows);
     let digest = blake3::hash(&bytes).to_hex();
-    let shape = vec![ORDERS.len(), ROWS, EMBEDDING];
+    let shape = vec![ORDERS.len(), 1 << rows.row_bits, EMBEDDING];
     tensors.push(("rows".to_owned(), Dtype::U8, shape, bytes));
     let mut floats = |name: String, shape: Vec<usize>, numbers: Vec<f32>| {
         let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         tensors.push((name, Dtype::F32, shape, bytes));
     };
     floats("scales".to_owned(), vec![ORDERS.len()], scales);
-    for (at, ((kind, _), heads)) in kinds.iter().zip(heads).enumerate() {
+    for (((kind, _), heads), trees) in kinds.iter().zip(heads).zip(trees) {
         let name = kind.as_str();
         let levels = || heads.0.iter();
         let all = |weights: &[super::net::Weight]| -> Vec<f32> {
@@ -59,12 +71,17 @@ pub(super) fn encode(
         floats(format!("{name}.out"), vec![LEVELS, HIDDEN], out.collect());
         let out_bias = levels().map(|head| head.out_bias.value);
         floats(format!("{name}.out_bias"), vec![LEVELS], out_bias.collect());
-        let of_draft = ([f32::MAX; 2], [1.0, 0.0]);
-        let figures = figures
-            .get(at)
-            .map_or(of_draft, |f| (f.thresholds(), f.odds));
-        let limits = [figures.0, figures.1].concat();
-        floats(format!("{name}.limits"), vec![4], limits);
+        let shape = [
+            trees.nodes.len() as f32 / 4.0,
+            trees.roots.len() as f32,
+            trees.base,
+        ];
+        floats(format!("{name}.forest"), vec![3], shape.to_vec());
+        let nodes = vec![trees.nodes.len() / 4, 4];
+        floats(format!("{name}.forest_nodes"), nodes, trees.nodes.clone());
+        let roots = vec![trees.roots.len()];
+        floats(format!("{name}.forest_roots"), roots, trees.roots.clone());
+        floats(format!("{name}.limits"), vec![LIMITS], vec![0.0; LIMITS]);
     }
     let views: Result<Vec<_>, _> = tensors
         .iter()
@@ -84,8 +101,9 @@ pub(super) fn encode(
         ),
         ("input", INPUT.to_owned()),
         ("bits", group.bits().to_string()),
+        ("row_bits", rows.row_bits.to_string()),
         ("kinds", names.join(" ")),
-        ("card", card.to_owned()),
+        ("card", String::new()),
     ];
     let metadata: Metadata<String, String> = fields
         .into_iter()
@@ -94,12 +112,51 @@ pub(super) fn encode(
     Ok(safetensors::serialize(views?, Some(metadata))?)
 }
 
+/// The model file `draft` with the limits that `figures` say, and with its card, for the types of `kinds`
+/// only.
+pub(super) fn with_limits(
+    draft: &[u8],
+    kinds: &[(Kind, Samples)],
+    figures: &[Figures],
+    card: &str,
+) -> Result<Vec<u8>> {
+    let (_, metadata) = SafeTensors::read_metadata(draft)?;
+    let mut metadata = metadata.metadata().clone().unwrap_or_default();
+    metadata.insert("card".to_owned(), card.to_owned());
+    let names: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
+    metadata.insert("kinds".to_owned(), names.join(" "));
+    let limits: Vec<(String, Vec<u8>)> = kinds
+        .iter()
+        .enumerate()
+        .map(|(at, (kind, _))| {
+            let limits = figures.get(at).map_or([0.0; LIMITS], Figures::limits);
+            let bytes = limits.iter().flat_map(|x| x.to_le_bytes()).collect();
+            (format!("{}.limits", kind.as_str()), bytes)
+        })
+        .collect();
+    let tensors = SafeTensors::deserialize(draft)?;
+    let mut views = Vec::new();
+    for (name, view) in tensors.iter() {
+        let of_kind = name.split_once('.').map(|(kind, _)| kind);
+        if of_kind.is_some_and(|kind| !names.contains(&kind)) {
+            continue;
+        }
+        let limits = limits.iter().find(|limits| limits.0 == name);
+        let view = match limits {
+            Some((_, bytes)) => TensorView::new(Dtype::F32, vec![LIMITS], bytes)?,
+            None => view,
+        };
+        views.push((name.to_owned(), view));
+    }
+    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
 /// Rows in bytes about 128, and the step of each table. The few giants are clipped: the many small
 /// numbers need the resolution.
 fn quantised(rows: &Rows) -> (Vec<u8>, Vec<f32>) {
-    let mut bytes = Vec::with_capacity(ORDERS.len() * ROWS * EMBEDDING);
+    let mut bytes = Vec::with_capacity(rows.numbers.len() * EMBEDDING);
     let mut scales = Vec::new();
-    for table in rows.numbers.chunks(ROWS) {
+    for table in rows.numbers.chunks(1 << rows.row_bits) {
         let numbers = table.as_flattened();
         let mut sizes: Vec<f32> = numbers
             .iter()
@@ -139,23 +196,28 @@ pub(super) fn card(arguments: &Arguments, kinds: &[(Kind, Samples)], table: &str
         .map(|sample| sample.bytes.len())
         .max()
         .unwrap_or(0);
+    let learned_from = if arguments.all {
+        "the training and the test sides: the same plan without the test side was measured before, see docs/files.md"
+    } else {
+        "the training sides"
+    };
     format!(
         "# {}
 
-Judges files by their raw bytes, without features made by hand; the method is described in `crates/nets/src/file`.
+Judges files by their raw bytes: a network over windows, and boosted trees over beginnings; the method is described in `crates/nets/src/file`.
 
 ## Data
-The corpora of `eval/files`, parted by source, time, family or package, never by chance; near duplicates stay on one side. Malicious and benign files learned from: {}. Of longer files the pack keeps parts; the longest sample was {} KiB. Only weights are kept.
+The corpora of `eval/files`, parted by source, time, family or package, never by chance; near duplicates stay on one side. Learned from {learned_from}. Malicious and benign files learned from: {}. The longest sample was {} KiB. Only weights are kept.
 
 ## Training
-{} rounds over the malicious clusters, {} benign files for each malicious one, steps of {}; {} of the windows and {} of the tables left out at each look. Types of a group share the vectors of runs, each has layers of its own.
+Network: {} rounds over the malicious clusters, {} benign files for each malicious one, steps of {}; {} of the windows and {} of the tables left out at each look; {} rows a table; the first {} KiB of a file. Types of a group share the vectors of runs, each has layers of its own. Trees: {} of depth {} for each type.
 
 ## Measured
-Thresholds come from the benign files of the tuning side; recall counts each cluster of near duplicates once. A type with fewer than {} benign tuning files is called suspicious at most, at the threshold for 1 %.
+A file is suspicious when one in {:.0} benign files of the tuning side is judged as badly by either judge, malicious when one in {:.0} is, by the tail of what they are judged. Recall counts each cluster of near duplicates once. A type with fewer than {} benign tuning files is called suspicious at most, one with fewer than {} when one in {:.0} is judged as badly.
 
 {table}
 ## Limits
-Learned on few families of few years; what is new in kind is often missed (low recall at 0.1 % says where). The corpora's benign files are of Debian, PyPI, npm and public repositories: other software may alarm more often.
+Learned on few families of few years; what is new in kind is often missed (low recall at 0.1 % says where). The corpora's benign files are of Debian, PyPI, npm and public repositories: other software may alarm more often; `thymus model calibrate` fits the limits to your own.
 ",
         arguments.group.name(),
         counts.join("; "),
@@ -165,6 +227,14 @@ Learned on few families of few years; what is new in kind is often missed (low r
         arguments.rate,
         arguments.hidden,
         arguments.blind,
+        1 << arguments.row_bits,
+        arguments.learn_kib,
+        arguments.trees,
+        arguments.depth,
+        1.0 / SUSPICIOUS,
+        1.0 / MALICIOUS,
         BENIGN_MIN,
+        FEW,
+        1.0 / SUSPICIOUS_OF_FEW,
     )
 }

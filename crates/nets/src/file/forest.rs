@@ -1,0 +1,253 @@
+//! The second judge: boosted trees (Friedman, *Greedy function approximation*, Annals of Statistics 2001)
+//! over how often each byte and each pair and triple of bytes (by their hash) is in a beginning of the file, and over its first bytes.
+//!
+//! It tells what kind of file this is, where the network tells what is in it. A beginning ends at a cut,
+//! so bytes put behind a file leave its beginnings as they were; the file's logit is that of the worst.
+
+/// Pairs of bytes are counted in so many groups, by their hash.
+pub const PAIRS: usize = 1024;
+/// Triples of bytes are counted in so many groups, by their hash.
+pub const TRIPLES: usize = 1024;
+/// First bytes that are looked at where they stand.
+pub const FIRST: usize = 512;
+/// Numbers that the trees ask for.
+pub const FEATURES: usize = PLACED + FIRST;
+const TRIPLED: usize = 256 + PAIRS;
+const PLACED: usize = TRIPLED + TRIPLES;
+/// What stands for a first byte that is not there.
+const ABSENT: f32 = -1.0;
+/// Feature of a node that is a leaf.
+const LEAF: u16 = u16::MAX;
+
+/// What is counted of a stretch of bytes.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    bytes: [u64; 256],
+    pairs: [u64; PAIRS],
+    triples: [u64; TRIPLES],
+    first: [f32; FIRST],
+    /// The two bytes before the next.
+    last: u32,
+    /// How many bytes.
+    len: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 256],
+            pairs: [0; PAIRS],
+            triples: [0; TRIPLES],
+            first: [ABSENT; FIRST],
+            last: 0,
+            len: 0,
+        }
+    }
+}
+
+impl Counts {
+    /// Counts the bytes that follow.
+    pub fn add(&mut self, bytes: &[u8]) {
+        let at = self.len.min(FIRST as u64) as usize;
+        for (place, byte) in self.first[at..].iter_mut().zip(bytes) {
+            *place = f32::from(*byte);
+        }
+        let group =
+            |run: u32, groups: usize| (run.wrapping_mul(0x9e37_79b1) >> 22) as usize % groups;
+        for byte in bytes {
+            self.last = (self.last << 8 | u32::from(*byte)) & 0xff_ffff;
+            self.bytes[usize::from(*byte)] += 1;
+            self.pairs[group(self.last & 0xffff, PAIRS)] += 1;
+            self.triples[group(self.last, TRIPLES)] += 1;
+        }
+        self.len += bytes.len() as u64;
+    }
+
+    /// The same without a stretch that begins at `start` and of which `other` was counted.
+    #[must_use]
+    pub fn without(&self, start: u64, other: &Self) -> Self {
+        let mut rest = self.clone();
+        for (count, part) in rest.bytes.iter_mut().zip(&other.bytes) {
+            *count = count.saturating_sub(*part);
+        }
+        for (count, part) in rest.pairs.iter_mut().zip(&other.pairs) {
+            *count = count.saturating_sub(*part);
+        }
+        for (count, part) in rest.triples.iter_mut().zip(&other.triples) {
+            *count = count.saturating_sub(*part);
+        }
+        let end = (start + other.len).min(FIRST as u64) as usize;
+        rest.first[(start as usize).min(end)..end].fill(ABSENT);
+        rest.len = rest.len.saturating_sub(other.len);
+        rest
+    }
+
+    /// The number that stands for `feature`: shares of all bytes, from 0 to 1, and first bytes.
+    pub fn feature(&self, feature: usize) -> f32 {
+        let share = |count: u64| count as f32 / self.len.max(1) as f32;
+        match feature {
+            0..256 => share(self.bytes[feature]),
+            256..TRIPLED => share(self.pairs[feature - 256]),
+            TRIPLED..PLACED => share(self.triples[feature - TRIPLED]),
+            _ => self.first.get(feature - PLACED).copied().unwrap_or(ABSENT),
+        }
+    }
+}
+
+/// One node: a question, or of a leaf what it adds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Node {
+    feature: u16,
+    value: f32,
+    left: u32,
+    right: u32,
+}
+
+impl Node {
+    /// Goes to `left` when the feature is below `value`, else to `right`; both come after it.
+    pub fn question(feature: usize, value: f32, left: usize, right: usize) -> Self {
+        Self {
+            feature: feature as u16,
+            value,
+            left: left as u32,
+            right: right as u32,
+        }
+    }
+
+    /// Adds `value` to the logit.
+    pub const fn leaf(value: f32) -> Self {
+        Self {
+            feature: LEAF,
+            value,
+            left: 0,
+            right: 0,
+        }
+    }
+
+    /// Four numbers that [`Forest::new`] reads.
+    pub fn numbers(self) -> [f32; 4] {
+        let feature = f32::from(self.feature);
+        [feature, self.value, self.left as f32, self.right as f32]
+    }
+}
+
+/// Trees whose leaves add up to the logit of being malicious.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forest {
+    /// The nodes of all trees.
+    nodes: Vec<Node>,
+    roots: Vec<u32>,
+    base: f32,
+}
+
+impl Forest {
+    /// From the numbers of all nodes, [nodes, 4], where each tree begins, and what is added to their
+    /// leaves; none when a node leads nowhere or back.
+    pub fn new(nodes: &[f32], roots: &[f32], base: f32) -> Option<Self> {
+        let (nodes, _) = nodes.as_chunks::<4>();
+        let read = |(at, numbers): (usize, &[f32; 4])| {
+            let [feature, value, left, right] = *numbers;
+            let node = Node {
+                feature: feature as u16,
+                value,
+                left: left as u32,
+                right: right as u32,
+            };
+            let leads_on = |to: u32| to as usize > at && (to as usize) < nodes.len();
+            let is_right = node.feature == LEAF
+                || (usize::from(node.feature) < FEATURES
+                    && leads_on(node.left)
+                    && leads_on(node.right));
+            is_right.then_some(node)
+        };
+        let all: Vec<Node> = nodes.iter().enumerate().map(read).collect::<Option<_>>()?;
+        let roots: Vec<u32> = roots.iter().map(|root| *root as u32).collect();
+        let fits = roots.iter().all(|root| (*root as usize) < all.len());
+        fits.then_some(Self {
+            nodes: all,
+            roots,
+            base,
+        })
+    }
+
+    /// The logit of being malicious of what was counted.
+    pub fn logit(&self, counts: &Counts) -> f32 {
+        let leaf = |root: &u32| {
+            let mut node = self.nodes[*root as usize];
+            while node.feature != LEAF {
+                let is_left = counts.feature(usize::from(node.feature)) < node.value;
+                node = self.nodes[if is_left { node.left } else { node.right } as usize];
+            }
+            node.value
+        };
+        self.base + self.roots.iter().map(leaf).sum::<f32>()
+    }
+}
+
+/// What the trees make of a beginning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beginning {
+    /// Where it ends, in bytes.
+    pub end: u64,
+    /// The logit of being malicious.
+    pub logit: f32,
+}
+
+impl Beginning {
+    /// The worse of two; of equals the shorter, which comes first.
+    pub(super) fn or_worse(self, known: Option<Self>) -> Self {
+        known
+            .filter(|known| known.logit >= self.logit)
+            .unwrap_or(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(bytes: &[u8]) -> Counts {
+        let mut counts = Counts::default();
+        counts.add(bytes);
+        counts
+    }
+
+    #[test]
+    fn counting_in_parts_is_counting_at_once_and_a_part_can_be_taken_out() {
+        let bytes: Vec<u8> = (0..3_000_u32).map(|at| ((at * at) >> 3) as u8).collect();
+        let whole = counts(&bytes);
+        let mut parts = Counts::default();
+        for part in bytes.chunks(7) {
+            parts.add(part);
+        }
+        for feature in 0..FEATURES {
+            assert_eq!(whole.feature(feature), parts.feature(feature), "{feature}");
+        }
+        let rest = whole.without(100, &counts(&bytes[100..200]));
+        assert_eq!(rest.len, 2_900);
+        assert_eq!(
+            (rest.feature(PLACED + 99), rest.feature(PLACED + 100)),
+            (whole.feature(PLACED + 99), ABSENT)
+        );
+        assert!((0..256).all(|byte| rest.bytes[byte] <= whole.bytes[byte]));
+        assert_eq!(counts(b"ab").feature(PLACED + 2), ABSENT);
+        assert_eq!(counts(b"aab").feature(usize::from(b'a')), 2.0 / 3.0);
+    }
+
+    #[test]
+    fn trees_are_walked_and_add_up() {
+        let nodes = [
+            Node::question(usize::from(b'x'), 0.5, 1, 2),
+            Node::leaf(-1.0),
+            Node::leaf(2.0),
+            Node::leaf(0.25),
+        ];
+        let numbers: Vec<f32> = nodes.iter().flat_map(|node| node.numbers()).collect();
+        let forest = Forest::new(&numbers, &[0.0, 3.0], 0.5).unwrap();
+        assert_eq!(forest.logit(&counts(b"xxx")), 2.75);
+        assert_eq!(forest.logit(&counts(b"yyx")), -0.25);
+        let back = Node::question(0, 0.5, 0, 0).numbers();
+        assert_eq!(Forest::new(&back, &[0.0], 0.0), None, "it leads back");
+        assert_eq!(Forest::new(&numbers, &[9.0], 0.0), None, "no such root");
+    }
+}
