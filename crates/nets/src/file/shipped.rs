@@ -52,7 +52,7 @@ mod tests {
         let count = kinds.len();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!((count, kinds.len()), (8, 8));
+        assert_eq!((count, kinds.len()), (6, 6));
     }
 
     #[test]
