@@ -466,6 +466,49 @@ fn a_finding_is_explained_in_every_form() {
 }
 
 #[test]
+fn nothing_put_behind_a_file_hides_what_is_proof_against_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let twice = suspect().replace("?>", "") + &suspect().replace("<?php", "");
+    let padding = "// The report of the year, as it was printed.\n".repeat(5_000);
+    std::fs::write(folder.path().join("a.php"), &twice).unwrap();
+    std::fs::write(folder.path().join("b.php"), twice + &padding).unwrap();
+    let (_, json, _) = scan(folder.path(), &["--json", "a.php", "b.php"]);
+    let lines = json_lines(&json);
+    assert_eq!(lines[0]["outlives_additions"], true, "{json}");
+    assert_eq!(lines[0]["outcome"], "malicious");
+    assert_eq!(lines[1]["outcome"], "malicious");
+    assert!(lines[0]["benign_share"].as_f64().unwrap() <= 1e-4);
+}
+
+#[test]
+fn harmless_files_of_your_own_raise_what_a_verdict_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("mine")).unwrap();
+    for number in 0..150 {
+        let text = format!("{}// {number}\n", suspect());
+        std::fs::write(folder.path().join(format!("mine/{number}.php")), text).unwrap();
+    }
+    std::fs::write(folder.path().join("a.php"), suspect()).unwrap();
+    assert_eq!(scan(folder.path(), &["a.php"]).0, Some(1));
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (mine, out) = (path("mine"), path("mine.toml"));
+    let told = thymus(&["model", "calibrate", &mine, "--out", &out]);
+    assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
+    assert!(text(&told.stdout).contains("150 different files"));
+    let args = ["a.php", "--calibration", "mine.toml"];
+    assert_eq!(
+        scan(folder.path(), &args).0,
+        Some(0),
+        "no longer out of the ordinary"
+    );
+    std::fs::write(folder.path().join("no.toml"), "[[calibration]]\nx = 1\n").unwrap();
+    refused(
+        &["scan", ".", "--calibration", "no/such.toml"],
+        &["no/such.toml"],
+    );
+}
+
+#[test]
 fn a_scan_refuses_what_makes_no_sense() {
     refused(&["scan"], &["PATH"]);
     refused(&["scan", "no/such/file"], &["no/such/file"]);
