@@ -276,10 +276,13 @@ impl<'a> FileNet<'a> {
                 }
                 last[table] = row;
                 counts[table] += 1;
-                let row = &self.tables[table][row];
-                for (sum, number) in short[table].iter_mut().zip(row) {
-                    *sum += u16::from(*number);
+                // In registers, and unchecked (they are at most SUM_MAX times 255), sixteen additions are
+                // one.
+                let (row, mut sums) = (self.tables[table][row], short[table]);
+                for (sum, number) in sums.iter_mut().zip(row) {
+                    *sum = sum.wrapping_add(u16::from(number));
                 }
+                short[table] = sums;
             }
         };
         let mut rest = part;

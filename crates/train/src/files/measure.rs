@@ -254,7 +254,8 @@ pub(super) fn table(figures: &[Figures]) -> String {
     let mut out = String::from(
         "| type | test clusters | benign | found, suspicious or worse | of the benign | found, malicious | of the benign | of the malicious verdicts proof against bytes put behind |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    for row in figures {
+    let tested = figures.iter().filter(|row| row.benign > 0);
+    for row in tested {
         let [suspicious, malicious] = row.rates;
         let cells = [
             row.kind.as_str().to_owned(),
@@ -271,6 +272,9 @@ pub(super) fn table(figures: &[Figures]) -> String {
     out.push_str("\nRecall at 1 % and at 0.1 % of a side's own benign files:\n\n| type | side | network | | trees | | both | |\n|---|---|--:|--:|--:|--:|--:|--:|\n");
     for row in figures {
         for (side, curve) in [("tuning", row.tune), ("test", row.curve)] {
+            if side == "test" && row.benign == 0 {
+                continue;
+            }
             let cells: Vec<String> = curve.as_flattened().iter().map(|x| percent(*x)).collect();
             let kind = row.kind.as_str();
             out.extend(["| ", kind, " | ", side, " | ", &cells.join(" | "), " |\n"]);
