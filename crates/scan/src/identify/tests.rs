@@ -68,6 +68,8 @@ fn php_inside_a_program_is_the_programs_business_but_not_behind_it() {
 fn a_short_tag_in_noise_is_chance() {
     assert!(identify(b"\x89PNG\r\n\x1a\n<?=\x01\x02\x03", "") == [T::Image]);
     assert_eq!(identify(b"<?=`$_GET[1]`?>", ""), [T::Php]);
+    let table = b"\0\x01;?<?=?>???@?A?B?C?D?E?F?G?H?I?J?K?L?M?N?O?P?Q?R?S?T?";
+    assert_eq!(identify(table, ""), [T::Unknown]);
 }
 
 #[test]

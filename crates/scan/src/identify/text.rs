@@ -24,7 +24,8 @@ pub(super) fn has_php(bytes: &[u8]) -> bool {
             word.get(..3)
                 .is_some_and(|w| w.eq_ignore_ascii_case(b"php"))
         }) && after.get(3).is_some_and(u8::is_ascii_whitespace);
-        // The short tag is two chance bytes in a picture: what follows must be text.
+        // The short tag is a few chance bytes in a picture, or a step in a table of numbers: what follows
+        // must be text and something to run.
         let is_short = || {
             let line = after
                 .get(1..33)
@@ -34,6 +35,9 @@ pub(super) fn has_php(bytes: &[u8]) -> bool {
                 && line
                     .iter()
                     .all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+                && (line.iter().any(|byte| matches!(byte, b'$' | b'`' | b'('))
+                    || memmem::find(line, b"include").is_some()
+                    || memmem::find(line, b"require").is_some())
         };
         is_long || is_short()
     })
