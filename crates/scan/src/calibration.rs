@@ -113,7 +113,7 @@ impl Calibrator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FileType, Judgement, Leaning, Reason};
+    use crate::{FileType, Judgement, Reason};
 
     fn report(number: u16) -> FileReport {
         let mut report = FileReport::not_judged(1, Reason::Empty);
@@ -122,16 +122,10 @@ mod tests {
         digest[..2].copy_from_slice(&number.to_le_bytes());
         report.whole.sha256 = Some(digest);
         report.whole.judgement = Some(Judgement {
-            leaning: Leaning::Clean,
-            probability: 0.0,
-            benign_share: 0.25,
             score: f32::from(number),
             logit: -f32::from(number),
-            certified_bytes: None,
-            outlives_additions: false,
-            ranges: Vec::new(),
-            label: None,
             model: "m".to_owned(),
+            ..Judgement::default()
         });
         report
     }

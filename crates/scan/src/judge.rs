@@ -12,9 +12,10 @@ pub trait Judge: Send + Sync {
 }
 
 /// Which way a judgement leans, mildest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Leaning {
     /// Like the benign files it learned from.
+    #[default]
     Clean,
     /// Between the two.
     Suspicious,
@@ -23,7 +24,7 @@ pub enum Leaning {
 }
 
 /// What a [`Judge`] makes of some bytes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Which way it leans.
     pub leaning: Leaning,

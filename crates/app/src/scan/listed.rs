@@ -92,14 +92,7 @@ mod tests {
         whole.judgement = Some(Judgement {
             leaning: Leaning::Malicious,
             probability: 0.75,
-            benign_share: 0.0,
-            score: 0.0,
-            logit: 0.0,
-            certified_bytes: None,
-            outlives_additions: false,
-            ranges: Vec::new(),
-            label: None,
-            model: "m".to_owned(),
+            ..Judgement::default()
         });
         let mut scanned = Scanned {
             path: "/x/own.pdf".into(),

@@ -8,9 +8,10 @@ use super::tail::Tail;
 pub const SUSPICIOUS: f32 = 3e-4;
 /// The same of malicious files.
 pub const MALICIOUS: f32 = 1e-4;
-/// As [`SUSPICIOUS`], of types with so few harmless files at hand that that cannot be promised.
+/// As [`SUSPICIOUS`], of types with fewer than [`FEW`] harmless files at hand, of which no more can be
+/// promised.
 pub const SUSPICIOUS_OF_FEW: f32 = 1e-2;
-/// So few.
+/// With fewer harmless files even [`SUSPICIOUS`] cannot be promised.
 pub const FEW: usize = 300;
 /// With fewer harmless files one in ten thousand cannot be promised, and files of the type are called
 /// suspicious at most.

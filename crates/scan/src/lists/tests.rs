@@ -24,14 +24,7 @@ fn verdict(member: Option<&str>, outcome: Outcome, is_judged: bool) -> Verdict {
     verdict.judgement = is_judged.then(|| Judgement {
         leaning: Leaning::Malicious,
         probability: 1.0,
-        benign_share: 0.0,
-        score: 0.0,
-        logit: 0.0,
-        certified_bytes: None,
-        outlives_additions: false,
-        ranges: Vec::new(),
-        label: None,
-        model: "m".to_owned(),
+        ..Judgement::default()
     });
     verdict
 }

@@ -32,14 +32,9 @@ impl Judge for Words {
         Some(Judgement {
             leaning,
             probability,
-            benign_share: 0.25,
-            score: 0.5,
-            logit: -1.5,
-            certified_bytes: None,
-            outlives_additions: false,
             ranges: evil.map(range).into_iter().collect(),
-            label: None,
             model: "words".to_owned(),
+            ..Judgement::default()
         })
     }
 }

@@ -79,6 +79,14 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
     let bytes = write::with_limits(&draft, &kinds, &figures, &text).unwrap();
     let net = FileNet::open(&bytes).unwrap();
     assert_eq!(net.kinds().collect::<Vec<_>>(), ["php"]);
+    let unmeasured = write::with_limits(&draft, &kinds, &[], &text).unwrap();
+    let version = |bytes| FileNet::open(bytes).unwrap().card().version.clone();
+    assert_eq!(version(&bytes).len(), 12);
+    assert_ne!(
+        version(&bytes),
+        version(&unmeasured),
+        "limits change judgements"
+    );
     assert!(net.judge("elf", b"anything").is_none());
     assert_eq!(
         net.limits("php").unwrap().1,

@@ -32,7 +32,8 @@ pub(super) struct Learned {
     pub(super) trees: Vec<Trees>,
 }
 
-/// Writes the model file of a group, without limits, which are to be measured, and without its card.
+/// Writes the model file of a group, without limits, which are to be measured, and without its card and
+/// version.
 pub(super) fn encode(
     group: Group,
     kinds: &[(Kind, Samples)],
@@ -41,7 +42,6 @@ pub(super) fn encode(
     let Learned { rows, heads, trees } = learned;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     let (bytes, scales) = quantised(rows);
-    let digest = blake3::hash(&bytes).to_hex();
     let shape = vec![ORDERS.len(), 1 << rows.row_bits, EMBEDDING];
     tensors.push(("rows".to_owned(), Dtype::U8, shape, bytes));
     let mut floats = |name: String, shape: Vec<usize>, numbers: Vec<f32>| {
@@ -95,10 +95,7 @@ pub(super) fn encode(
     let names: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
     let fields = [
         ("name", group.name().to_owned()),
-        (
-            "version",
-            digest.as_str().get(..12).unwrap_or_default().to_owned(),
-        ),
+        ("version", String::new()),
         ("input", INPUT.to_owned()),
         ("bits", group.bits().to_string()),
         ("row_bits", rows.row_bits.to_string()),
@@ -148,6 +145,16 @@ pub(super) fn with_limits(
         };
         views.push((name.to_owned(), view));
     }
+    views.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut digest = blake3::Hasher::new();
+    for (name, view) in &views {
+        digest.update(name.as_bytes());
+        digest.update(view.data());
+    }
+    // Calibrations hold for a version, so it changes with whatever changes judgements.
+    let digest = digest.finalize().to_hex();
+    let version = digest.as_str().get(..12).unwrap_or_default();
+    metadata.insert("version".to_owned(), version.to_owned());
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
 
