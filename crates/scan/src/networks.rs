@@ -131,6 +131,7 @@ mod tests {
             end: start + 100,
             evidence,
             open: false,
+            ends: false,
         };
         let windows = [
             window(500, 6.0),

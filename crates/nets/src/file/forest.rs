@@ -1,8 +1,9 @@
 //! The second judge: boosted trees (Friedman, *Greedy function approximation*, Annals of Statistics 2001)
 //! over how often each byte and each pair and triple of bytes (by their hash) is in a beginning of the file, and over its first bytes.
 //!
-//! It tells what kind of file this is, where the network tells what is in it. A beginning ends at a cut,
-//! so bytes put behind a file leave its beginnings as they were; the file's logit is that of the worst.
+//! It tells what kind of file this is, where the network tells what is in it. Beginnings have lengths that
+//! depend on nothing, so bytes put behind a file leave its beginnings as they were; the file's logit is
+//! that of the worst.
 
 /// Pairs of bytes are counted in so many groups, by their hash.
 pub const PAIRS: usize = 1024;
@@ -18,6 +19,8 @@ const PLACED: usize = TRIPLED + TRIPLES;
 const ABSENT: f32 = -1.0;
 /// Feature of a node that is a leaf.
 const LEAF: u16 = u16::MAX;
+/// Each beginning is longer than the one before it by one part in so many.
+const FINENESS: usize = 16;
 
 /// What is counted of a stretch of bytes.
 #[derive(Clone, Debug)]
@@ -191,15 +194,37 @@ pub struct Beginning {
     pub end: u64,
     /// The logit of being malicious.
     pub logit: f32,
+    /// Whether it is the whole of a file that is too short for any other.
+    pub is_open: bool,
 }
 
-impl Beginning {
-    /// The worse of two; of equals the shorter, which comes first.
-    pub(super) fn or_worse(self, known: Option<Self>) -> Self {
-        known
-            .filter(|known| known.logit >= self.logit)
-            .unwrap_or(self)
+/// The worst beginning of `bytes`, of those of `shortest` bytes, a sixteenth more, and so on; of equals the
+/// shortest. A file that is shorter is judged whole; an empty one not at all.
+pub(super) fn worst_beginning(forest: &Forest, bytes: &[u8], shortest: usize) -> Option<Beginning> {
+    let mut counts = Counts::default();
+    let mut worst: Option<Beginning> = None;
+    let (mut start, mut end) = (0, shortest);
+    while end <= bytes.len() {
+        counts.add(&bytes[start..end]);
+        let logit = forest.logit(&counts);
+        if worst.is_none_or(|worst| logit > worst.logit) {
+            worst = Some(Beginning {
+                end: end as u64,
+                logit,
+                is_open: false,
+            });
+        }
+        (start, end) = (end, end + (end / FINENESS).max(1));
     }
+    if worst.is_none() && !bytes.is_empty() {
+        counts.add(bytes);
+        worst = Some(Beginning {
+            end: bytes.len() as u64,
+            logit: forest.logit(&counts),
+            is_open: true,
+        });
+    }
+    worst
 }
 
 #[cfg(test)]
@@ -249,5 +274,30 @@ mod tests {
         let back = Node::question(0, 0.5, 0, 0).numbers();
         assert_eq!(Forest::new(&back, &[0.0], 0.0), None, "it leads back");
         assert_eq!(Forest::new(&numbers, &[9.0], 0.0), None, "no such root");
+    }
+
+    #[test]
+    fn the_worst_beginning_outlives_whatever_is_put_behind() {
+        // The more x, the worse.
+        let nodes = [
+            Node::question(usize::from(b'x'), 0.5, 1, 2),
+            Node::leaf(-1.0),
+            Node::question(usize::from(b'x'), 0.75, 3, 4),
+            Node::leaf(1.0),
+            Node::leaf(2.0),
+        ];
+        let numbers: Vec<f32> = nodes.iter().flat_map(|node| node.numbers()).collect();
+        let forest = Forest::new(&numbers, &[0.0], 0.0).unwrap();
+        let file = [&[b'y'; 100][..], &[b'x'; 200]].concat();
+        let worst = worst_beginning(&forest, &file, 64).unwrap();
+        assert_eq!((worst.logit, worst.is_open), (1.0, false));
+        assert!((200..=220).contains(&worst.end), "{}", worst.end);
+        for len in [1, 5, 50, 5_000] {
+            let longer = [&file[..], &vec![b'y'; len]].concat();
+            assert_eq!(worst_beginning(&forest, &longer, 64), Some(worst));
+        }
+        let short = worst_beginning(&forest, b"xxx", 64).unwrap();
+        assert_eq!((short.end, short.logit, short.is_open), (3, 2.0, true));
+        assert_eq!(worst_beginning(&forest, b"", 64), None);
     }
 }

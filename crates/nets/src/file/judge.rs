@@ -19,21 +19,26 @@ pub struct Window {
     pub evidence: f32,
     /// Whether bytes put before or behind the file would change it.
     pub open: bool,
+    /// Whether bytes put behind the file would change it.
+    pub ends: bool,
 }
 
-/// What a network makes of a file.
+/// What both judges make of a file.
+///
+/// Neither heeds what bytes put behind the file would change: the last window of each level, and the file
+/// as a whole. Only where nothing else is there do they count, and the verdict does not outlive additions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
     /// Sum of the evidence of the strongest windows.
     pub score: f32,
-    /// As `score`, without the windows that added bytes could move.
+    /// Whether bytes put behind the file could lower the score.
+    pub is_open: bool,
+    /// As `score`, without the windows that bytes put before the file could move either.
     pub closed_score: f32,
-    /// The strongest windows, strongest first.
+    /// The strongest of the windows that count, strongest first.
     pub windows: Vec<Window>,
     /// The beginning of the file that the trees find worst.
     pub worst: Option<Beginning>,
-    /// As `worst`, of those that end at a cut: bytes put behind the file change none of them.
-    pub closed_worst: Option<Beginning>,
 }
 
 /// The strongest windows seen so far.
@@ -61,12 +66,14 @@ impl Strongest {
 
     pub(super) fn finish(mut self) -> Judgement {
         self.shrink();
+        let is_open = self.windows.iter().all(|window| window.ends);
+        self.windows.retain(|window| is_open || !window.ends);
         Judgement {
             score: sum(self.windows.iter()),
+            is_open,
             closed_score: sum(self.windows.iter().filter(|window| !window.open)),
             windows: self.windows,
             worst: None,
-            closed_worst: None,
         }
     }
 }
@@ -124,6 +131,7 @@ mod tests {
             end: start + 100,
             evidence,
             open: start == 0,
+            ends: false,
         }
     }
 
@@ -143,6 +151,19 @@ mod tests {
         more.extend((20..9_000).map(|n| window(n * 100, 0.01)));
         assert!(judged(&more).score >= judged(&few).score);
         assert_eq!(judged(&[]).score, 0.0);
+    }
+
+    #[test]
+    fn what_additions_would_change_counts_only_where_nothing_else_is() {
+        let last = Window {
+            open: true,
+            ends: true,
+            ..window(900, 5.0)
+        };
+        let (alone, beside) = (judged(&[last]), judged(&[last, window(500, 1.0)]));
+        assert_eq!((alone.score, alone.is_open), (5.0, true));
+        assert_eq!((beside.score, beside.is_open), (1.0, false));
+        assert_eq!(beside.closed_score, 1.0);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The network itself, as trained by `thymus-train` and quantised to bytes.
 
 use super::cuts::LEVELS;
-use super::forest::{Beginning, Counts, Forest};
+use super::forest::{Counts, Forest, worst_beginning};
 use super::grams::{ORDERS, ROW_BITS_MAX, rows};
 use super::judge::{Judgement, Strongest, Window};
 use super::rarity::{CALIBRATION_MIN, Rarity, Tails, limits, log_score};
 use super::tail::Tail;
-use super::windows::{Bag, PREFIX, Reader, Stretch, for_each_window};
+use super::windows::{Bag, Reader, Stretch, for_each_window};
 use crate::artifact::{Artifact, ArtifactError, ModelCard};
 
 /// Numbers of a row's vector.
@@ -21,7 +21,7 @@ pub const LIMITS: usize = 15;
 /// Slope of the hidden layer below zero.
 pub const LEAK: f32 = 0.05;
 /// The input a model must have been trained on.
-pub const INPUT: &str = "file windows 2: gear cuts on three levels, rows of 2, 3, 4, 6 and 8 bytes; trees over beginnings";
+pub const INPUT: &str = "file windows 3: gear cuts on three levels, rows of 2, 3, 4, 6 and 8 bytes; trees over beginnings of fixed lengths";
 
 /// Rows of one table are summed in sixteen bits so many at a time.
 const SUM_MAX: usize = 256;
@@ -145,18 +145,15 @@ impl<'a> FileNet<'a> {
 
     /// Judges `bytes` as a file of the type `kind`; none when the network has not learned it.
     pub fn judge(&self, kind: &str, bytes: &[u8]) -> Option<Judgement> {
+        let kind = self.kind(kind)?;
         let mut eye = Eye {
             net: self,
-            kind: self.kind(kind)?,
+            kind,
             strongest: Strongest::default(),
-            counts: Counts::default(),
-            worst: None,
-            closed_worst: None,
         };
         for_each_window(bytes, self.bits, &mut eye);
         Some(Judgement {
-            worst: eye.worst,
-            closed_worst: eye.closed_worst,
+            worst: worst_beginning(&kind.forest, bytes, shortest_beginning(self.bits)),
             ..eye.strongest.finish()
         })
     }
@@ -230,6 +227,7 @@ impl<'a> FileNet<'a> {
                 end: start + place.len() as u64,
                 evidence: logit - kind.forest.logit(&whole.without(start, &counts)),
                 open: true,
+                ends: true,
             }
         };
         let mut places: Vec<Window> = beginning.chunks(len).enumerate().map(place).collect();
@@ -318,44 +316,34 @@ impl<'a> FileNet<'a> {
     }
 }
 
+/// Bytes of the shortest beginning that the trees judge, of files whose pieces have `2^bits` on average.
+pub const fn shortest_beginning(bits: u32) -> usize {
+    2 << bits
+}
+
 /// What reads one file.
 struct Eye<'e, 'a> {
     net: &'e FileNet<'a>,
     kind: &'e Kind,
     strongest: Strongest,
-    /// All of the file so far.
-    counts: Counts,
-    worst: Option<Beginning>,
-    closed_worst: Option<Beginning>,
 }
 
 impl Reader for Eye<'_, '_> {
     type Bag = Sums;
 
     fn piece(&mut self, piece: &[u8]) -> Sums {
-        self.counts.add(piece);
         self.net.sum(piece)
     }
 
     fn window(&mut self, level: usize, stretch: &Stretch<Sums>) {
         let open = stretch.ends || (stretch.begins && !self.kind.is_anchored);
-        if level == PREFIX {
-            let beginning = Beginning {
-                end: stretch.end,
-                logit: self.kind.forest.logit(&self.counts),
-            };
-            self.worst = Some(beginning.or_worse(self.worst));
-            if !stretch.ends {
-                self.closed_worst = Some(beginning.or_worse(self.closed_worst));
-            }
-            return;
-        }
         let logit = self.kind.heads[level].logit(&self.net.numbers(&stretch.bag));
         self.strongest.push(Window {
             start: stretch.start,
             end: stretch.end,
             evidence: softplus(logit),
             open,
+            ends: stretch.ends,
         });
     }
 }

@@ -1,6 +1,5 @@
 //! What share of harmless files is judged as badly as a file: the promise that a verdict makes.
 
-use super::forest::Beginning;
 use super::judge::Judgement;
 use super::tail::Tail;
 
@@ -44,19 +43,20 @@ pub struct Rarity {
 impl Tails {
     /// How rare a judgement is.
     pub fn rarity(&self, judged: &Judgement) -> Rarity {
-        let places = |score| self.places.chance(log_score(score));
-        let trees =
-            |worst: Option<Beginning>| worst.map_or(1.0, |worst| self.trees.chance(worst.logit));
-        let both = |places: f32, trees: f32| {
-            (places / PLACES_BUDGET)
-                .min(trees / (1.0 - PLACES_BUDGET))
-                .min(1.0)
-        };
-        let (of_places, of_trees) = (places(judged.score), trees(judged.worst));
+        let of_places = self.places.chance(log_score(judged.score)) / PLACES_BUDGET;
+        let of_trees = judged
+            .worst
+            .map_or(1.0, |worst| self.trees.chance(worst.logit));
+        let of_trees = of_trees / (1.0 - PLACES_BUDGET);
+        let closed = |share: f32, is_open: bool| if is_open { 1.0 } else { share };
+        let of_closed = closed(of_places, judged.is_open).min(closed(
+            of_trees,
+            judged.worst.is_none_or(|worst| worst.is_open),
+        ));
         Rarity {
-            share: both(of_places, of_trees),
-            closed_share: both(places(judged.closed_score), trees(judged.closed_worst)),
-            is_by_trees: of_trees / (1.0 - PLACES_BUDGET) < of_places / PLACES_BUDGET,
+            share: of_places.min(of_trees).min(1.0),
+            closed_share: of_closed.min(1.0),
+            is_by_trees: of_trees < of_places,
         }
     }
 

@@ -1,5 +1,4 @@
-//! Windows over a file, in one pass and constant memory: on each level every two neighbouring pieces, and
-//! the beginnings of the file up to a cut, each at least a quarter longer than the one before it.
+//! Windows over a file, in one pass and constant memory: on each level every two neighbouring pieces.
 
 use super::cuts::{Cutter, LEVELS};
 
@@ -41,14 +40,9 @@ pub trait Reader {
     /// Takes in the next piece.
     fn piece(&mut self, piece: &[u8]) -> Self::Bag;
 
-    /// Takes in a window of a level, or on the level [`PREFIX`] all pieces so far.
+    /// Takes in a window of a level.
     fn window(&mut self, level: usize, stretch: &Stretch<Self::Bag>);
 }
-
-/// The level of the beginnings of a file.
-pub const PREFIX: usize = LEVELS;
-/// Bytes that the shortest beginning has at least.
-const PREFIX_MIN: u64 = 512;
 
 impl<B: Bag> Stretch<B> {
     fn take_in(&mut self, piece: &Self) {
@@ -86,8 +80,7 @@ struct Level<B> {
 pub fn for_each_window<R: Reader>(bytes: &[u8], bits: u32, reader: &mut R) {
     let mut cutter = Cutter::new(bits);
     let mut levels: [Level<R::Bag>; LEVELS] = Default::default();
-    let mut prefix = Stretch::default();
-    let (mut start, mut pieces, mut due) = (0, 0, PREFIX_MIN);
+    let (mut start, mut pieces) = (0, 0);
     while start < bytes.len() {
         let rest = &bytes[start..];
         let (len, cuts) = cutter.next_cut(rest).unwrap_or((rest.len(), 0));
@@ -109,14 +102,6 @@ pub fn for_each_window<R: Reader>(bytes: &[u8], bits: u32, reader: &mut R) {
                     reader.window(number, &before.join(&grown));
                 }
             }
-        }
-        prefix.take_in(&piece);
-        // At the end of the file it is a beginning too, but of no other file.
-        let is_due = !piece.ends && prefix.end >= due;
-        if is_due || start + len == bytes.len() {
-            prefix.ends = !is_due;
-            reader.window(PREFIX, &prefix);
-            due = prefix.end + prefix.end / 4;
         }
         start += len;
         pieces += 1;
@@ -191,35 +176,14 @@ mod tests {
             assert_eq!(covered, bytes.len());
             assert!(of_level[0].1.begins && of_level.last().unwrap().1.ends);
         }
-        let prefixes: Vec<_> = found.iter().filter(|window| window.0 == PREFIX).collect();
-        assert_eq!(prefixes.len(), 14, "each a quarter longer, and all");
-        for (_, prefix) in &prefixes {
-            assert!(prefix.begins && prefix.bag.0 == bytes[..prefix.end as usize]);
-        }
-        assert!(prefixes.last().unwrap().1.ends && !prefixes[12].1.ends);
         assert!(windows(b"").is_empty());
         let short = windows(b"short");
-        assert_eq!(short.len(), LEVELS + 1);
+        assert_eq!(short.len(), LEVELS);
         assert!(
             short
                 .iter()
                 .all(|(_, window)| { window.begins && window.ends && window.bag.0 == b"short" })
         );
-    }
-
-    #[test]
-    fn beginnings_outlive_whatever_is_put_behind() {
-        let bytes = noise(10_000);
-        let after = windows(&[&bytes[..], &[b'y'; 5_555]].concat());
-        let of_prefix = windows(&bytes)
-            .into_iter()
-            .filter(|window| window.0 == PREFIX);
-        for (level, window) in of_prefix.filter(|window| !window.1.ends) {
-            let same = |other: &(usize, Stretch<Text>)| {
-                other.0 == level && !other.1.ends && other.1.bag == window.bag
-            };
-            assert!(after.iter().any(same), "{} bytes", window.end);
-        }
     }
 
     #[test]

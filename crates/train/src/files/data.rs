@@ -1,6 +1,6 @@
 //! The samples of a pack, in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,6 +16,8 @@ pub(super) struct Sample {
     pub(super) malicious: bool,
     /// Its cluster of near duplicates.
     pub(super) cluster: u32,
+    /// Number of the package that it is labelled with, where labels are of packages.
+    pub(super) package: Option<u32>,
 }
 
 /// All samples of one type, by side.
@@ -34,17 +36,36 @@ impl Samples {
     }
 }
 
-/// Digests of malicious files that are not learned from but tuned on, because of where they are from:
-/// what a network of all other sources finds of them says more of files of another origin than the
-/// tuning side, which has the origins of the training side. Plans are compared so.
-pub(super) type LeftOut = BTreeSet<String>;
+/// What the index tells of malicious files, by digest.
+#[derive(Default)]
+pub(super) struct Origins {
+    /// Those that are not learned from but tuned on, because of where they are from: what a network of all
+    /// other sources finds of them says more of files of another origin than the tuning side, which has
+    /// the origins of the training side. Plans are compared so.
+    left_out: BTreeSet<String>,
+    /// Numbers of packages, where labels are of packages.
+    packages: BTreeMap<String, u32>,
+}
 
-/// The malicious files of `sources` that the index lists.
-pub(super) fn left_out(index: &Path, sources: &[String]) -> Result<LeftOut> {
-    let rows = read_index(index)?.into_iter();
-    let left_out =
-        rows.filter(|row| row.label == Label::Malicious && sources.contains(&row.source));
-    Ok(left_out.map(|row| row.sha256).collect())
+/// Reads off the index which malicious files are of the sources `left_out`, and the packages of files of the
+/// types `by_package`.
+pub(super) fn origins(index: &Path, left_out: &[String], by_package: &[String]) -> Result<Origins> {
+    let mut origins = Origins::default();
+    let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
+    for row in read_index(index)? {
+        if row.label != Label::Malicious {
+            continue;
+        }
+        if by_package.iter().any(|kind| kind == row.kind.as_str()) {
+            let next = numbers.len() as u32;
+            let number = *numbers.entry(row.family).or_insert(next);
+            origins.packages.insert(row.sha256.clone(), number);
+        }
+        if left_out.contains(&row.source) {
+            origins.left_out.insert(row.sha256);
+        }
+    }
+    Ok(origins)
 }
 
 /// Moves malicious training samples that `is_left_out` names to the tuning side, in the place of its own,
@@ -72,7 +93,7 @@ pub(super) fn load(
     secret: &Secret,
     kind: Kind,
     arguments: &Arguments,
-    left_out: &LeftOut,
+    origins: &Origins,
 ) -> Result<Samples> {
     let mut samples = Samples::default();
     let mut counts = [[0_usize; 2]; 3];
@@ -98,18 +119,22 @@ pub(super) fn load(
             if *count >= arguments.class_max {
                 continue;
             }
+            let mut bytes = part.sample(number)?.bytes;
+            if kind == Kind::Elf && is_object(&bytes) {
+                continue;
+            }
             *count += 1;
-            if entry.role == Role::Train && left_out.contains(&*thymus_parsers::hex(&entry.sha256))
-            {
+            let digest = thymus_parsers::hex(&entry.sha256);
+            if entry.role == Role::Train && origins.left_out.contains(&*digest) {
                 out.insert(side.len());
             }
-            let mut bytes = part.sample(number)?.bytes;
             bytes.truncate(arguments.head_kib << 10);
             bytes.shrink_to_fit();
             side.push(Sample {
                 bytes,
                 malicious,
                 cluster: entry.cluster,
+                package: origins.packages.get(&*digest).copied(),
             });
         }
     }
@@ -117,8 +142,16 @@ pub(super) fn load(
         let test = std::mem::take(&mut samples.test);
         samples.train.extend(test);
     }
-    if !left_out.is_empty() {
+    if !origins.left_out.is_empty() {
         leave_out(&mut samples, &out);
     }
     Ok(samples)
+}
+
+/// Whether an ELF file is for a linker or a kernel to load and not a program (`ET_REL`): `thymus scan` has a
+/// type of its own for them.
+fn is_object(bytes: &[u8]) -> bool {
+    let big_endian = bytes.get(5) == Some(&2);
+    let kind = bytes.get(16..18).unwrap_or_default();
+    kind == if big_endian { [0, 1] } else { [1, 0] }
 }

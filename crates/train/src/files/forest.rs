@@ -12,9 +12,7 @@ use super::net::Dice;
 /// Files of one malicious cluster that are learned from at most.
 const CLUSTER_MAX: usize = 3;
 /// Benign files that are learned from at most.
-const BENIGN_MAX: usize = 12_000;
-/// Bytes of the shortest beginning that is learned from, of longer files.
-const SHORTEST: usize = 512;
+const BENIGN_MAX: usize = 20_000;
 
 /// How to learn.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +20,8 @@ pub(super) struct Plan {
     pub(super) trees: usize,
     pub(super) depth: usize,
     pub(super) rate: f32,
+    /// Bytes of the shortest beginning that is learned from, of longer files.
+    pub(super) shortest: usize,
 }
 
 /// Learned trees, as [`thymus_nets::file::forest::Forest::new`] reads them.
@@ -35,7 +35,7 @@ pub(super) struct Trees {
 
 /// Learns from the files of the training side: from all of each, from a beginning of half its length or
 /// more, and from one of any length.
-pub(super) fn learn(train: &[Sample], plan: Plan) -> Result<Trees> {
+pub(super) fn learn<'s>(train: impl IntoIterator<Item = &'s Sample>, plan: Plan) -> Result<Trees> {
     let mut dice = Dice::new(7);
     let mut rows: Vec<(Counts, bool, f64)> = Vec::new();
     let mut clusters: BTreeMap<(bool, u32), Vec<&Sample>> = BTreeMap::new();
@@ -60,15 +60,15 @@ pub(super) fn learn(train: &[Sample], plan: Plan) -> Result<Trees> {
                 counts.add(&bytes[..length]);
                 rows.push((counts, *malicious, share / taken as f64));
             };
-            if bytes.len() < 2 * SHORTEST {
+            if bytes.len() < 2 * plan.shortest {
                 add(bytes.len(), 1.0);
                 continue;
             }
             add(bytes.len(), 0.6);
             add(bytes.len() / 2 + dice.below(bytes.len() / 2), 0.2);
             // As many short ones as long ones.
-            let short = (bytes.len() as f32 / SHORTEST as f32).powf(dice.roll());
-            add((SHORTEST as f32 * short) as usize, 0.2);
+            let short = (bytes.len() as f32 / plan.shortest as f32).powf(dice.roll());
+            add((plan.shortest as f32 * short) as usize, 0.2);
         }
     }
     let all: f64 = classes.iter().sum();

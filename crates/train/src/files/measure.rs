@@ -159,21 +159,46 @@ fn tell_worst(
     }
 }
 
+/// Whether a file is the worst of its package, of equals the first, or of none.
+fn are_worst(side: &[Sample], judgements: &[Judgement]) -> Vec<bool> {
+    let mut worst: BTreeMap<u32, (f32, usize)> = BTreeMap::new();
+    for (at, (sample, judged)) in side.iter().zip(judgements).enumerate() {
+        if let Some(package) = sample.package {
+            let known = worst.entry(package).or_insert((f32::MIN, at));
+            if logit(judged) > known.0 {
+                *known = (logit(judged), at);
+            }
+        }
+    }
+    let is_worst = |package: u32, at: usize| worst.get(&package).is_some_and(|worst| worst.1 == at);
+    side.iter()
+        .enumerate()
+        .map(|(at, sample)| sample.package.is_none_or(|package| is_worst(package, at)))
+        .collect()
+}
+
 /// The judgements of one side.
 struct Side<'s> {
     benign: Vec<&'s Judgement>,
-    /// With what each file counts: its cluster counts once.
+    /// With what each file counts: its cluster counts once, and of a malicious package only the worst file.
     malicious: Vec<(&'s Judgement, f64)>,
 }
 
 impl<'s> Side<'s> {
     fn new(side: &[Sample], judgements: &'s [Judgement]) -> Self {
+        let counts = are_worst(side, judgements);
+        let counted = || side.iter().zip(judgements).zip(&counts);
+        let counted = || {
+            counted()
+                .filter(|(_, counts)| **counts)
+                .map(|(pair, _)| pair)
+        };
         let mut clusters: BTreeMap<u32, f64> = BTreeMap::new();
-        for sample in side.iter().filter(|sample| sample.malicious) {
+        for (sample, _) in counted().filter(|(sample, _)| sample.malicious) {
             *clusters.entry(sample.cluster).or_default() += 1.0;
         }
         let (mut benign, mut malicious) = (Vec::new(), Vec::new());
-        for (sample, judged) in side.iter().zip(judgements) {
+        for (sample, judged) in counted() {
             match clusters.get(&sample.cluster) {
                 Some(files) if sample.malicious => malicious.push((judged, 1.0 / files)),
                 _ => benign.push(judged),

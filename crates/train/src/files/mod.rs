@@ -1,6 +1,7 @@
 //! Trains the networks that judge files by their raw bytes.
 
 mod checkpoint;
+mod clean;
 mod data;
 mod forest;
 mod learn;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use thymus_nets::file::FileNet;
+use thymus_nets::file::{FileNet, shortest_beginning};
 
 use crate::corpus::{Kind, Secret};
 
@@ -117,6 +118,10 @@ pub(crate) struct Arguments {
     /// The index of the corpora.
     #[arg(long)]
     index: Option<PathBuf>,
+    /// Types whose malicious files are so labelled because of the package they lie in: those that look
+    /// harmless are not learned from, and a package counts as found by its worst file.
+    #[arg(long, value_name = "TYPE", requires = "index")]
+    by_package: Vec<String>,
     /// Rows of each table, as a power of two.
     #[arg(long, default_value_t = 14)]
     row_bits: u32,
@@ -140,12 +145,23 @@ pub(crate) struct Arguments {
     only: Vec<String>,
 }
 
+impl Arguments {
+    fn trees(&self) -> forest::Plan {
+        forest::Plan {
+            trees: self.trees,
+            depth: self.depth,
+            rate: 25.0 / self.trees as f32,
+            shortest: shortest_beginning(self.group.bits()),
+        }
+    }
+}
+
 /// Trains, measures and writes the network of a group.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let secret = Secret::read(&arguments.key).context("read the key of the pack")?;
-    let left_out = match &arguments.index {
-        Some(index) => data::left_out(index, &arguments.leave_out)?,
-        None => data::LeftOut::new(),
+    let origins = match &arguments.index {
+        Some(index) => data::origins(index, &arguments.leave_out, &arguments.by_package)?,
+        None => data::Origins::default(),
     };
     let mut kinds = Vec::new();
     for kind in arguments.group.kinds() {
@@ -153,7 +169,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         if !wanted {
             continue;
         }
-        let samples = data::load(&arguments.pack, &secret, *kind, arguments, &left_out)?;
+        let mut samples = data::load(&arguments.pack, &secret, *kind, arguments, &origins)?;
         let count = |side: &[data::Sample]| {
             let (malicious, benign) = data::Samples::counts(side);
             format!("{malicious} + {benign}")
@@ -165,6 +181,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             count(&samples.tune),
             count(&samples.test)
         );
+        if arguments.model.is_none() {
+            let plan = arguments.trees();
+            let dropped = clean::drop_harmless(&mut samples.train, plan)?;
+            if dropped > 0 {
+                let kind = kind.as_str();
+                eprintln!(
+                    "{kind}: {dropped} files of malicious packages look harmless, not learned from"
+                );
+            }
+        }
         kinds.push((*kind, samples));
     }
     let draft = match &arguments.model {
@@ -204,12 +230,7 @@ fn learned(arguments: &Arguments, kinds: &[(Kind, data::Samples)]) -> Result<Vec
     let (rows, heads) = learn::learn(kinds, &plan, checkpoint.map(|path| (path, run.as_str())))?;
     let trees = kinds.iter().map(|(kind, samples)| {
         eprintln!("{}: learning trees", kind.as_str());
-        let plan = forest::Plan {
-            trees: arguments.trees,
-            depth: arguments.depth,
-            rate: 25.0 / arguments.trees as f32,
-        };
-        forest::learn(&samples.train, plan)
+        forest::learn(&samples.train, arguments.trees())
     });
     let trees = trees.collect::<Result<_>>()?;
     write::encode(

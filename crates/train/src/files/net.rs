@@ -2,7 +2,7 @@
 
 use thymus_nets::file::cuts::LEVELS;
 use thymus_nets::file::grams::{ORDERS, for_each_row};
-use thymus_nets::file::windows::{PREFIX, Reader, Stretch, for_each_window};
+use thymus_nets::file::windows::{Reader, Stretch, for_each_window};
 use thymus_nets::file::{EMBEDDING, HIDDEN, LEAK, STRONGEST, WIDTH, leaky};
 
 /// A source of even numbers that is the same on every run.
@@ -239,11 +239,9 @@ impl Reader for Eye<'_> {
     }
 
     fn window(&mut self, level: usize, stretch: &Stretch<()>) {
-        if level != PREFIX {
-            let first = stretch.first as usize;
-            self.places
-                .push((level, first, first + stretch.count as usize));
-        }
+        let first = stretch.first as usize;
+        self.places
+            .push((level, first, first + stretch.count as usize));
     }
 }
 

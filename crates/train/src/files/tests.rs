@@ -26,6 +26,7 @@ const FEW: forest::Plan = forest::Plan {
     trees: 20,
     depth: 3,
     rate: 0.3,
+    shortest: 128,
 };
 
 /// Words in a drawn order; a malicious file has a few words of its own somewhere.
@@ -50,6 +51,7 @@ fn side(seed: u64, files: u32) -> Vec<Sample> {
                 bytes: text.into_bytes(),
                 malicious,
                 cluster: number,
+                package: None,
             }
         })
         .collect()
@@ -94,6 +96,13 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
         "too few benign files to claim it"
     );
     let suspicious = net.score("php", 0.01).unwrap();
+    // The worst of many beginnings is high in harmless files too: how high, the tuning side says.
+    let benign = samples.tune.iter().filter(|sample| !sample.malicious);
+    let logit = |sample: &Sample| {
+        let judged = net.judge("php", &sample.bytes).unwrap();
+        judged.worst.unwrap().logit
+    };
+    let highest = benign.map(logit).fold(f32::MIN, f32::max);
     let mut reading = Reading::default();
     let (mut right, mut right_trees, mut proof) = (0, 0, 0);
     for sample in &samples.test {
@@ -112,8 +121,7 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
             "{} in bytes, {float} in floats",
             judged.score
         );
-        let logit = judged.worst.unwrap().logit;
-        right_trees += usize::from((logit > 0.0) == sample.malicious);
+        right_trees += usize::from((logit(sample) > highest) == sample.malicious);
         right += usize::from((judged.score > suspicious) == sample.malicious);
         // Harmless text before and behind takes nothing away.
         let more = [
