@@ -101,7 +101,7 @@ fn calibrate(paths: &[PathBuf], out: &Path, jobs: usize) -> Result<Found> {
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
     let policy = ScanPolicy::default();
-    let workers = worker::workers(&policy, &clock)?;
+    let workers = worker::workers(&policy, 1, &clock)?;
     let progress = Progress::files(false);
     let mut calibrator = Calibrator::default();
     let job = Job {

@@ -9,6 +9,9 @@ pub trait Judge: Send + Sync {
     /// What it makes of the bytes; none of a type it has not learned. The same bytes must give the same
     /// judgement, whoever else is asking at the time; it must not keep them.
     fn judge(&self, kind: FileType, bytes: &[u8]) -> Option<Judgement>;
+
+    /// Starts threads to share the work on one file, if it can: `threads` of them.
+    fn start_threads(&mut self, _threads: usize) {}
 }
 
 /// Which way a judgement leans, mildest first.

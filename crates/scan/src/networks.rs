@@ -1,5 +1,8 @@
 //! The shipped networks as a judge.
 
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use thymus_nets::ArtifactError;
 use thymus_nets::file::{FileNet, STRONGEST, Window, log_score, logit};
 
@@ -12,7 +15,11 @@ const SHARE_MIN: f32 = 0.02;
 
 /// The networks that ship with Thymus.
 #[derive(Clone, Debug)]
-pub struct Networks(Vec<FileNet<'static>>);
+pub struct Networks {
+    nets: Vec<FileNet<'static>>,
+    /// Threads that share the work on one file.
+    pool: Option<Arc<ThreadPool>>,
+}
 
 impl Networks {
     /// Opens them.
@@ -20,13 +27,16 @@ impl Networks {
     /// # Errors
     /// When one does not fit this build.
     pub fn shipped() -> Result<Self, ArtifactError> {
-        Ok(Self(FileNet::shipped()?))
+        Ok(Self {
+            nets: FileNet::shipped()?,
+            pool: None,
+        })
     }
 
     /// Heeds what harmless files of their user are judged, where these networks judged them.
     #[must_use]
     pub fn calibrated(mut self, calibrations: &[Calibration]) -> Self {
-        for net in &mut self.0 {
+        for net in &mut self.nets {
             let id = model(net);
             for of_kind in calibrations
                 .iter()
@@ -40,20 +50,20 @@ impl Networks {
 
     /// Id, types and card of each.
     pub fn cards(&self) -> impl Iterator<Item = (String, Vec<&str>, &str)> {
-        let nets = self.0.iter();
+        let nets = self.nets.iter();
         nets.map(|net| (model(net), net.kinds().collect(), net.card().text.as_str()))
     }
 
     fn of(&self, kind: FileType) -> Option<&FileNet<'static>> {
         let knows = |net: &&FileNet<'_>| net.kinds().any(|known| known == kind.as_str());
-        self.0.iter().find(knows)
+        self.nets.iter().find(knows)
     }
 }
 
 impl Judge for Networks {
     fn judge(&self, kind: FileType, bytes: &[u8]) -> Option<Judgement> {
         let (net, name) = (self.of(kind)?, kind.as_str());
-        let judged = net.judge(name, bytes)?;
+        let judged = net.judge_on(self.pool.as_deref(), name, bytes)?;
         let rarity = net.rarity(name, &judged)?;
         let (suspicious, malicious) = net.limits(name)?;
         let leaning = match rarity.share {
@@ -80,6 +90,15 @@ impl Judge for Networks {
             label: None,
             model: model(net),
         })
+    }
+
+    fn start_threads(&mut self, threads: usize) {
+        // Without them it takes longer, and that is all.
+        self.pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .ok()
+            .map(Arc::new);
     }
 }
 
@@ -122,6 +141,18 @@ mod tests {
             judged.model
         );
         assert!((0.0..=1.0).contains(&judged.probability));
+    }
+
+    #[test]
+    fn threads_change_no_judgement() {
+        let alone = Networks::shipped().unwrap();
+        let mut shared = alone.clone();
+        shared.start_threads(3);
+        let text = (0..60_000_u32).flat_map(|at| at.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        let bytes: Vec<u8> = b"%PDF-1.4\n".iter().copied().chain(text).collect();
+        let of = |networks: &Networks| networks.judge(FileType::Pdf, &bytes).unwrap();
+        assert_eq!(of(&alone), of(&shared));
+        assert!(of(&alone).score > -13.0, "there is something to compare");
     }
 
     #[test]

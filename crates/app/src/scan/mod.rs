@@ -62,10 +62,11 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
         trouble = report.add(&scanned, &listed, kept.as_ref(), &progress);
         trouble.is_ok()
     };
+    let (jobs, each) = threads(args);
     let job = |engine| Job {
         engine,
         walker,
-        threads: args.jobs,
+        threads: jobs,
         clock: &clock,
     };
     let walker = if args.no_sandbox {
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
         let scanner = Scanner::new(&policy, Some(&networks));
         scan_all(job(Engine::Here(&scanner)), &mut emit)
     } else {
-        let workers = worker::workers(&policy, &clock)?;
+        let workers = worker::workers(&policy, each, &clock)?;
         scan_all(job(Engine::Workers(&workers)), &mut emit)
     };
     progress.done();
@@ -112,6 +113,15 @@ fn check(args: &ScanArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How many files are looked at at once, and by how many threads each: what there is to do one file has to
+/// itself.
+fn threads(args: &ScanArgs) -> (usize, usize) {
+    match &args.paths[..] {
+        [path] if !path.is_dir() => (1, args.jobs),
+        _ => (args.jobs, 1),
+    }
 }
 
 fn policy(args: &ScanArgs) -> Result<ScanPolicy> {

@@ -41,15 +41,20 @@ fn command() -> Command {
     command
 }
 
-/// What starts workers, after the first one told how far it is confined.
+/// What starts workers of so many threads each, after the first one told how far it is confined.
 ///
 /// # Errors
 /// When none can be started or confined.
 pub(crate) fn workers<'a>(
     policy: &'a ScanPolicy,
+    threads: usize,
     clock: &'a (dyn Fn() -> u64 + Sync),
 ) -> Result<Workers<'a>> {
-    let workers = Workers::new(&command, policy, Limits::of(policy), clock);
+    let limits = Limits {
+        threads,
+        ..Limits::of(policy)
+    };
+    let workers = Workers::new(&command, policy, limits, clock);
     let confinement = workers.start().context(
         "hostile bytes are read in confined processes; --no-sandbox does without, at your risk",
     )?;

@@ -1,5 +1,8 @@
 //! The network itself, as trained by `thymus-train` and quantised to bytes.
 
+use rayon::ThreadPool;
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
 use super::cuts::LEVELS;
 use super::forest::{Counts, Forest, worst_beginning};
 use super::grams::{ORDERS, ROW_BITS_MAX, rows};
@@ -29,6 +32,10 @@ const SUM_MAX: usize = 256;
 const PLACES: usize = 64;
 /// Bytes that such a place has at least.
 const PLACE_MIN: usize = 64;
+/// Bytes of a file that is worth the threads of a pool, at least.
+const SHARED_MIN: usize = 128 << 10;
+/// Pieces that they share at once: so much memory it takes, however long the file is.
+const SHARED_PIECES: usize = 1_024;
 /// What stands for zero in a row's bytes.
 const ZERO: i64 = 128;
 
@@ -145,17 +152,33 @@ impl<'a> FileNet<'a> {
 
     /// Judges `bytes` as a file of the type `kind`; none when the network has not learned it.
     pub fn judge(&self, kind: &str, bytes: &[u8]) -> Option<Judgement> {
+        self.judge_on(None, kind, bytes)
+    }
+
+    /// The same on the threads of a pool, if there is one and the file is long; the judgement is the same.
+    pub fn judge_on(
+        &self,
+        pool: Option<&ThreadPool>,
+        kind: &str,
+        bytes: &[u8],
+    ) -> Option<Judgement> {
         let kind = self.kind(kind)?;
-        let mut eye = Eye {
-            net: self,
-            kind,
-            strongest: Strongest::default(),
+        let trees = || worst_beginning(&kind.forest, bytes, shortest_beginning(self.bits));
+        let windows = |is_shared| {
+            let mut eye = Eye {
+                net: self,
+                kind,
+                strongest: Strongest::default(),
+                is_shared,
+            };
+            for_each_window(bytes, self.bits, &mut eye);
+            eye.strongest.finish()
         };
-        for_each_window(bytes, self.bits, &mut eye);
-        Some(Judgement {
-            worst: worst_beginning(&kind.forest, bytes, shortest_beginning(self.bits)),
-            ..eye.strongest.finish()
-        })
+        let (worst, judged) = match pool.filter(|_| bytes.len() >= SHARED_MIN) {
+            Some(pool) => pool.join(trees, || windows(true)),
+            None => (trees(), windows(false)),
+        };
+        Some(Judgement { worst, ..judged })
     }
 
     /// How rare a judgement of a file of the type is among harmless ones: of those that it was trained
@@ -326,13 +349,25 @@ struct Eye<'e, 'a> {
     net: &'e FileNet<'a>,
     kind: &'e Kind,
     strongest: Strongest,
+    /// Whether the threads of the pool that this runs on share the work.
+    is_shared: bool,
 }
 
 impl Reader for Eye<'_, '_> {
     type Bag = Sums;
 
-    fn piece(&mut self, piece: &[u8]) -> Sums {
-        self.net.sum(piece)
+    fn batch(&self) -> usize {
+        if self.is_shared { SHARED_PIECES } else { 1 }
+    }
+
+    fn pieces(&mut self, pieces: &[&[u8]], bags: &mut Vec<Sums>) {
+        let sum = |piece: &&[u8]| self.net.sum(piece);
+        if self.is_shared {
+            let shared = pieces.par_iter().with_min_len(SHARED_PIECES / 16);
+            shared.map(sum).collect_into_vec(bags);
+        } else {
+            bags.extend(pieces.iter().map(sum));
+        }
     }
 
     fn window(&mut self, level: usize, stretch: &Stretch<Sums>) {

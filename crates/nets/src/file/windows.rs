@@ -14,7 +14,7 @@ impl Bag for () {
 }
 
 /// A run of neighbouring pieces of the lowest level.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stretch<B> {
     /// What is kept of it.
     pub bag: B,
@@ -37,8 +37,13 @@ pub trait Reader {
     /// What it keeps of pieces.
     type Bag: Bag + Clone;
 
-    /// Takes in the next piece.
-    fn piece(&mut self, piece: &[u8]) -> Self::Bag;
+    /// Pieces that are taken in at once.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// Takes in the next pieces; gives as many bags.
+    fn pieces(&mut self, pieces: &[&[u8]], bags: &mut Vec<Self::Bag>);
 
     /// Takes in a window of a level.
     fn window(&mut self, level: usize, stretch: &Stretch<Self::Bag>);
@@ -80,31 +85,33 @@ struct Level<B> {
 pub fn for_each_window<R: Reader>(bytes: &[u8], bits: u32, reader: &mut R) {
     let mut cutter = Cutter::new(bits);
     let mut levels: [Level<R::Bag>; LEVELS] = Default::default();
-    let (mut start, mut pieces) = (0, 0);
+    let (mut start, mut count) = (0, 0);
+    let (mut pieces, mut cuts, mut bags) = (Vec::new(), Vec::new(), Vec::new());
     while start < bytes.len() {
-        let rest = &bytes[start..];
-        let (len, cuts) = cutter.next_cut(rest).unwrap_or((rest.len(), 0));
-        let piece = Stretch {
-            bag: reader.piece(&rest[..len]),
-            start: start as u64,
-            end: (start + len) as u64,
-            first: pieces,
-            count: 1,
-            begins: start == 0,
-            ends: cuts == 0,
-        };
-        for (number, level) in levels.iter_mut().enumerate() {
-            level.growing.take_in(&piece);
-            if number < cuts {
-                let grown = std::mem::take(&mut level.growing);
-                if let Some(before) = level.before.replace(grown.clone()) {
-                    level.windows += 1;
-                    reader.window(number, &before.join(&grown));
-                }
-            }
+        let first = start;
+        while pieces.len() < reader.batch() && start < bytes.len() {
+            let rest = &bytes[start..];
+            let (len, levels) = cutter.next_cut(rest).unwrap_or((rest.len(), 0));
+            pieces.push(&rest[..len]);
+            cuts.push(levels);
+            start += len;
         }
-        start += len;
-        pieces += 1;
+        reader.pieces(&pieces, &mut bags);
+        let mut at = first;
+        for ((piece, cuts), bag) in pieces.drain(..).zip(cuts.drain(..)).zip(bags.drain(..)) {
+            let end = at + piece.len();
+            let piece = Stretch {
+                bag,
+                start: at as u64,
+                end: end as u64,
+                first: count,
+                count: 1,
+                begins: at == 0,
+                ends: cuts == 0,
+            };
+            take_in(&mut levels, &piece, cuts, reader);
+            (at, count) = (end, count + 1);
+        }
     }
     for (number, level) in levels.into_iter().enumerate() {
         if level.growing.count > 0 || (level.windows == 0 && level.before.is_some()) {
@@ -116,6 +123,25 @@ pub fn for_each_window<R: Reader>(bytes: &[u8], bits: u32, reader: &mut R) {
             };
             last.ends = true;
             reader.window(number, &last);
+        }
+    }
+}
+
+/// Takes in a piece that ends with a cut on so many levels.
+fn take_in<R: Reader>(
+    levels: &mut [Level<R::Bag>; LEVELS],
+    piece: &Stretch<R::Bag>,
+    cuts: usize,
+    reader: &mut R,
+) {
+    for (number, level) in levels.iter_mut().enumerate() {
+        level.growing.take_in(piece);
+        if number < cuts {
+            let grown = std::mem::take(&mut level.growing);
+            if let Some(before) = level.before.replace(grown.clone()) {
+                level.windows += 1;
+                reader.window(number, &before.join(&grown));
+            }
         }
     }
 }
@@ -133,25 +159,36 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
-    struct Found(Vec<(usize, Stretch<Text>)>);
+    struct Found {
+        batch: usize,
+        windows: Vec<(usize, Stretch<Text>)>,
+    }
 
     impl Reader for Found {
         type Bag = Text;
 
-        fn piece(&mut self, piece: &[u8]) -> Text {
-            Text(piece.to_vec())
+        fn batch(&self) -> usize {
+            self.batch
+        }
+
+        fn pieces(&mut self, pieces: &[&[u8]], bags: &mut Vec<Text>) {
+            bags.extend(pieces.iter().map(|piece| Text(piece.to_vec())));
         }
 
         fn window(&mut self, level: usize, stretch: &Stretch<Text>) {
-            self.0.push((level, stretch.clone()));
+            self.windows.push((level, stretch.clone()));
         }
     }
 
-    fn windows(bytes: &[u8]) -> Vec<(usize, Stretch<Text>)> {
-        let mut found = Found::default();
+    fn windows_in_batches(bytes: &[u8], batch: usize) -> Vec<(usize, Stretch<Text>)> {
+        let windows = Vec::new();
+        let mut found = Found { batch, windows };
         for_each_window(bytes, 4, &mut found);
-        found.0
+        found.windows
+    }
+
+    fn windows(bytes: &[u8]) -> Vec<(usize, Stretch<Text>)> {
+        windows_in_batches(bytes, 1)
     }
 
     fn noise(len: usize) -> Vec<u8> {
@@ -184,6 +221,14 @@ mod tests {
                 .iter()
                 .all(|(_, window)| { window.begins && window.ends && window.bag.0 == b"short" })
         );
+    }
+
+    #[test]
+    fn batches_change_nothing() {
+        let bytes = noise(10_000);
+        for batch in [2, 7, 1_000, 100_000] {
+            assert_eq!(windows_in_batches(&bytes, batch), windows(&bytes));
+        }
     }
 
     #[test]

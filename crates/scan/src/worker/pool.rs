@@ -37,6 +37,7 @@ impl Limits {
                 .saturating_add(REPORT_BYTES_MAX as u64)
                 .saturating_add(twice),
             cpu_secs_max: deadline(policy).saturating_mul(2) / 1000 + 10,
+            threads: 1,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Limits {
     pub memory_bytes_max: u64,
     /// Seconds of processor time in its whole life.
     pub cpu_secs_max: u64,
+    /// Threads that may share the work on one file.
+    pub threads: usize,
 }
 
 /// Its answer: how far it is confined, or why it is not.

@@ -30,13 +30,17 @@ pub fn serve(
     let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
     let mut stream = UnixStream::from(socket);
     let Start { policy, limits } = receive(&mut stream)?;
-    let judge = make_judge(&policy);
+    let mut judge = make_judge(&policy);
     let confinement = match confine(limits) {
         Ok(confinement) => confinement,
         Err(trouble) => return give_up(&stream, &trouble),
     };
     thread::scope(|scope| {
         let work = || {
+            // The last moment: the filter ends the starting of threads.
+            if limits.threads > 1 {
+                judge.start_threads(limits.threads);
+            }
             if let Err(trouble) = filter_calls() {
                 return give_up(&stream, &trouble);
             }

@@ -38,6 +38,7 @@ fn attempt(what: &str) {
     let limits = Limits {
         memory_bytes_max: 1 << 30,
         cpu_secs_max: 60,
+        threads: 1,
     };
     let confinement = confine(limits).unwrap();
     if confinement.landlock != Landlock::Absent {

@@ -219,6 +219,21 @@ struct Eye<'e> {
 impl Reader for Eye<'_> {
     type Bag = ();
 
+    fn pieces(&mut self, pieces: &[&[u8]], bags: &mut Vec<()>) {
+        for piece in pieces {
+            self.piece(piece);
+            bags.push(());
+        }
+    }
+
+    fn window(&mut self, level: usize, stretch: &Stretch<()>) {
+        let first = stretch.first as usize;
+        self.places
+            .push((level, first, first + stretch.count as usize));
+    }
+}
+
+impl Eye<'_> {
     fn piece(&mut self, piece: &[u8]) {
         let (mut sums, mut count) = ([0.0; WIDTH], 0);
         for_each_row(piece, self.rows.row_bits, |table, row| {
@@ -236,12 +251,6 @@ impl Reader for Eye<'_> {
         self.reading.pieces.push((self.start, end));
         self.reading.bags.push((sums, count));
         self.start = end;
-    }
-
-    fn window(&mut self, level: usize, stretch: &Stretch<()>) {
-        let first = stretch.first as usize;
-        self.places
-            .push((level, first, first + stretch.count as usize));
     }
 }
 
