@@ -9,6 +9,7 @@
 mod artifact;
 mod autoencoder;
 pub mod file;
+pub mod interval;
 mod ngram;
 mod random_name;
 

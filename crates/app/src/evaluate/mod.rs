@@ -11,7 +11,6 @@ mod activity;
 mod baseline;
 mod calibration;
 mod case;
-mod interval;
 mod manifest;
 mod matching;
 mod totals;
@@ -19,7 +18,7 @@ mod totals;
 mod result_json;
 mod result_text;
 
-pub use interval::{poisson_95, share_95};
+pub use thymus_nets::interval::{poisson_95, share_95};
 
 use std::collections::VecDeque;
 use std::io::{BufWriter, Write, stdout};

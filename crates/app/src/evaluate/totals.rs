@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::evaluate::case::{CaseResult, Score};
-use crate::evaluate::interval::{poisson_95, share_95};
 use crate::evaluate::manifest::Kind;
+use crate::evaluate::{poisson_95, share_95};
 
 /// What one judge made of all cases at one budget.
 #[derive(Clone, Debug, Serialize)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use thymus_nets::file::{FileNet, Judgement, LIMITS, Tail, Tails, limits, log_score, logit};
+use thymus_nets::interval::share_95;
 
 use super::data::{Sample, Samples};
 use crate::corpus::Kind;
@@ -273,9 +274,18 @@ fn odds(side: &Side<'_>, number: &dyn Fn(&Judgement) -> f32) -> [f32; 2] {
     [slope as f32, offset as f32]
 }
 
-/// The figures in Markdown.
+/// The figures in Markdown, with 95 % intervals of what is found.
 pub(super) fn table(figures: &[Figures]) -> String {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let of = |share: f64, all: usize| {
+        let (low, high) = share_95((share * all as f64).round() as u64, all as u64);
+        format!(
+            "{} ({:.1} to {:.1})",
+            percent(share),
+            low * 100.0,
+            high * 100.0
+        )
+    };
     let mut out = String::from(
         "| type | test clusters | benign | found, suspicious or worse | of the benign | found, malicious | of the benign | of the malicious verdicts proof against bytes put behind |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
@@ -286,9 +296,9 @@ pub(super) fn table(figures: &[Figures]) -> String {
             row.kind.as_str().to_owned(),
             row.clusters.to_string(),
             row.benign.to_string(),
-            percent(suspicious.recall),
+            of(suspicious.recall, row.clusters),
             suspicious.false_alarms.to_string(),
-            percent(malicious.recall),
+            of(malicious.recall, row.clusters),
             malicious.false_alarms.to_string(),
             percent(malicious.closed / malicious.recall.max(1e-9)),
         ];
