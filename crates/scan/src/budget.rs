@@ -112,6 +112,28 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
+    /// Counts bytes that a decoder without a reader has given.
+    pub(crate) fn decoded(&self, bytes: u64) -> Result<(), Reason> {
+        self.stopped().map_or(Ok(()), Err)?;
+        self.spend(&self.decoded, bytes)
+    }
+
+    /// Holds a member that was rebuilt in memory.
+    pub(crate) fn hold(&self, bytes: Vec<u8>) -> Result<Held<'_>, Reason> {
+        let length = bytes.len() as u64;
+        if length > self.policy.member_bytes_max
+            || self.open.get() + length > self.policy.open_bytes_max
+        {
+            return Err(Reason::TooLarge);
+        }
+        self.spend(&self.taken, length)?;
+        self.open.set(self.open.get() + length);
+        Ok(Held {
+            bytes,
+            open: &self.open,
+        })
+    }
+
     /// Counts what comes out of a decoder, also what is skipped there.
     pub(crate) fn meter<R: Read>(&self, reader: R) -> Metered<'_, 'a, R> {
         Metered {

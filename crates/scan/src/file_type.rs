@@ -75,6 +75,8 @@ file_types! {
     Nsis = "nsis installer",
     /// Installer made by Inno Setup.
     Inno = "inno setup installer",
+    /// Program packed by UPX.
+    Upx = "upx-packed program",
     /// Mail message.
     Eml = "eml",
     /// HTML page.

@@ -1,7 +1,7 @@
 //! Every format this crate reads, in one visible slice. The mutation test, the fuzz targets and the
 //! case folders are checked against it.
 
-use crate::unpack::{self, vba};
+use crate::unpack::{self, upx, vba};
 use crate::{FileType, identify, layout};
 
 /// A format's registration.
@@ -36,6 +36,7 @@ pub const FORMATS: &[Format] = &[
     }),
     format("stream", stream),
     format("tar", |bytes| unpack::fuzz(FileType::Tar, bytes)),
+    format("upx", upx::fuzz),
     format("vba", |bytes| drop(vba::source(bytes))),
     format("zip", |bytes| unpack::fuzz(FileType::Zip, bytes)),
 ];

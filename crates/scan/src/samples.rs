@@ -5,11 +5,15 @@ use std::io::{Cursor, Write};
 
 use zip::write::SimpleFileOptions;
 
+use crate::unpack::upx::{Code, Method};
+
 mod office;
 mod programs;
+mod upx;
 
 pub(crate) use office::{message, ole, packaged, vba_module};
 pub(crate) use programs::{elf, installer, nsis, nsis_files, nsis_stream, pe};
+pub(crate) use upx::{Shape, Wiped, loaded_elf, nrv, packed_elf, packed_pe};
 
 /// A zip archive with these members.
 pub(crate) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -294,6 +298,9 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
     let module = vba_module("Sub AutoOpen()\r\nMsgBox \"EVIL\"\r\nEnd Sub\r\n");
     let object = packaged("run.sh", SHELL);
     let script = pdf_stream("/Filter /FlateDecode", &zlib(b"app.alert('EVIL');"));
+    let text = b"echo EVIL; echo more; ".repeat(12);
+    let (nrv_b, nrv_e) = (Method::Nrv(Code::B, 4), Method::Nrv(Code::E, 4));
+    let shape = |is_wide, is_big| Shape { is_wide, is_big };
     let packed = zlib(b"<< /S /JavaScript /JS (var hidden = 1;) >>");
     vec![
         (
@@ -354,6 +361,17 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("stream/zstd", zstd(SHELL)),
         ("stream/bz2", bzip2(SHELL)),
         ("tar", tar(members)),
+        (
+            "upx/elf",
+            packed_elf(shape(true, false), nrv_e, &text, Wiped::Nothing),
+        ),
+        (
+            "upx/elf_wiped",
+            packed_elf(shape(false, true), Method::Lzma, &text, Wiped::Marks),
+        ),
+        ("upx/pe", packed_pe(nrv_e, &text, true).1),
+        ("upx/pe_wiped", packed_pe(nrv_b, &text, false).1),
+        ("upx/code", [&[5], &nrv(Code::D, 4, &text)[..]].concat()),
         ("vba", module.clone()),
         ("zip", zip(members)),
     ]

@@ -14,7 +14,7 @@ mod text;
 
 use crate::FileType;
 
-pub(crate) use program::{ElfFile, NO_BITS, PeFile};
+pub(crate) use program::{ElfFile, ElfSegment, NO_BITS, PeFile};
 pub use program::{Packer, overlay};
 
 /// All types that `bytes` plausibly are, the likeliest first; never empty. `name` may help with text.

@@ -67,6 +67,10 @@ pub(crate) struct PeFile<'f> {
 /// A section of a Portable Executable.
 pub(crate) struct PeSection {
     pub(crate) name: [u8; 8],
+    /// Bytes of it in memory.
+    pub(crate) room: u32,
+    /// Where it lies in memory, from the program's base on.
+    pub(crate) address: u32,
     /// Where it lies in the file.
     pub(crate) offset: u32,
     /// Bytes of it in the file.
@@ -100,6 +104,8 @@ impl<'f> PeFile<'f> {
             let entry = self.table + 40 * number;
             Some(PeSection {
                 name: *self.bytes.get(entry..)?.first_chunk()?,
+                room: le32(self.bytes, entry + 8)?,
+                address: le32(self.bytes, entry + 12)?,
                 size: le32(self.bytes, entry + 16)?,
                 offset: le32(self.bytes, entry + 20)?,
             })
@@ -180,6 +186,11 @@ impl<'f> ElfFile<'f> {
         elf.section_count = elf.number(tail + 8, 2)?;
         elf.names_section = elf.number(tail + 10, 2).unwrap_or(0);
         Some(elf)
+    }
+
+    /// Whether the highest byte of a number comes first.
+    pub(crate) const fn is_big(&self) -> bool {
+        self.is_big
     }
 
     fn number(&self, at: u64, width: u64) -> Option<u64> {

@@ -18,6 +18,7 @@ mod rpm;
 mod seven_zip;
 mod stream;
 mod tar;
+pub(crate) mod upx;
 pub(crate) mod vba;
 mod zip;
 

@@ -1,10 +1,10 @@
 //! What programs carry besides themselves: archives behind their last section or among their resources,
-//! as self-extracting archives and installers have. Installers whose format is not read (Inno Setup, some of
+//! as self-extracting archives and installers have, and the program itself where it is packed. Installers whose format is not read (Inno Setup, some of
 //! NSIS) are recognised, so that what is in them is told as not judged.
 
 use memchr::memmem;
 
-use super::{Opening, nsis};
+use super::{Opening, nsis, upx};
 use crate::identify::{identify, overlay};
 use crate::{FileType, Reason};
 
@@ -21,6 +21,8 @@ pub(super) enum Carried<'p> {
     /// From its header on.
     Nsis(&'p [u8]),
     Inno,
+    /// Itself, packed.
+    Upx,
 }
 
 /// Hands out the archives in a program, and tells of installers.
@@ -34,12 +36,13 @@ pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Re
                 opening.lend(&name, archive, None);
                 None
             }
-            Carried::Nsis(installer) => nsis::open(installer, opening).err(),
-            Carried::Inno => Some(Reason::Unsupported(FileType::Inno)),
+            Carried::Nsis(installer) => told("installer", nsis::open(installer, opening)),
+            Carried::Inno => told("installer", Err(Reason::Unsupported(FileType::Inno))),
+            Carried::Upx => told("upx", upx::open(bytes, opening)),
         };
-        if let Some(reason) = trouble {
+        if let Some((name, reason)) = trouble {
             opening.budget.count()?;
-            opening.missing("installer", reason);
+            opening.missing(name, reason);
         }
     }
     if is_all {
@@ -49,11 +52,18 @@ pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Re
     }
 }
 
+fn told(name: &str, opened: Result<(), Reason>) -> Option<(&str, Reason)> {
+    opened.err().map(|reason| (name, reason))
+}
+
 /// What is carried, in the order it lies in: more than are taken, where there are too many.
 pub(super) fn carried(bytes: &[u8]) -> Vec<Carried<'_>> {
     let behind = overlay(bytes);
     let behind_at = bytes.len() - behind.len();
     let mut found = Vec::new();
+    if upx::is_packed(bytes) {
+        found.push(Carried::Upx);
+    }
     let is_header = |at: &usize| (behind_at + at).wrapping_sub(4).is_multiple_of(NSIS_STEP);
     let header = memmem::find_iter(behind, NSIS).find(is_header);
     if let Some(header) = header.and_then(|at| bytes.get(behind_at + at - 4..)) {
