@@ -1,6 +1,7 @@
 //! The command line as data.
 
 mod lists;
+mod model;
 mod quarantine;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
+pub use model::{ModelArgs, ModelCommand};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 
 const EXAMPLES: &str = "\
@@ -43,7 +45,7 @@ pub enum Command {
     Quarantine(QuarantineArgs),
     /// Check what is allowed and blocked, and try it out
     Lists(ListsArgs),
-    /// Show the networks that judge files, or fit them to your own files
+    /// Show the networks that judge files, fit them to your own files, install others
     Model(ModelArgs),
     /// Replay the capture that comes with Thymus
     Demo(DemoArgs),
@@ -132,6 +134,7 @@ Examples:
   thymus scan --password infected sample.zip  a locked archive; repeat for several passwords
   thymus scan --exclude '*.iso' --sarif found.sarif .
   thymus scan --lists lists.toml ~/Downloads  heed what is allowed and what is blocked
+  thymus scan --no-models ~/Downloads         with the embedded models, whatever is installed
   thymus scan --quarantine ~/Downloads        keep what is malicious where it does no harm
   curl -s https://example.org/x | thymus scan -
 
@@ -184,6 +187,12 @@ pub struct ScanArgs {
     /// What is rare on your own files, as `thymus model calibrate` wrote it
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
+    /// The folder of installed models [default: as of `thymus model`]
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Judge with the embedded models only
+    #[arg(long, conflicts_with = "models")]
+    pub no_models: bool,
     /// What besides a finding ends with exit code 1
     #[arg(long, value_enum, value_name = "WHAT")]
     pub fail_on: Option<FailOn>,
@@ -222,53 +231,6 @@ pub struct ScanArgs {
     /// Print a line for everything, also for what is clean or not judged
     #[arg(long, short)]
     pub verbose: bool,
-}
-
-const MODEL_EXAMPLES: &str = "\
-Examples:
-  thymus model list                                   networks, types and versions
-  thymus model card file_program                      data, figures and limits of one
-  thymus model calibrate /srv/share --out mine.toml   what is rare among files you know to be harmless
-  thymus scan --calibration mine.toml /srv/uploads    heed it
-
-Calibrating raises what a verdict needs where your harmless files look worse than those that the networks were
-tried on; it never lowers it. A type needs 100 different files.";
-
-/// `thymus model`.
-#[derive(Args, Clone, Debug)]
-#[command(after_help = MODEL_EXAMPLES)]
-pub struct ModelArgs {
-    /// What to do
-    #[command(subcommand)]
-    pub command: ModelCommand,
-}
-
-/// What to do with the networks.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ModelCommand {
-    /// List the networks that judge files
-    List {
-        /// Print one JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print the model card of a network: its data, figures and limits
-    Card {
-        /// Its name, or the beginning of it
-        name: String,
-    },
-    /// Judge files known to be harmless, and write down what is rare among them
-    Calibrate {
-        /// Files or folders
-        #[arg(required = true, value_name = "PATH")]
-        paths: Vec<PathBuf>,
-        /// File to write
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Files looked at at the same time
-        #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = jobs)]
-        jobs: usize,
-    },
 }
 
 /// What besides a finding is a failure.

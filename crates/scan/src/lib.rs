@@ -50,7 +50,7 @@ pub use formats::{FORMATS, Format, fuzz_format};
 pub use identify::{Packer, identify, overlay};
 pub use judge::{ByteRange, Judge, Judgement, Leaning};
 pub use lists::{Day, Decision, List, ListEntry, ListError, Lists, Named};
-pub use networks::Networks;
+pub use networks::{NetworkInfo, Networks, WrongModel};
 pub use policy::ScanPolicy;
 pub use read::{open, read};
 pub use reason::{Reason, Special};

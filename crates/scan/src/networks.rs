@@ -1,10 +1,12 @@
-//! The shipped networks as a judge.
+//! The networks as a judge: those that ship, and those that a user put in their place.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use thymus_nets::ArtifactError;
-use thymus_nets::file::{FileNet, STRONGEST, Window, log_score, logit};
+use thymus_nets::file::{FileNet, SHIPPED, STRONGEST, Window, log_score, logit};
 
 use crate::{ByteRange, Calibration, FileType, Judge, Judgement, Leaning};
 
@@ -13,30 +15,130 @@ const RANGES_MAX: usize = 5;
 /// A window with less than this share of a score is no reason for it.
 const SHARE_MIN: f32 = 0.02;
 
-/// The networks that ship with Thymus.
-#[derive(Clone, Debug)]
+/// The networks that judge: those that ship with Thymus, and in their place or beside them others.
+/// Without any, nothing is judged.
+#[derive(Clone, Debug, Default)]
 pub struct Networks {
-    nets: Vec<FileNet<'static>>,
+    nets: Vec<Network>,
     /// Threads that share the work on one file.
     pool: Option<Arc<ThreadPool>>,
 }
 
+#[derive(Clone, Debug)]
+struct Network {
+    net: FileNet<'static>,
+    file: &'static [u8],
+    is_shipped: bool,
+}
+
+/// What is known of a network.
+#[derive(Clone, Debug)]
+pub struct NetworkInfo<'n> {
+    /// Its name.
+    pub name: &'n str,
+    /// Its version.
+    pub version: &'n str,
+    /// The types it judges, each with the shares of harmless files that it calls suspicious or worse, and
+    /// malicious, if it does, at most.
+    pub types: Vec<(&'n str, f32, Option<f32>)>,
+    /// Its card in Markdown.
+    pub card: &'n str,
+    /// Its file.
+    pub file: &'static [u8],
+    /// Whether it ships with Thymus.
+    pub is_shipped: bool,
+}
+
+impl NetworkInfo<'_> {
+    /// What judgements call it.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+}
+
+/// Why a model file cannot judge.
+#[derive(Debug)]
+pub enum WrongModel {
+    /// It does not fit this build.
+    Artifact(ArtifactError),
+    /// Another network judges the type.
+    Overlap {
+        /// The type.
+        kind: String,
+        /// Name of the model.
+        name: String,
+        /// Name of the other.
+        other: String,
+    },
+}
+
+impl fmt::Display for WrongModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Artifact(error) => write!(f, "{error}"),
+            Self::Overlap { kind, name, other } => write!(
+                f,
+                "{name} judges {kind}, and so does {other}: a model takes the place of the one of its own name only"
+            ),
+        }
+    }
+}
+
+impl Error for WrongModel {}
+
+impl Network {
+    fn open(file: &'static [u8], is_shipped: bool) -> Result<Self, ArtifactError> {
+        Ok(Self {
+            net: FileNet::open(file)?,
+            file,
+            is_shipped,
+        })
+    }
+}
+
 impl Networks {
-    /// Opens them.
+    /// Opens those that ship.
     ///
     /// # Errors
     /// When one does not fit this build.
     pub fn shipped() -> Result<Self, ArtifactError> {
+        let shipped = SHIPPED.iter().map(|file| Network::open(file, true));
         Ok(Self {
-            nets: FileNet::shipped()?,
+            nets: shipped.collect::<Result<_, _>>()?,
             pool: None,
         })
+    }
+
+    /// Puts models in the place of those of the same name, or beside them. Their bytes stay in memory until
+    /// the program ends, as those of the shipped ones do.
+    ///
+    /// # Errors
+    /// Which of them cannot judge, by its place in `models`, and why.
+    pub fn with(mut self, models: Vec<Vec<u8>>) -> Result<Self, (usize, WrongModel)> {
+        let mut names = Vec::new();
+        for (at, bytes) in models.into_iter().enumerate() {
+            let opened = Network::open(bytes.leak(), false);
+            let fresh = opened.map_err(|error| (at, WrongModel::Artifact(error)))?;
+            names.push(fresh.net.card().name.clone());
+            let same = |old: &&mut Network| old.net.card().name == fresh.net.card().name;
+            match self.nets.iter_mut().find(same) {
+                Some(old) => *old = fresh,
+                None => self.nets.push(fresh),
+            }
+        }
+        // Only now: one may give up a type that another takes.
+        for (at, name) in names.into_iter().enumerate() {
+            if let Some((kind, other)) = self.overlap(&name) {
+                return Err((at, WrongModel::Overlap { kind, name, other }));
+            }
+        }
+        Ok(self)
     }
 
     /// Heeds what harmless files of their user are judged, where these networks judged them.
     #[must_use]
     pub fn calibrated(mut self, calibrations: &[Calibration]) -> Self {
-        for net in &mut self.nets {
+        for Network { net, .. } in &mut self.nets {
             let id = model(net);
             for of_kind in calibrations
                 .iter()
@@ -48,15 +150,40 @@ impl Networks {
         self
     }
 
-    /// Id, types and card of each.
-    pub fn cards(&self) -> impl Iterator<Item = (String, Vec<&str>, &str)> {
-        let nets = self.nets.iter();
-        nets.map(|net| (model(net), net.kinds().collect(), net.card().text.as_str()))
+    /// What is known of each.
+    pub fn infos(&self) -> impl Iterator<Item = NetworkInfo<'_>> {
+        self.nets.iter().map(|network| {
+            let net = &network.net;
+            let promised = |kind| {
+                let (suspicious, malicious) = net.limits(kind)?;
+                Some((kind, suspicious, malicious))
+            };
+            NetworkInfo {
+                name: &net.card().name,
+                version: &net.card().version,
+                types: net.kinds().filter_map(promised).collect(),
+                card: &net.card().text,
+                file: network.file,
+                is_shipped: network.is_shipped,
+            }
+        })
+    }
+
+    /// A type that the network called `name` and another one judge, and the other's name.
+    fn overlap(&self, name: &str) -> Option<(String, String)> {
+        let of = |network: &Network| network.net.card().name == name;
+        let fresh = self.nets.iter().find(|network| of(network))?;
+        let others = || self.nets.iter().filter(|network| !of(network));
+        fresh.net.kinds().find_map(|kind| {
+            let knows = |other: &&Network| other.net.kinds().any(|known| known == kind);
+            let other = others().find(knows)?;
+            Some((kind.to_owned(), other.net.card().name.clone()))
+        })
     }
 
     fn of(&self, kind: FileType) -> Option<&FileNet<'static>> {
         let knows = |net: &&FileNet<'_>| net.kinds().any(|known| known == kind.as_str());
-        self.nets.iter().find(knows)
+        self.nets.iter().map(|network| &network.net).find(knows)
     }
 }
 
@@ -153,6 +280,43 @@ mod tests {
         let of = |networks: &Networks| networks.judge(FileType::Pdf, &bytes).unwrap();
         assert_eq!(of(&alone), of(&shared));
         assert!(of(&alone).score > -13.0, "there is something to compare");
+    }
+
+    /// The shipped model for scripts with other words in its card, each as long as before.
+    fn changed(words: &[(&str, &str)]) -> Vec<u8> {
+        let mut bytes = SHIPPED[2].to_vec();
+        for (old, new) in words {
+            assert_eq!(old.len(), new.len());
+            let at = bytes
+                .windows(old.len())
+                .position(|part| part == old.as_bytes());
+            let at = at.unwrap();
+            bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_model_takes_the_place_of_the_one_of_its_name_only() {
+        let shipped = Networks::shipped().unwrap();
+        let version = shipped.infos().nth(2).unwrap().version.to_owned();
+        let other = format!("x{}", version.get(1..).unwrap());
+        let networks = shipped.clone().with(vec![changed(&[(&version, &other)])]);
+        let networks = networks.unwrap();
+        let infos: Vec<_> = networks.infos().collect();
+        assert_eq!(infos.len(), 3);
+        assert!(!infos[2].is_shipped && infos[1].is_shipped);
+        assert_eq!(infos[2].id(), format!("file_script-{other}"));
+        let judged = networks.judge(FileType::Php, b"<?php echo 1;").unwrap();
+        assert_eq!(judged.model, infos[2].id());
+        let renamed = changed(&[("file_script", "file_zcript")]);
+        let (at, told) = shipped.clone().with(vec![renamed]).unwrap_err();
+        assert_eq!(at, 0);
+        assert!(told.to_string().contains("file_zcript judges"), "{told}");
+        let (at, told) = shipped
+            .with(vec![SHIPPED[0].to_vec(), vec![7; 99]])
+            .unwrap_err();
+        assert!(at == 1 && matches!(told, WrongModel::Artifact(_)));
     }
 
     #[test]

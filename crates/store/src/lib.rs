@@ -5,7 +5,8 @@
 //! a full disk at any moment leaves a whole state. A damaged section is taken from the snapshot
 //! before, and what is lost for good is said.
 //!
-//! The quarantine ([`Quarantine`]) is a folder of its own.
+//! The quarantine ([`Quarantine`]) and the models that a user installed ([`models`]) are folders of
+//! their own.
 //!
 //! Must not: know what a section means. The bytes are the business of whoever wrote them.
 
@@ -13,6 +14,7 @@
 
 mod error;
 mod imports;
+pub mod models;
 mod quarantine;
 mod snapshot_file;
 mod state_dir;

@@ -5,11 +5,12 @@ use std::io::Write;
 
 use anyhow::Result;
 use serde::Serialize;
-use thymus_scan::{Coverage, Excerpt, Outcome, Packer, Scanned, Verdict};
+use thymus_scan::{Coverage, Excerpt, NetworkInfo, Outcome, Packer, Scanned, Verdict};
 
 use super::keep::Kept;
 use super::listed::{Fields, Listed};
 use super::reason_text;
+use crate::model::{InUse, origin};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -206,6 +207,27 @@ struct Summary<'a> {
     coverage: Shares,
     not_judged_by_reason: &'a std::collections::BTreeMap<String, u64>,
     left_out: &'a std::collections::BTreeMap<&'static str, u64>,
+    models: Vec<Model<'a>>,
+}
+
+/// A model that judged.
+#[derive(Serialize)]
+struct Model<'a> {
+    name: &'a str,
+    version: &'a str,
+    origin: &'a str,
+    types: Vec<&'a str>,
+}
+
+impl<'a> Model<'a> {
+    fn new(info: &NetworkInfo<'a>) -> Self {
+        Self {
+            name: info.name,
+            version: info.version,
+            origin: origin(info.is_shipped),
+            types: info.types.iter().map(|(kind, _, _)| *kind).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -217,7 +239,7 @@ struct Shares {
 }
 
 /// Writes the last line.
-pub(super) fn summary(coverage: &Coverage, out: &mut dyn Write) -> Result<()> {
+pub(super) fn summary(coverage: &Coverage, in_use: &InUse, out: &mut dyn Write) -> Result<()> {
     let last = Last {
         summary: Summary {
             files: coverage.files,
@@ -236,6 +258,11 @@ pub(super) fn summary(coverage: &Coverage, out: &mut dyn Write) -> Result<()> {
             },
             not_judged_by_reason: &coverage.reasons,
             left_out: &coverage.left_out,
+            models: in_use
+                .networks
+                .infos()
+                .map(|info| Model::new(&info))
+                .collect(),
         },
     };
     serde_json::to_writer(&mut *out, &last)?;

@@ -28,6 +28,7 @@ use crate::Found;
 use crate::cli::{FailOn, ScanArgs};
 use crate::console::{Paper, Progress};
 use crate::lists;
+use crate::model::{self, InUse};
 use crate::replay::now;
 
 /// Runs the command.
@@ -38,7 +39,8 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     check(args)?;
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
-    let policy = policy(args)?;
+    let in_use = model::in_use(args.models.as_deref(), args.no_models)?;
+    let policy = policy(args, &in_use)?;
     let options = walk_options(args)?;
     let walker = Walker::new(args.paths.clone(), options.clone()).context("read --exclude")?;
     let progress = Progress::files(args.quiet);
@@ -51,7 +53,7 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
         lists::load(args.lists.as_deref())?
     };
     let mut keeper = Keeper::new(args)?;
-    let mut report = Report::new(args)?;
+    let mut report = Report::new(args, &in_use)?;
     let mut trouble = Ok(());
     let mut emit = |mut scanned: Scanned| {
         progress.step(&legible(&scanned.path.to_string_lossy()));
@@ -71,11 +73,11 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     };
     let walker = if args.no_sandbox {
         eprintln!("thymus: --no-sandbox: hostile bytes are read in this process");
-        let networks = worker::networks()?.calibrated(&policy.calibrations);
+        let networks = in_use.networks.clone().calibrated(&policy.calibrations);
         let scanner = Scanner::new(&policy, Some(&networks));
         scan_all(job(Engine::Here(&scanner)), &mut emit)
     } else {
-        let workers = worker::workers(&policy, each, &clock)?;
+        let workers = worker::workers(&policy, &in_use.files, each, &clock)?;
         scan_all(job(Engine::Workers(&workers)), &mut emit)
     };
     progress.done();
@@ -124,10 +126,11 @@ fn threads(args: &ScanArgs) -> (usize, usize) {
     }
 }
 
-fn policy(args: &ScanArgs) -> Result<ScanPolicy> {
+fn policy(args: &ScanArgs, in_use: &InUse) -> Result<ScanPolicy> {
     let standard = ScanPolicy::default();
     let file_bytes_max = args.max_size.unwrap_or(standard.file_bytes_max);
-    let calibration = args.calibration.as_deref().map(crate::model::read);
+    let calibration = args.calibration.as_deref();
+    let calibration = calibration.map(|path| model::calibrate::read(path, in_use));
     Ok(ScanPolicy {
         file_bytes_max,
         member_bytes_max: standard.member_bytes_max.min(file_bytes_max),
@@ -163,6 +166,7 @@ fn count_ahead(paths: &[PathBuf], options: WalkOptions, progress: &Progress) -> 
 /// What is written while the scan goes on.
 struct Report<'a> {
     args: &'a ScanArgs,
+    in_use: &'a InUse,
     coverage: Coverage,
     out: BufWriter<std::io::StdoutLock<'static>>,
     sarif: Option<(&'a Path, sarif::Log)>,
@@ -171,7 +175,7 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(args: &'a ScanArgs) -> Result<Self> {
+    fn new(args: &'a ScanArgs, in_use: &'a InUse) -> Result<Self> {
         if let Some(path) = &args.sarif
             && path.is_dir()
         {
@@ -179,6 +183,7 @@ impl<'a> Report<'a> {
         }
         Ok(Self {
             args,
+            in_use,
             coverage: Coverage::default(),
             out: BufWriter::new(stdout().lock()),
             sarif: args
@@ -237,12 +242,13 @@ impl<'a> Report<'a> {
 
     fn finish(mut self) -> Result<Coverage> {
         if self.args.json {
-            json::summary(&self.coverage, &mut self.out)?;
+            json::summary(&self.coverage, self.in_use, &mut self.out)?;
         } else if !self.args.quiet {
             if !self.is_first.get() {
                 self.out.write_all(b"\n")?;
             }
-            let totals = text::totals(&self.coverage, self.paper);
+            let mut totals = text::totals(&self.coverage, self.paper);
+            totals += &text::models(self.in_use);
             self.out.write_all(totals.as_bytes())?;
         }
         self.out.flush()?;

@@ -2,11 +2,12 @@
 
 use console::Style;
 use thymus_analyst::legible;
-use thymus_scan::{Coverage, Judgement, Outcome, Scanned, Verdict};
+use thymus_scan::{Coverage, Judgement, NetworkInfo, Outcome, Scanned, Verdict};
 
 use super::listed::Listed;
 use super::reason_text;
 use crate::console::Paper;
+use crate::model::{InUse, origin};
 
 /// Ranges shown of a judgement in short.
 const RANGES_MAX: usize = 3;
@@ -253,6 +254,16 @@ pub(super) fn totals(coverage: &Coverage, paper: Paper) -> String {
         add(&mut out, &format!("{count:>9}  {reason}\n"));
     }
     out
+}
+
+/// Which models judged, where not all of them are embedded.
+pub(super) fn models(in_use: &InUse) -> String {
+    if in_use.networks.infos().all(|info| info.is_shipped) {
+        return String::new();
+    }
+    let told = |info: NetworkInfo<'_>| format!("{} ({})", info.id(), origin(info.is_shipped));
+    let told: Vec<String> = in_use.networks.infos().map(told).collect();
+    format!("Models: {}\n", legible(&told.join(", ")))
 }
 
 fn add(out: &mut String, text: &str) {

@@ -1,24 +1,18 @@
 //! The processes that look at files: how this program starts itself as one, and is one.
 
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use thymus_scan::{Judge, Landlock, Limits, Networks, ScanPolicy, Workers};
+use thymus_scan::{Judge, Landlock, Limits, ScanPolicy, Workers};
 
 use crate::Found;
+use crate::model::shipped;
 use crate::replay::now;
 
 /// This program, also when its file was replaced meanwhile.
 const THIS: &str = "/proc/self/exe";
-
-/// The networks that ship.
-///
-/// # Errors
-/// When one does not fit this build.
-pub(crate) fn networks() -> Result<Networks> {
-    Networks::shipped().context("open the networks that ship")
-}
 
 /// Is a worker: looks at what comes over standard input, until that ends.
 ///
@@ -27,9 +21,12 @@ pub(crate) fn networks() -> Result<Networks> {
 pub(crate) fn serve() -> Result<Found> {
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
-    let networks = networks()?;
-    let judge = |policy: &ScanPolicy| -> Box<dyn Judge> {
-        Box::new(networks.calibrated(&policy.calibrations))
+    let networks = shipped()?;
+    let judge = |policy: &ScanPolicy, models| -> io::Result<Box<dyn Judge>> {
+        let networks = networks
+            .with(models)
+            .map_err(|(_, why)| io::Error::other(why))?;
+        Ok(Box::new(networks.calibrated(&policy.calibrations)))
     };
     thymus_scan::serve(judge, &clock).context("a worker is started by thymus scan only")?;
     Ok(Found::Nothing)
@@ -41,12 +38,14 @@ fn command() -> Command {
     command
 }
 
-/// What starts workers of so many threads each, after the first one told how far it is confined.
+/// What starts workers of so many threads each, with `models` in the place of embedded ones, after the first
+/// one told how far it is confined.
 ///
 /// # Errors
 /// When none can be started or confined.
 pub(crate) fn workers<'a>(
     policy: &'a ScanPolicy,
+    models: &'a [Vec<u8>],
     threads: usize,
     clock: &'a (dyn Fn() -> u64 + Sync),
 ) -> Result<Workers<'a>> {
@@ -54,7 +53,7 @@ pub(crate) fn workers<'a>(
         threads,
         ..Limits::of(policy)
     };
-    let workers = Workers::new(&command, policy, limits, clock);
+    let workers = Workers::new(&command, policy, limits, clock).with_models(models);
     let confinement = workers.start().context(
         "hostile bytes are read in confined processes; --no-sandbox does without, at your risk",
     )?;

@@ -31,4 +31,5 @@ pub use rarity::{
     BENIGN_MIN, CALIBRATION_MIN, FEW, MALICIOUS, Rarity, SUSPICIOUS, SUSPICIOUS_OF_FEW, Tails,
     limits, log_score, logit,
 };
+pub use shipped::SHIPPED;
 pub use tail::Tail;

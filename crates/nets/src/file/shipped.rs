@@ -7,14 +7,14 @@ const PROGRAM: &[u8] = include_bytes!("../../weights/file_program.safetensors");
 const DOCUMENT: &[u8] = include_bytes!("../../weights/file_document.safetensors");
 const SCRIPT: &[u8] = include_bytes!("../../weights/file_script.safetensors");
 
+/// The files of the networks that ship: for programs, documents and scripts.
+pub const SHIPPED: [&[u8]; 3] = [PROGRAM, DOCUMENT, SCRIPT];
+
 impl FileNet<'static> {
-    /// The networks that ship: for programs, documents and scripts. Their tables are used where they lie
+    /// The networks that ship, in the order of [`SHIPPED`]. Their tables are used where they lie
     /// in the program, so all threads and processes share them.
     pub fn shipped() -> Result<Vec<Self>, ArtifactError> {
-        [PROGRAM, DOCUMENT, SCRIPT]
-            .map(Self::open)
-            .into_iter()
-            .collect()
+        SHIPPED.map(Self::open).into_iter().collect()
     }
 }
 

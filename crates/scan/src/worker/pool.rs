@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::confine::Confinement;
 use super::protocol::{
-    Limits, REPORT_BYTES_MAX, Ready, Start, Task, receive, receive_report, send, send_task,
+    Limits, REPORT_BYTES_MAX, Ready, Start, Task, receive, receive_report, send, send_model,
+    send_task,
 };
 use crate::{FileReport, Reason, ScanPolicy};
 
@@ -79,6 +80,7 @@ pub struct Workers<'a> {
     command: &'a (dyn Fn() -> Command + Sync),
     policy: &'a ScanPolicy,
     limits: Limits,
+    models: &'a [Vec<u8>],
     clock: &'a (dyn Fn() -> u64 + Sync),
     spare: Mutex<Option<Process>>,
 }
@@ -96,9 +98,21 @@ impl<'a> Workers<'a> {
             command,
             policy,
             limits,
+            models: &[],
             clock,
             spare: Mutex::new(None),
         }
+    }
+
+    /// Gives each process these models, as they are in their files, before it reads anything else, and the
+    /// memory to hold them.
+    #[must_use]
+    pub fn with_models(mut self, models: &'a [Vec<u8>]) -> Self {
+        self.models = models;
+        let bytes: u64 = models.iter().map(|model| model.len() as u64).sum();
+        let most = &mut self.limits.memory_bytes_max;
+        *most = most.saturating_add(bytes.saturating_mul(2));
+        self
     }
 
     /// What files may cost.
@@ -264,13 +278,18 @@ impl Workers<'_> {
         let start = Start {
             policy: self.policy.clone(),
             limits: self.limits,
+            models: self.models.len() as u32,
         };
+        // One that does not read would hold up its parent for good.
+        stream.set_write_timeout(Some(Duration::from_millis(START_MILLIS_MAX)))?;
         let mut timed = Timed {
             stream: &stream,
             clock: self.clock,
             until: (self.clock)().saturating_add(START_MILLIS_MAX),
         };
-        let ready = send(&stream, &start).and_then(|()| receive(&mut timed));
+        let send_models = || self.models.iter().try_for_each(|m| send_model(&stream, m));
+        let sent = send(&stream, &start).and_then(|()| send_models());
+        let ready = sent.and_then(|()| receive(&mut timed));
         let trouble = match ready {
             Ok(Ready::Confined(confinement)) => {
                 return Ok(Process {

@@ -19,6 +19,8 @@ use crate::{FileReport, FileType, Reason, ScanPolicy, Verdict};
 
 /// Longest message that is no report, in bytes: a policy with its passwords.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Longest model, in bytes.
+const MODEL_BYTES_MAX: usize = 64 << 20;
 /// Longest report, in bytes.
 pub(super) const REPORT_BYTES_MAX: usize = 64 << 20;
 
@@ -27,6 +29,8 @@ pub(super) const REPORT_BYTES_MAX: usize = 64 << 20;
 pub(super) struct Start {
     pub(super) policy: ScanPolicy,
     pub(super) limits: Limits,
+    /// How many models follow, each as it is in its file.
+    pub(super) models: u32,
 }
 
 /// What the system lets a worker use.
@@ -78,6 +82,20 @@ pub(super) fn receive<T: DeserializeOwned>(stream: &mut impl Read) -> io::Result
     stream.read_exact(&mut length)?;
     let payload = body(stream, length, MESSAGE_BYTES_MAX)?;
     postcard::from_bytes(&payload).map_err(broken)
+}
+
+/// Sends a model.
+pub(super) fn send_model(mut stream: &UnixStream, model: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(model.len()).map_err(broken)?;
+    stream.write_all(&length.to_le_bytes())?;
+    stream.write_all(model)
+}
+
+/// Receives a model.
+pub(super) fn receive_model(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    body(stream, length, MODEL_BYTES_MAX)
 }
 
 fn body(stream: &mut impl Read, length: [u8; 4], most: usize) -> io::Result<Vec<u8>> {
@@ -280,6 +298,16 @@ mod tests {
         let announced = u32::MAX.to_le_bytes();
         assert!(receive_report(&mut &announced[..], &policy).is_err());
         assert!(receive::<Ready>(&mut &announced[..]).is_err());
+    }
+
+    #[test]
+    fn a_model_comes_as_it_is_and_not_longer_than_any() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let model: Vec<u8> = (0..=255).cycle().take(9_000).collect();
+        send_model(&here, &model).unwrap();
+        assert_eq!(receive_model(&mut there).unwrap(), model);
+        let announced = u32::MAX.to_le_bytes();
+        assert!(receive_model(&mut &announced[..]).is_err());
     }
 
     #[test]

@@ -8,20 +8,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use super::confine::{Trouble, close_others, confine, filter_calls};
-use super::protocol::{Ready, Start, Task, receive, receive_task, send, send_report};
+use super::protocol::{
+    Ready, Start, Task, receive, receive_model, receive_task, send, send_report,
+};
 use crate::read::take;
 use crate::run::STACK_BYTES;
 use crate::{FileReport, Judge, Reason, ScanPolicy, Scanner};
 
 /// Serves the parent at the other end of standard input until it hangs up. `clock` tells milliseconds
-/// since some moment; `make_judge` makes the judge that the policy asks for. Nothing hostile is read before
-/// the process is confined.
+/// since some moment; `make_judge` makes the judge that the policy asks for, with the models that the parent
+/// sends: those whose signatures it checked. Nothing hostile is read before the process is confined.
 ///
 /// # Errors
 /// When standard input is no such parent, or the process could not be confined, which the parent is
 /// told.
 pub fn serve(
-    make_judge: impl FnOnce(&ScanPolicy) -> Box<dyn Judge>,
+    make_judge: impl FnOnce(&ScanPolicy, Vec<Vec<u8>>) -> io::Result<Box<dyn Judge>>,
     clock: &(dyn Fn() -> u64 + Sync),
 ) -> io::Result<()> {
     close_others();
@@ -29,8 +31,11 @@ pub fn serve(
     std::panic::set_hook(Box::new(|_| {}));
     let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
     let mut stream = UnixStream::from(socket);
-    let Start { policy, limits } = receive(&mut stream)?;
-    let mut judge = make_judge(&policy);
+    let start: Start = receive(&mut stream)?;
+    let models = (0..start.models).map(|_| receive_model(&mut stream));
+    let models = models.collect::<io::Result<_>>()?;
+    let Start { policy, limits, .. } = start;
+    let mut judge = make_judge(&policy, models)?;
     let confinement = match confine(limits) {
         Ok(confinement) => confinement,
         Err(trouble) => return give_up(&stream, &trouble),

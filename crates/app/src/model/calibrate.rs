@@ -1,7 +1,6 @@
-//! `thymus model`: the networks that judge files, and what is rare on the user's own files.
+//! `thymus model calibrate`: what is rare on the user's own files.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,8 +9,8 @@ use thymus_scan::{
     Calibration, Calibrator, Engine, Job, ScanPolicy, Scanned, WalkOptions, Walker, scan_all,
 };
 
+use super::InUse;
 use crate::Found;
-use crate::cli::{ModelArgs, ModelCommand};
 use crate::console::Progress;
 use crate::replay::now;
 use crate::scan::worker;
@@ -24,23 +23,11 @@ struct File {
     calibration: Vec<Calibration>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When a path or the output cannot be read or written, or no such network is there.
-pub(crate) fn run(args: &ModelArgs) -> Result<Found> {
-    match &args.command {
-        ModelCommand::List { json } => list(*json),
-        ModelCommand::Card { name } => card(name),
-        ModelCommand::Calibrate { paths, out, jobs } => calibrate(paths, out, *jobs),
-    }
-}
-
 /// Reads what [`run`] wrote.
 ///
 /// # Errors
 /// When it cannot be read or is no calibration.
-pub(crate) fn read(path: &Path) -> Result<Vec<Calibration>> {
+pub(crate) fn read(path: &Path, in_use: &InUse) -> Result<Vec<Calibration>> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: File = toml::from_str(&text).with_context(|| {
@@ -49,7 +36,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Calibration>> {
             path.display()
         )
     })?;
-    let known: Vec<String> = worker::networks()?.cards().map(|(id, _, _)| id).collect();
+    let known: Vec<String> = in_use.networks.infos().map(|info| info.id()).collect();
     for of_kind in &file.calibration {
         if !of_kind.is_sound() {
             bail!(
@@ -60,7 +47,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Calibration>> {
         }
         if !known.contains(&of_kind.model) {
             eprintln!(
-                "thymus: {} is for {}, which does not ship with this version: calibrate {} again",
+                "thymus: {} is for {}, which is not in use: calibrate {} again",
                 path.display(),
                 of_kind.model,
                 of_kind.kind
@@ -70,38 +57,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Calibration>> {
     Ok(file.calibration)
 }
 
-fn list(json: bool) -> Result<Found> {
-    for (id, kinds, _) in worker::networks()?.cards() {
-        if json {
-            println!("{}", serde_json::json!({"model": id, "types": kinds}));
-        } else {
-            println!("{id:<40} {}", kinds.join(", "));
-        }
-    }
-    Ok(Found::Nothing)
-}
-
-fn card(name: &str) -> Result<Found> {
-    let networks = worker::networks()?;
-    let Some((_, _, text)) = networks.cards().find(|(id, _, _)| id.starts_with(name)) else {
-        let known: Vec<String> = networks.cards().map(|(id, _, _)| id).collect();
-        bail!(
-            "no network is called {name}; there are {}",
-            known.join(", ")
-        );
-    };
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(Found::Nothing)
-}
-
-fn calibrate(paths: &[PathBuf], out: &Path, jobs: usize) -> Result<Found> {
+/// Runs the command.
+///
+/// # Errors
+/// When a path or the output cannot be read or written, or there are too few files.
+pub(super) fn run(paths: &[PathBuf], out: &Path, jobs: usize, in_use: &InUse) -> Result<Found> {
     for path in paths {
         fs::symlink_metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     }
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
     let policy = ScanPolicy::default();
-    let workers = worker::workers(&policy, 1, &clock)?;
+    let workers = worker::workers(&policy, &in_use.files, 1, &clock)?;
     let progress = Progress::files(false);
     let mut calibrator = Calibrator::default();
     let job = Job {

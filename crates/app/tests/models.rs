@@ -1,0 +1,329 @@
+//! Models that a user installs: signed, trusted, in the place of the embedded ones, and refused when
+//! something about them is wrong.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// A folder with a key, a folder of models that trusts it, and a signed model.
+struct Scene {
+    folder: tempfile::TempDir,
+    version: String,
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The embedded model for scripts.
+fn embedded() -> Vec<u8> {
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nets/weights");
+    fs::read(weights.join("file_script.safetensors")).unwrap()
+}
+
+/// Its header: safetensors begin with the length of a JSON object, then the object.
+fn header(bytes: &[u8]) -> Value {
+    let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    serde_json::from_slice(&bytes[8..8 + length]).unwrap()
+}
+
+/// The embedded model under another version of the same length.
+fn renamed() -> (Vec<u8>, String) {
+    let mut bytes = embedded();
+    let old = header(&bytes)["__metadata__"]["version"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let new = format!(
+        "{}{}",
+        if old.starts_with('0') { '1' } else { '0' },
+        old.get(1..).unwrap()
+    );
+    let field = format!("\"version\":\"{old}\"");
+    let at = bytes
+        .windows(field.len())
+        .position(|part| part == field.as_bytes())
+        .unwrap();
+    let at = at + field.len() - 1 - old.len();
+    bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+    (bytes, new)
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (bytes, version) = renamed();
+        let scene = Self {
+            folder: tempfile::tempdir().unwrap(),
+            version,
+        };
+        fs::write(scene.at("new.safetensors"), bytes).unwrap();
+        scene.done(&["model", "keygen", "--out", "team", "--no-password"]);
+        scene.done(&["model", "sign", "new.safetensors", "--key", "team.key"]);
+        scene.done(&["model", "trust", "team.pub"]);
+        fs::write(
+            scene.at("a.php"),
+            "<?php eval(base64_decode($_POST['x'])); ?>\n",
+        )
+        .unwrap();
+        scene
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Exit code, standard output and standard error.
+    fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        let output = Command::cargo_bin("thymus")
+            .unwrap()
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("XDG_DATA_HOME", self.folder.path())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+
+    fn done(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.run(args);
+        assert_eq!(code, Some(0), "{args:?}: {err}");
+        out
+    }
+
+    /// Exit code 2 and every one of `parts` in the message.
+    fn refused(&self, args: &[&str], parts: &[&str]) {
+        let (code, out, err) = self.run(args);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}: {err}");
+        for part in parts {
+            assert!(err.contains(part), "{part} not in: {err}");
+        }
+    }
+
+    /// The lines of `thymus scan --json`.
+    fn scan(&self, args: &[&str]) -> Vec<Value> {
+        let args: Vec<&str> = ["scan", "--json", "a.php"]
+            .iter()
+            .chain(args)
+            .copied()
+            .collect();
+        let (code, out, err) = self.run(&args);
+        assert!(matches!(code, Some(0 | 1)), "{err}");
+        out.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn list(&self) -> (Option<i32>, Vec<Value>) {
+        let (code, out, _) = self.run(&["model", "list", "--json"]);
+        (
+            code,
+            out.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+        )
+    }
+
+    /// The installed file.
+    fn file(&self) -> PathBuf {
+        let mut files = fs::read_dir(self.at("thymus/models/files")).unwrap();
+        let is_model = |path: &PathBuf| path.extension().is_some_and(|end| end == "safetensors");
+        files
+            .find_map(|file| Some(file.unwrap().path()).filter(is_model))
+            .unwrap()
+    }
+}
+
+#[test]
+fn an_installed_model_judges_in_the_place_of_the_embedded_one() {
+    let scene = Scene::new();
+    let told = scene.done(&["model", "verify", "new.safetensors"]);
+    assert!(told.contains("is whole and signed by key"), "{told}");
+    assert!(
+        told.contains(&format!("thymus model file_script {}", scene.version)),
+        "{told}"
+    );
+    let embedded = scene.scan(&[]);
+    scene.done(&["model", "install", "new.safetensors"]);
+    let installed = scene.scan(&[]);
+    let id = format!("file_script-{}", scene.version);
+    assert_eq!(installed[0]["model"], id.as_str());
+    assert_ne!(embedded[0]["model"], id.as_str());
+    assert_eq!(installed[0]["benign_share"], embedded[0]["benign_share"]);
+    let origin = |lines: &[Value]| -> Vec<String> {
+        let models = lines.last().unwrap()["summary"]["models"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let word = |model: &Value| model["origin"].as_str().unwrap().to_owned();
+        models.iter().map(word).collect()
+    };
+    assert_eq!(origin(&embedded), ["embedded"; 3]);
+    assert_eq!(origin(&installed), ["embedded", "embedded", "installed"]);
+    assert_eq!(scene.scan(&["--no-sandbox"]), installed, "confined or not");
+    assert_eq!(scene.scan(&["--no-models"]), embedded);
+    assert_eq!(scene.scan(&["--models", "elsewhere"]), embedded);
+    let (_, out, _) = scene.run(&["scan", "a.php"]);
+    assert!(out.contains(&format!("{id} (installed)")), "{out}");
+    let (code, lines) = scene.list();
+    let states: Vec<_> = lines
+        .iter()
+        .map(|line| line["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        (code, &states[..]),
+        (Some(0), &["in use", "in use", "replaced", "in use"][..])
+    );
+    assert_eq!(lines[3]["blake3"].as_str().unwrap().len(), 64);
+    assert_ne!(lines[3]["blake3"], lines[2]["blake3"]);
+    assert_eq!(
+        lines[3]["installed"]["user"],
+        lines[3]["activated"]["act"]["user"]
+    );
+    scene.done(&["model", "remove", "file_script"]);
+    assert_eq!(scene.scan(&[]), embedded);
+    scene.refused(
+        &["model", "remove", "file_script"],
+        &["no model file_script is installed"],
+    );
+}
+
+#[test]
+fn a_model_that_is_not_ours_is_never_installed_and_the_remedy_is_named() {
+    let scene = Scene::new();
+    let install = ["model", "install", "new.safetensors"];
+    let signature = fs::read(scene.at("new.safetensors.minisig")).unwrap();
+    fs::remove_file(scene.at("new.safetensors.minisig")).unwrap();
+    scene.refused(
+        &install,
+        &["new.safetensors", "not signed", "thymus model sign"],
+    );
+    fs::write(scene.at("new.safetensors.minisig"), &signature).unwrap();
+    let (mut bytes, _) = renamed();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(scene.at("new.safetensors"), bytes).unwrap();
+    scene.refused(
+        &install,
+        &["new.safetensors", "not what key", "get both again"],
+    );
+    scene.done(&["model", "keygen", "--out", "other", "--no-password"]);
+    scene.done(&["model", "sign", "new.safetensors", "--key", "other.key"]);
+    scene.refused(
+        &install,
+        &["new.safetensors", "not trusted", "thymus model trust"],
+    );
+    scene.refused(&["model", "verify", "new.safetensors"], &["not trusted"]);
+    scene.done(&["model", "verify", "new.safetensors", "--key", "other.pub"]);
+    fs::write(scene.at("no.safetensors"), b"nothing").unwrap();
+    let sign = ["model", "sign", "no.safetensors", "--key", "team.key"];
+    scene.refused(&sign, &["no.safetensors was not signed"]);
+    scene.refused(
+        &["model", "keygen", "--out", "team", "--no-password"],
+        &["team.key is there"],
+    );
+    scene.refused(&["model", "keygen", "--out", "third"], &["--password-file"]);
+    scene.refused(&["model", "trust", "a.php"], &["no minisign public key"]);
+    assert!(
+        scene.scan(&[])[0]["model"]
+            .as_str()
+            .unwrap()
+            .starts_with("file_script-")
+    );
+}
+
+#[test]
+fn an_installed_model_that_was_changed_ends_the_scan_and_says_what_helps() {
+    let scene = Scene::new();
+    let install = ["model", "install", "new.safetensors"];
+    scene.done(&install);
+    let file = scene.file();
+    let name = file.to_string_lossy().into_owned();
+    let remedies = [
+        name.as_str(),
+        "thymus model remove file_script",
+        "--no-models",
+    ];
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    scene.refused(&["scan", "a.php"], &remedies);
+    scene.refused(&["scan", "--no-sandbox", "a.php"], &remedies);
+    let (code, lines) = scene.list();
+    assert_eq!((code, &lines[3]["state"]), (Some(1), &"refused".into()));
+    assert!(lines[3]["error"].as_str().unwrap().contains("not what key"));
+    assert!(scene.scan(&["--no-models"])[0]["model"].is_string());
+    scene.done(&install);
+    let told = scene.done(&["model", "trust"]);
+    let id = told.split_whitespace().next().unwrap();
+    scene.done(&["model", "distrust", id]);
+    scene.refused(
+        &["scan", "a.php"],
+        &["no key is trusted", "thymus model trust"],
+    );
+    scene.done(&["model", "trust", "team.pub"]);
+    assert_eq!(
+        scene.scan(&[])[0]["model"],
+        format!("file_script-{}", scene.version)
+    );
+}
+
+#[test]
+fn a_locked_key_signs_with_its_password() {
+    let scene = Scene::new();
+    fs::write(scene.at("word"), "open sesame\n").unwrap();
+    fs::write(scene.at("wrong"), "close\n").unwrap();
+    scene.done(&[
+        "model",
+        "keygen",
+        "--out",
+        "locked",
+        "--password-file",
+        "word",
+    ]);
+    let sign = |word: &'static str| {
+        [
+            "model",
+            "sign",
+            "new.safetensors",
+            "--key",
+            "locked.key",
+            "--password-file",
+            word,
+        ]
+    };
+    scene.refused(&sign("wrong"), &["locked.key"]);
+    scene.done(&sign("word"));
+    let told = scene.done(&[
+        "model",
+        "verify",
+        "new.safetensors",
+        "--key",
+        "locked.pub",
+        "--json",
+    ]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        told["types"],
+        serde_json::json!(["php", "powershell", "python"])
+    );
+    let mode = fs::metadata(scene.at("locked.key"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
