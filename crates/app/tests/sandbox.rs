@@ -218,9 +218,10 @@ fn child_of(parent: &Child) -> u32 {
             if let Some(id) = children.split_whitespace().next() {
                 let id = id.parse().unwrap();
                 let waits = |told: String| told.starts_with('S');
-                if status(id, "Seccomp_filters") == ["2", "2"]
-                    && status(id, "State").into_iter().all(waits)
-                {
+                let filters = status(id, "Seccomp_filters");
+                // One that has a file to itself has more threads.
+                let is_confined = filters.len() >= 2 && filters.iter().all(|count| count == "2");
+                if is_confined && status(id, "State").into_iter().all(waits) {
                     return id;
                 }
             }
