@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
-pub use model::{ModelArgs, ModelCommand};
+pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 
 const EXAMPLES: &str = "\

@@ -70,6 +70,7 @@ impl Scene {
         scene.done(&["model", "keygen", "--out", "team", "--no-password"]);
         scene.done(&["model", "sign", "new.safetensors", "--key", "team.key"]);
         scene.done(&["model", "trust", "team.pub"]);
+        fs::write(scene.at("ok.php"), "<?php\necho 'hello';\n").unwrap();
         fs::write(
             scene.at("a.php"),
             "<?php eval(base64_decode($_POST['x'])); ?>\n",
@@ -127,6 +128,21 @@ impl Scene {
             .collect()
     }
 
+    /// Installs the model and lets it judge.
+    fn activate(&self) {
+        self.done(&["model", "install", "new.safetensors"]);
+        self.done(&["model", "activate", "file_script", "--anyway", "a test"]);
+    }
+
+    /// A thousand different harmless scripts.
+    fn write_scripts(&self) {
+        fs::create_dir(self.at("www")).unwrap();
+        for number in 0..1_000 {
+            let text = format!("<?php\necho 'page {number}';\n");
+            fs::write(self.at(&format!("www/{number}.php")), text).unwrap();
+        }
+    }
+
     fn list(&self) -> (Option<i32>, Vec<Value>) {
         let (code, out, _) = self.run(&["model", "list", "--json"]);
         (
@@ -157,7 +173,7 @@ fn an_installed_model_judges_in_the_place_of_the_embedded_one() {
         "{told}"
     );
     let embedded = scene.scan(&[]);
-    scene.done(&["model", "install", "new.safetensors"]);
+    scene.activate();
     let installed = scene.scan(&[]);
     let id = format!("file_script-{}", scene.version);
     assert_eq!(installed[0]["model"], id.as_str());
@@ -248,8 +264,7 @@ fn a_model_that_is_not_ours_is_never_installed_and_the_remedy_is_named() {
 #[test]
 fn an_installed_model_that_was_changed_ends_the_scan_and_says_what_helps() {
     let scene = Scene::new();
-    let install = ["model", "install", "new.safetensors"];
-    scene.done(&install);
+    scene.activate();
     let file = scene.file();
     let name = file.to_string_lossy().into_owned();
     let remedies = [
@@ -267,7 +282,7 @@ fn an_installed_model_that_was_changed_ends_the_scan_and_says_what_helps() {
     assert_eq!((code, &lines[3]["state"]), (Some(1), &"refused".into()));
     assert!(lines[3]["error"].as_str().unwrap().contains("not what key"));
     assert!(scene.scan(&["--no-models"])[0]["model"].is_string());
-    scene.done(&install);
+    scene.activate();
     let told = scene.done(&["model", "trust"]);
     let id = told.split_whitespace().next().unwrap();
     scene.done(&["model", "distrust", id]);
@@ -326,4 +341,143 @@ fn a_locked_key_signs_with_its_password() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_model_judges_nothing_before_it_passed_a_shadow_run_or_a_reason_is_noted() {
+    let scene = Scene::new();
+    let embedded = scene.scan(&[]);
+    let told = scene.done(&["model", "install", "new.safetensors"]);
+    assert!(told.contains("in shadow: it judges nothing yet"), "{told}");
+    assert_eq!(scene.scan(&[]), embedded);
+    let (code, lines) = scene.list();
+    assert_eq!(
+        (code, &lines[2]["state"], &lines[3]["state"]),
+        (Some(0), &"in use".into(), &"shadow".into())
+    );
+    let activate = ["model", "activate", "file_script"];
+    scene.refused(
+        &activate,
+        &["no shadow run", "thymus model shadow", "--anyway"],
+    );
+    let told = scene.done(&["model", "shadow", "file_script", "ok.php"]);
+    assert!(told.contains("Passed"), "{told}");
+    scene.refused(&activate, &["judged 1 different files, 1000 are needed"]);
+    assert_eq!(scene.scan(&[]), embedded);
+    scene.refused(
+        &["model", "activate", "file_script", "--anyway", " "],
+        &["wants a reason"],
+    );
+    scene.done(&[
+        "model",
+        "activate",
+        "file_script",
+        "--anyway",
+        "the boss said so",
+    ]);
+    assert_eq!(
+        scene.scan(&[])[0]["model"],
+        format!("file_script-{}", scene.version)
+    );
+    let (_, lines) = scene.list();
+    assert_eq!(lines[3]["state"], "in use");
+    assert_eq!(lines[3]["activated"]["anyway"], "the boss said so");
+    assert!(lines[3]["activated"]["act"]["time"].is_string());
+    assert_eq!(lines[3]["shadow_run"]["judged"], 1);
+    scene.refused(&activate, &["no version that waits"]);
+    scene.refused(
+        &["model", "shadow", "nothing", "a.php"],
+        &["nothing is no model file"],
+    );
+    scene.refused(&["model", "shadow", "file_script", "no/such"], &["no/such"]);
+}
+
+#[test]
+fn a_model_that_passed_its_shadow_run_judges_from_its_installation_on() {
+    let scene = Scene::new();
+    scene.write_scripts();
+    // A copy counts once, and what is no script is not counted.
+    fs::copy(scene.at("www/1.php"), scene.at("www/copy.php")).unwrap();
+    fs::write(scene.at("www/x.pl"), "#!/usr/bin/perl\n").unwrap();
+    let told = scene.done(&["model", "shadow", "new.safetensors", "www", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["files"], &told["judged"]),
+        (&1002.into(), &1000.into())
+    );
+    assert_eq!(
+        (&told["passed"], &told["changes"]),
+        (&true.into(), &serde_json::json!([]))
+    );
+    let php = &told["types"][0];
+    assert_eq!(
+        (&php["type"], &php["judged_before"]),
+        (&"php".into(), &1000.into())
+    );
+    let counts = serde_json::json!([{ "before": "clean", "now": "clean", "count": 1000 }]);
+    assert_eq!(php["counts"], counts);
+    assert_eq!(php["suspicious_or_worse"]["seen"], 0);
+    // Nothing in so many: one less the thousandth root of a twentieth.
+    let at_most = php["suspicious_or_worse"]["at_most"].as_f64().unwrap();
+    assert!((at_most - 0.002_991).abs() < 1e-5, "{at_most}");
+    for cost in ["in_use", "new"] {
+        assert!(told["cost"][cost]["memory_bytes_max"].as_u64().unwrap() > 1 << 20);
+    }
+    let told = scene.done(&["model", "install", "new.safetensors"]);
+    assert!(told.contains("judges from now on"), "{told}");
+    let (_, lines) = scene.list();
+    assert_eq!(
+        (&lines[3]["state"], &lines[3]["activated"]["anyway"]),
+        (&"in use".into(), &Value::Null)
+    );
+    assert_eq!(lines[3]["shadow_run"]["signer"], lines[3]["signer"]);
+}
+
+#[test]
+fn a_model_that_cries_wolf_fails_its_shadow_run_and_every_change_is_named() {
+    let scene = Scene::new();
+    scene.write_scripts();
+    let (mut bytes, _) = renamed();
+    let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let place = header(&bytes)["php.limits"]["data_offsets"][0]
+        .as_u64()
+        .unwrap() as usize;
+    // Both tails begin far below anything that is judged: every file is as bad as none.
+    for tail in [0, 5] {
+        let numbers = [-1e6_f32, 1.0, 0.0, 1.0, 1e-9];
+        for (at, number) in numbers.iter().enumerate() {
+            let at = 8 + length + place + (tail + at) * 4;
+            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        }
+    }
+    fs::write(scene.at("new.safetensors"), bytes).unwrap();
+    scene.done(&["model", "sign", "new.safetensors", "--key", "team.key"]);
+    scene.done(&["model", "install", "new.safetensors"]);
+    let (code, out, err) = scene.run(&["model", "shadow", "file_script", "www"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        out.contains("Failed: 1000 of 1000 php files are suspicious or worse, 0."),
+        "{out}"
+    );
+    assert!(
+        out.contains("Verdicts that change: 1000 clean to malicious"),
+        "{out}"
+    );
+    assert!(
+        out.contains("www/0.php  (php)") && out.contains("and 980 more"),
+        "{out}"
+    );
+    let activate = ["model", "activate", "file_script"];
+    scene.refused(
+        &activate,
+        &["failed its shadow run", "1000 of 1000 php files"],
+    );
+    let (_, out, _) = scene.run(&["model", "list"]);
+    assert!(out.contains("failed its shadow run of"), "{out}");
+    scene.done(&["model", "install", "new.safetensors"]);
+    assert_eq!(
+        scene.list().1[3]["state"],
+        "shadow",
+        "installing again does not help"
+    );
 }

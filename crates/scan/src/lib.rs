@@ -36,6 +36,7 @@ mod run;
 #[cfg(test)]
 mod samples;
 mod scanner;
+mod shadow;
 mod unpack;
 mod verdict;
 mod walk;
@@ -54,8 +55,9 @@ pub use networks::{NetworkInfo, Networks, WrongModel};
 pub use policy::ScanPolicy;
 pub use read::{open, read};
 pub use reason::{Reason, Special};
-pub use run::{Engine, FileId, Job, Scanned, scan_all};
+pub use run::{Beside, Engine, FileId, Job, Scanned, scan_all};
 pub use scanner::Scanner;
+pub use shadow::{ALPHA, Change, Promise, Shadow, ShadowResult, Tried, TypeResult};
 pub use verdict::{FileReport, Outcome, Verdict};
 pub use walk::{Entry, Found, IgnoreFile, WalkOptions, Walker};
 pub use worker::{Confinement, Landlock, Limits, StartError, Worker, Workers, serve};

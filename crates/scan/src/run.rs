@@ -24,13 +24,16 @@ pub enum Engine<'a> {
     Here(&'a Scanner<'a>),
     /// In workers, one for each thread.
     Workers(&'a Workers<'a>),
+    /// In workers of two kinds, one after the other, with what the second kind finds beside what the first
+    /// does. Which kind is first to read a file changes from file to file.
+    Both(&'a Workers<'a>, &'a Workers<'a>),
 }
 
 impl<'a> Engine<'a> {
     const fn policy(self) -> &'a ScanPolicy {
         match self {
             Self::Here(scanner) => scanner.policy(),
-            Self::Workers(workers) => workers.policy(),
+            Self::Workers(workers) | Self::Both(workers, _) => workers.policy(),
         }
     }
 
@@ -38,6 +41,7 @@ impl<'a> Engine<'a> {
         match self {
             Self::Here(scanner) => Hand::Here(scanner),
             Self::Workers(workers) => Hand::Worker(workers.worker()),
+            Self::Both(first, second) => Hand::Both(first.worker(), second.worker()),
         }
     }
 }
@@ -46,6 +50,7 @@ impl<'a> Engine<'a> {
 enum Hand<'a> {
     Here(&'a Scanner<'a>),
     Worker(Worker<'a>),
+    Both(Worker<'a>, Worker<'a>),
 }
 
 impl Hand<'_> {
@@ -55,15 +60,39 @@ impl Hand<'_> {
         file: File,
         bytes: u64,
         is_over: &dyn Fn() -> bool,
-    ) -> FileReport {
+        look: Look<'_>,
+    ) -> (FileReport, Option<Beside>) {
         match self {
-            Self::Worker(worker) => worker.look(name, &file, bytes),
+            Self::Worker(worker) => (worker.look(name, &file, bytes), None),
             Self::Here(scanner) => match take(file, bytes, scanner.policy().file_bytes_max) {
-                Ok(bytes) => scanner.scan(name, &bytes, is_over),
-                Err((bytes, reason)) => FileReport::not_judged(bytes, reason),
+                Ok(bytes) => (scanner.scan(name, &bytes, is_over), None),
+                Err((bytes, reason)) => (FileReport::not_judged(bytes, reason), None),
             },
+            Self::Both(first, second) => {
+                let timed = |worker: &mut Worker<'_>| {
+                    let began = (look.clock)();
+                    let report = worker.look(name, &file, bytes);
+                    (report, (look.clock)().saturating_sub(began))
+                };
+                let early = look.is_turned.then(|| timed(second));
+                let report = timed(first).0;
+                let (beside, millis) = early.unwrap_or_else(|| timed(second));
+                let beside = Beside {
+                    report: beside,
+                    millis,
+                };
+                (report, Some(beside))
+            }
         }
     }
+}
+
+/// How two kinds of workers look at a file.
+#[derive(Clone, Copy)]
+struct Look<'l> {
+    clock: &'l dyn Fn() -> u64,
+    /// Whether the second kind is first.
+    is_turned: bool,
 }
 
 /// What to scan and how.
@@ -93,10 +122,20 @@ pub struct Scanned {
     pub path: PathBuf,
     /// What was found.
     pub report: FileReport,
-    /// How long it took.
+    /// How long it took, without what stands beside it.
     pub millis: u64,
+    /// What the second kind of workers found, where there are two.
+    pub beside: Option<Beside>,
     /// Which file was looked at, where one was.
     pub id: Option<FileId>,
+}
+
+/// What the second kind of workers found about a file.
+pub struct Beside {
+    /// What was found.
+    pub report: FileReport,
+    /// How long it took.
+    pub millis: u64,
 }
 
 /// Scans everything that the walk names and calls `emit` with each file, in the order of the walk,
@@ -117,7 +156,11 @@ pub fn scan_all(job: Job<'_>, emit: &mut dyn FnMut(Scanned) -> bool) -> Walker {
                 if !order.begin(number) {
                     return;
                 }
-                let scanned = one(engine.policy(), &mut hand, entry, clock);
+                let look = Look {
+                    clock,
+                    is_turned: number % 2 == 1,
+                };
+                let scanned = one(engine.policy(), &mut hand, entry, look);
                 let weight = 1 + scanned.report.members.len();
                 order.put(number, scanned, weight);
             }
@@ -150,9 +193,9 @@ fn next(walk: &Mutex<(Walker, u64)>) -> Option<(u64, Entry)> {
     Some((number, entry))
 }
 
-fn one(policy: &ScanPolicy, hand: &mut Hand<'_>, entry: Entry, clock: &dyn Fn() -> u64) -> Scanned {
-    let began = clock();
-    let passed = || clock().saturating_sub(began);
+fn one(policy: &ScanPolicy, hand: &mut Hand<'_>, entry: Entry, how: Look<'_>) -> Scanned {
+    let began = (how.clock)();
+    let passed = || (how.clock)().saturating_sub(began);
     let is_over = || passed() > policy.millis_max;
     let mut id = None;
     let look = || {
@@ -164,16 +207,18 @@ fn one(policy: &ScanPolicy, hand: &mut Hand<'_>, entry: Entry, clock: &dyn Fn() 
                 });
                 (file, metadata.len())
             }
-            Err((bytes, reason)) => return FileReport::not_judged(bytes, reason),
+            Err((bytes, reason)) => return (FileReport::not_judged(bytes, reason), None),
         };
         let name = entry.path.file_name().unwrap_or_default();
-        hand.look(&name.to_string_lossy(), file, bytes, &is_over)
+        hand.look(&name.to_string_lossy(), file, bytes, &is_over, how)
     };
-    let report = catch_unwind(AssertUnwindSafe(look))
-        .unwrap_or_else(|_| FileReport::not_judged(0, Reason::DecoderPanicked));
+    let (report, beside) = catch_unwind(AssertUnwindSafe(look))
+        .unwrap_or_else(|_| (FileReport::not_judged(0, Reason::DecoderPanicked), None));
+    let millis_beside = beside.as_ref().map_or(0, |beside| beside.millis);
     Scanned {
         report,
-        millis: passed(),
+        millis: passed().saturating_sub(millis_beside),
+        beside,
         id: id.filter(|_| entry.found != Found::StandardInput),
         path: entry.path,
     }

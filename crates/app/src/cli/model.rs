@@ -18,7 +18,9 @@ A model of your own, as `thymus-train files` writes it:
   thymus model sign file_script.safetensors --key team.key
   thymus model trust team.pub                         on each machine, once
   thymus model verify file_script.safetensors         whose is it, and is it whole
-  thymus model install file_script.safetensors
+  thymus model install file_script.safetensors        in shadow: it judges nothing yet
+  thymus model shadow file_script /usr /srv           what would it say of the files of this machine
+  thymus model activate file_script
   thymus scan ~/Downloads                             judges with it
   thymus model remove file_script                     judge with the embedded one again
 
@@ -28,7 +30,11 @@ with an error.
 Calibrating raises what a verdict needs where your harmless files look worse than those that the networks were
 tried on; it never lowers it. A type needs 100 different files.
 
-Exit codes: 0 done, 1 of list: an installed model is refused, 2 an error.";
+A shadow run judges files that are taken to be harmless with the model in use and with the new one, and fails
+when the new one calls so many of them bad that its promise can hardly be kept. Changes are named, so leave out
+(--exclude) what turns out to be bad indeed. A model acts once it passed over 1,000 different files.
+
+Exit codes: 0 done, 1 of list: an installed model is refused, of shadow: it did not pass, 2 an error.";
 
 /// `thymus model`.
 #[derive(Args, Clone, Debug)]
@@ -117,11 +123,22 @@ pub enum ModelCommand {
         #[arg(value_name = "ID")]
         id: String,
     },
-    /// Install a signed model, in the place of the one of its name
+    /// Install a signed model: in shadow, or, when it passed a shadow run, in the place of the one of its name
     Install {
         /// The model; its signature is beside it
         #[arg(value_name = "MODEL")]
         model: PathBuf,
+    },
+    /// Judge files with a new model beside the one in use, and say what would change
+    Shadow(ShadowArgs),
+    /// Let an installed model judge that passed a shadow run over at least 1,000 different files
+    Activate {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Without such a run, for this reason, which is noted
+        #[arg(long, value_name = "REASON")]
+        anyway: Option<String>,
     },
     /// Remove an installed model; the embedded one of its name judges again
     Remove {
@@ -129,4 +146,27 @@ pub enum ModelCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
+}
+
+/// `thymus model shadow`.
+#[derive(Args, Clone, Debug)]
+pub struct ShadowArgs {
+    /// Name of an installed model, of which the version that waits is taken, or a signed file
+    #[arg(value_name = "MODEL")]
+    pub model: String,
+    /// Files or folders, taken to be harmless
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Leave out what matches, as in a .gitignore; repeat for several
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Files looked at at the same time
+    #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = jobs)]
+    pub jobs: usize,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(long, short)]
+    pub quiet: bool,
 }

@@ -1,4 +1,4 @@
-//! `thymus model install` and `remove`.
+//! `thymus model install`, `activate` and `remove`.
 
 use std::path::Path;
 
@@ -10,7 +10,10 @@ use thymus_store::models::{Act, Activation, Installed, ModelStore};
 use super::{keys, shipped};
 use crate::{Found, quarantine};
 
-/// Installs the model in a file.
+/// Different files that a shadow run must have judged.
+const JUDGED_MIN: u64 = 1_000;
+
+/// Installs the model in a file: in shadow, unless it passed its shadow run.
 ///
 /// # Errors
 /// When its signature does not count, it is no model for this version, or another one judges its types.
@@ -26,24 +29,89 @@ pub(super) fn install(store: &ModelStore, model: &Path) -> Result<Found> {
         signer: signed.signer.clone(),
         types: told.types,
         installed: act.clone(),
-        activated: Some(Activation { act, anyway: None }),
+        activated: may_act(store, &signed.blake3)?
+            .is_ok()
+            .then_some(Activation { act, anyway: None }),
     };
-    let mut files = vec![signed.bytes.clone()];
-    for (name, versions) in store.models()? {
-        if let Some(active) = versions.active.filter(|_| name != fresh.name) {
-            files.push(store.load(&active, &store.keys()?)?.bytes);
-        }
-    }
-    if let Err((_, why)) = shipped()?.with(files) {
-        bail!("{shown} was not installed: {why}");
-    }
+    check_types(store, &fresh.name, signed.bytes.clone())
+        .with_context(|| format!("{shown} was not installed"))?;
     store.install(&fresh, &signed)?;
     let (name, version) = (legible(&fresh.name), legible(&fresh.version));
-    println!(
-        "installed {name} {version}, signed by key {}; it judges from now on",
-        fresh.signer
-    );
+    let key = &fresh.signer;
+    if fresh.activated.is_some() {
+        println!("installed {name} {version}, signed by key {key}; it judges from now on");
+        return Ok(Found::Nothing);
+    }
+    println!("installed {name} {version}, signed by key {key}, in shadow: it judges nothing yet");
+    println!("try it on the files of this machine: thymus model shadow {name} PATH...");
+    println!("then let it judge: thymus model activate {name}");
     Ok(Found::Nothing)
+}
+
+/// Lets the version of a model that waits judge.
+///
+/// # Errors
+/// When none waits, its signature does not count any more, another one judges its types, or it has not passed
+/// a shadow run and no reason was given to do without.
+pub(super) fn activate(store: &ModelStore, name: &str, anyway: Option<&str>) -> Result<Found> {
+    let waiting = store.versions(name)?.shadow;
+    let Some(waiting) = waiting else {
+        bail!("{name} has no version that waits; `thymus model list` says what there is");
+    };
+    let signed = store.load(&waiting, &store.keys()?)?;
+    check_types(store, name, signed.bytes)?;
+    let version = legible(&waiting.version);
+    let passed = may_act(store, &waiting.blake3)?;
+    let anyway = match (&passed, anyway.map(str::trim)) {
+        (Ok(()), _) => None,
+        (Err(_), Some("")) => bail!("--anyway wants a reason, which is noted"),
+        (Err(_), Some(reason)) => Some(reason.to_owned()),
+        (Err(why), None) => bail!(
+            "{name} {version} is not activated: {why}; run `thymus model shadow {name} PATH...`, or give a reason to do without: --anyway REASON"
+        ),
+    };
+    let noted = if anyway.is_some() {
+        "; who, when and why is noted"
+    } else {
+        ""
+    };
+    store.activate(name, Activation { act: act(), anyway })?;
+    println!("{name} {version} judges from now on{noted}");
+    Ok(Found::Nothing)
+}
+
+/// Whether a model passed a shadow run that is long enough, or why it does not count as passed.
+fn may_act(store: &ModelStore, blake3: &str) -> Result<Result<(), String>> {
+    Ok(match store.shadow_run(blake3)? {
+        None => Err("it had no shadow run".to_owned()),
+        Some(run) if !run.passed => {
+            let why = run.why.unwrap_or_default();
+            Err(format!(
+                "it failed its shadow run of {}: {why}",
+                run.act.time
+            ))
+        }
+        Some(run) if run.judged < JUDGED_MIN => {
+            let judged = run.judged;
+            Err(format!(
+                "its shadow run judged {judged} different files, {JUDGED_MIN} are needed"
+            ))
+        }
+        Some(_) => Ok(()),
+    })
+}
+
+/// Whether the model can judge beside the active ones of other names.
+fn check_types(store: &ModelStore, name: &str, bytes: Vec<u8>) -> Result<()> {
+    let keys = store.keys()?;
+    let mut files = vec![bytes];
+    for (other, versions) in store.models()? {
+        if let Some(active) = versions.active.filter(|_| other != name) {
+            files.push(store.load(&active, &keys)?.bytes);
+        }
+    }
+    shipped()?.with(files).map_err(|(_, why)| why)?;
+    Ok(())
 }
 
 /// Removes an installed model.

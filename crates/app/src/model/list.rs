@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::Result;
 use serde::Serialize;
 use thymus_analyst::legible;
-use thymus_store::models::{Installed, ModelStore, digest};
+use thymus_store::models::{Installed, ModelStore, ShadowRun, digest};
 
 use super::{origin, shipped, with};
 use crate::Found;
@@ -18,11 +18,12 @@ struct Line {
     version: String,
     types: Vec<String>,
     origin: &'static str,
-    /// `in use`, `replaced` by an installed one of its name, or `refused`.
+    /// `in use`, `replaced` by an installed one of its name, `shadow`, or `refused`.
     state: &'static str,
     blake3: String,
     #[serde(flatten)]
     installed: Option<Installed>,
+    shadow_run: Option<ShadowRun>,
     error: Option<String>,
 }
 
@@ -56,6 +57,7 @@ pub(super) fn run(store: &ModelStore, json: bool) -> Result<Found> {
             state,
             blake3: digest(info.file),
             installed: None,
+            shadow_run: None,
             error: None,
         });
     }
@@ -81,15 +83,21 @@ pub(super) fn run(store: &ModelStore, json: bool) -> Result<Found> {
 fn line(store: &ModelStore, installed: &Installed) -> Result<Line> {
     let opened = with(shipped()?, store, std::slice::from_ref(installed));
     let error = opened.err().map(|error| format!("{error:#}"));
+    let state = match (&error, &installed.activated) {
+        (Some(_), _) => "refused",
+        (None, Some(_)) => "in use",
+        (None, None) => "shadow",
+    };
     Ok(Line {
         model: format!("{}-{}", installed.name, installed.version),
         name: installed.name.clone(),
         version: installed.version.clone(),
         types: installed.types.clone(),
         origin: origin(false),
-        state: if error.is_some() { "refused" } else { "in use" },
+        state,
         blake3: installed.blake3.clone(),
         installed: Some(installed.clone()),
+        shadow_run: store.shadow_run(&installed.blake3)?,
         error,
     })
 }
@@ -102,8 +110,30 @@ fn text(line: &Line) -> String {
         let (key, act) = (&installed.signer, &installed.installed);
         let (time, user) = (&act.time, &act.user);
         lines.push(format!("signed by key {key}, installed {time} by {user}"));
+        lines.push(match &line.shadow_run {
+            Some(run) => told(run),
+            None => "no shadow run".to_owned(),
+        });
+        if let Some(activated) = &installed.activated {
+            let (time, user) = (&activated.act.time, &activated.act.user);
+            let why = activated
+                .anyway
+                .as_ref()
+                .map(|why| format!(", anyway: {why}"));
+            let why = why.unwrap_or_default();
+            lines.push(format!("activated {time} by {user}{why}"));
+        }
     }
     lines.extend(line.error.clone());
     let lines: Vec<String> = lines.iter().map(|line| legible(line)).collect();
     lines.join("\n    ") + "\n"
+}
+
+fn told(run: &ShadowRun) -> String {
+    let word = if run.passed { "passed" } else { "failed" };
+    let (time, user, judged) = (&run.act.time, &run.act.user, run.judged);
+    let (suspicious, malicious) = (run.suspicious, run.malicious);
+    format!(
+        "{word} its shadow run of {time} by {user}: {judged} different files judged, {suspicious} suspicious, {malicious} malicious"
+    )
 }

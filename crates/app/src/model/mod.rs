@@ -5,6 +5,7 @@ pub(crate) mod calibrate;
 mod install;
 mod keys;
 mod list;
+mod shadow;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,10 @@ pub(crate) fn run(args: &ModelArgs) -> Result<Found> {
         ModelCommand::Trust { key: None } => keys::list(&store(dir)?),
         ModelCommand::Distrust { id } => keys::distrust(&store(dir)?, id),
         ModelCommand::Install { model } => install::install(&store(dir)?, model),
+        ModelCommand::Shadow(args) => shadow::run(args, dir),
+        ModelCommand::Activate { name, anyway } => {
+            install::activate(&store(dir)?, name, anyway.as_deref())
+        }
         ModelCommand::Remove { name } => install::remove(&store(dir)?, name),
     }
 }

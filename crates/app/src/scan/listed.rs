@@ -102,6 +102,7 @@ mod tests {
             },
             millis: 0,
             id: None,
+            beside: None,
         };
         let today = Day {
             year: 2029,

@@ -153,7 +153,11 @@ fn walk_options(args: &ScanArgs) -> Result<WalkOptions> {
 }
 
 /// Counts the files beside the scan, so that the bar knows how far it is.
-fn count_ahead(paths: &[PathBuf], options: WalkOptions, progress: &Progress) -> Result<()> {
+pub(crate) fn count_ahead(
+    paths: &[PathBuf],
+    options: WalkOptions,
+    progress: &Progress,
+) -> Result<()> {
     let walker = Walker::new(paths.to_vec(), options)?;
     let counter = progress.counter();
     // It ends with the program; nobody waits for it.

@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub struct Workers<'a> {
     models: &'a [Vec<u8>],
     clock: &'a (dyn Fn() -> u64 + Sync),
     spare: Mutex<Option<Process>>,
+    /// The most that a process had in memory, in bytes, of those that have ended.
+    memory_peak: AtomicU64,
 }
 
 impl<'a> Workers<'a> {
@@ -101,6 +104,7 @@ impl<'a> Workers<'a> {
             models: &[],
             clock,
             spare: Mutex::new(None),
+            memory_peak: AtomicU64::new(0),
         }
     }
 
@@ -113,6 +117,11 @@ impl<'a> Workers<'a> {
         let most = &mut self.limits.memory_bytes_max;
         *most = most.saturating_add(bytes.saturating_mul(2));
         self
+    }
+
+    /// The most that one of the processes that have ended had in memory, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        self.memory_peak.load(Ordering::Relaxed)
     }
 
     /// What files may cost.
@@ -248,6 +257,8 @@ impl Worker<'_> {
     /// Ends the process. It is not waited for: one that hangs in the system would take the scan along.
     fn end(&mut self) {
         if let Some(mut process) = self.process.take() {
+            let peak = memory_peak(process.child.id()).unwrap_or_default();
+            self.workers.memory_peak.fetch_max(peak, Ordering::Relaxed);
             // It may be gone already.
             let _was_there = process.child.kill().is_ok();
             if !matches!(process.child.try_wait(), Ok(Some(_))) {
@@ -255,6 +266,16 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// The most that a process had in memory, in bytes (VmHWM, proc_pid_status(5)).
+fn memory_peak(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes.saturating_mul(1024))
 }
 
 impl Drop for Worker<'_> {
