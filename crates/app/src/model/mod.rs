@@ -7,7 +7,8 @@ mod keys;
 mod list;
 mod shadow;
 
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -142,10 +143,14 @@ fn default_dir() -> Option<PathBuf> {
         return Some(of_machine);
     }
     let own = folder("HOME").map(|home| home.join(".local/share/thymus/models"));
-    if own.as_ref().is_some_and(|own| own.exists()) || !of_machine.exists() {
-        return own;
+    // Who runs this as another user often leaves the home of the first in place, which is no folder of theirs.
+    let state = own.as_ref().map(fs::metadata);
+    let is_shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match state {
+        Some(Ok(_)) => own,
+        Some(Err(error)) if !is_shut(&error) && !of_machine.exists() => own,
+        _ => Some(of_machine),
     }
-    Some(of_machine)
 }
 
 fn card(name: &str, in_use: &InUse) -> Result<Found> {

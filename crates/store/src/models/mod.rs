@@ -1,4 +1,4 @@
-//! Models that a user installed: files signed with a key that the user trusts ([`signature`]), what is
+//! Models that a user installed: files signed with a key that the user trusts (`signature`), what is
 //! known of them, and what became of their trials.
 //!
 //! ```text
