@@ -31,7 +31,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-scan", &["thymus-nets", "thymus-parsers"]),
     ("thymus-schema", &[]),
     ("thymus-store", &["thymus-schema"]),
-    ("thymus-train", &["thymus-nets", "thymus-parsers"]),
+    (
+        "thymus-train",
+        &["thymus-nets", "thymus-parsers", "thymus-scan"],
+    ),
     ("xtask", &[]),
 ];
 

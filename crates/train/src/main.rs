@@ -12,6 +12,7 @@
     reason = "a program for the terminal"
 )]
 
+mod attack;
 mod corpus;
 mod files;
 mod lists;
@@ -34,6 +35,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Change malicious test files as attackers do, in memory, and count what is still found.
+    ///
+    /// Example: thymus-train attack --pack DATA/whole --key DATA/pack.key --only pdf
+    Attack(attack::Arguments),
     /// Gather, audit and pack the corpora of the file networks.
     #[command(subcommand)]
     Corpus(corpus::Command),
@@ -57,6 +62,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Attack(arguments) => attack::run(&arguments),
         Command::Corpus(command) => corpus::run(command),
         Command::Files(arguments) => files::run(&arguments),
         Command::RandomName { lists, out } => random_name::run(&lists, &out),
