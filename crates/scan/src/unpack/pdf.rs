@@ -14,6 +14,9 @@ use crate::budget::Held;
 use crate::{FileType, Reason};
 
 const KIND: FileType = FileType::Pdf;
+/// What a document begins with, and how far into the file readers look for that.
+const HEADER: &[u8] = b"%PDF-";
+const HEADER_WITHIN: usize = 1024;
 /// How far before its stream the dictionary of an object is looked for.
 const DICTIONARY_BYTES_MAX: usize = 16 << 10;
 /// Bytes of script strings read in one document.
@@ -34,8 +37,14 @@ struct Scripts {
     bytes_left: usize,
 }
 
-/// Hands out scripts, then the other streams.
+/// Hands out the document without what stands in front of its header, then scripts, then the other streams.
+/// What stands in front is nothing to a reader and much to who judges beginnings.
 pub(super) fn open(bytes: &[u8], opening: &mut Opening<'_, '_>) -> Result<(), Reason> {
+    let head = bytes.get(..HEADER_WITHIN).unwrap_or(bytes);
+    if let Some(at) = memmem::find_iter(head, HEADER).find(|at| *at > 0) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        opening.lend("from-header.pdf", rest, Some(KIND));
+    }
     let (streams, plain) = split(bytes, opening)?;
     if memmem::find(&plain, b"/Encrypt").is_some() {
         opening.missing("streams", Reason::Encrypted);

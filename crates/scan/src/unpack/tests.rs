@@ -426,6 +426,17 @@ fn pdf_scripts_are_found_in_strings_streams_and_packed_objects() {
 }
 
 #[test]
+fn what_stands_before_a_pdf_is_taken_away() {
+    let document = samples::pdf(&[b"<< /Root >>".to_vec()]);
+    check(FileType::Pdf, &document, &[]);
+    let hidden = [b"words of no harm %PDF", &b"-"[..], &document].concat();
+    let first: &[u8] = &hidden[b"words of no harm ".len()..];
+    // The one in front may be the one that a reader takes; the other is found in what is left.
+    check(FileType::Pdf, &hidden, &[("from-header.pdf", first)]);
+    check(FileType::Pdf, first, &[("from-header.pdf", &document)]);
+}
+
+#[test]
 fn a_locked_pdf_says_so() {
     let bytes = samples::pdf(&[
         b"<< /Encrypt 9 0 R >>".to_vec(),

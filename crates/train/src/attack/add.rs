@@ -22,14 +22,14 @@ pub(super) fn benign(victim: &Victim<'_>, dice: &mut Dice, length: usize) -> Vec
     out
 }
 
-pub(super) fn behind(victim: &Victim<'_>, dice: &mut Dice, length: usize) -> Option<Vec<u8>> {
+pub(super) fn behind(victim: &Victim<'_>, dice: &mut Dice, length: usize) -> Vec<u8> {
     let added = benign(victim, dice, length);
     let between: &[u8] = match victim.kind {
         Kind::Php => b"\n?>\n",
         Kind::Python | Kind::PowerShell | Kind::Shell => b"\n",
         _ => b"",
     };
-    Some([victim.bytes, between, &added].concat())
+    [victim.bytes, between, &added].concat()
 }
 
 /// Bytes of no language: what reads Python or a shell's words would stop at them.

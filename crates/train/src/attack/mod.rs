@@ -83,13 +83,13 @@ const fn attack(
 /// All attacks, in the order of the table.
 const ATTACKS: &[Attack] = &[
     attack("1 KiB of a benign file behind", 3, |v, dice| {
-        add::behind(v, dice, 1 << 10)
+        Some(add::behind(v, dice, 1 << 10))
     }),
     attack("64 KiB of a benign file behind", 3, |v, dice| {
-        add::behind(v, dice, 64 << 10)
+        Some(add::behind(v, dice, 64 << 10))
     }),
     attack("1 MiB of benign files behind", 3, |v, dice| {
-        add::behind(v, dice, 1 << 20)
+        Some(add::behind(v, dice, 1 << 20))
     }),
     attack("64 KiB of zeros behind", 1, |v, _| {
         add::raw_behind(v, &vec![0; 64 << 10])
@@ -240,9 +240,10 @@ fn load(arguments: &Arguments, secret: &Secret, kind: Kind) -> Result<(Vec<Sampl
         for number in 0..part.entries.len() {
             let entry = part.entries[number].clone();
             let is_malicious = entry.label == Label::Malicious;
-            let is_wanted = match is_malicious {
-                true => samples.len() < arguments.samples_max && !clusters.contains(&entry.cluster),
-                false => benign.len() < BENIGN_MAX,
+            let is_wanted = if is_malicious {
+                samples.len() < arguments.samples_max && !clusters.contains(&entry.cluster)
+            } else {
+                benign.len() < BENIGN_MAX
             };
             if !is_wanted || entry.kind != kind || entry.role != Role::Test {
                 continue;

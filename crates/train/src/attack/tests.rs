@@ -84,13 +84,13 @@ fn names_of_variables_change_everywhere_alike() {
     let out = changed("variables renamed", &victim(Kind::Php, php, &[])).unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(!out.contains("$code") && out.contains("$_POST['x']") && out.contains("$this->"));
-    let name = &out[7..15];
+    let name = out.get(7..15).unwrap();
     assert_eq!(out.matches(name).count(), 3, "{out}");
     let python = b"key = 1\nprint(key, self.key, keys)\n";
     let out = changed("variables renamed", &victim(Kind::Python, python, &[])).unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(out.ends_with(", self.key, keys)\n"), "{out}");
-    assert_eq!(out.matches(&out[..8]).count(), 2, "{out}");
+    assert_eq!(out.matches(out.get(..8).unwrap()).count(), 2, "{out}");
 }
 
 #[test]
