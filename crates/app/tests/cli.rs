@@ -416,10 +416,18 @@ fn suspect() -> String {
     });
     let lines: String = lines.collect();
     format!(
-        "<?php\n@error_reporting(0);@ini_set('display_errors',0);@set_time_limit(0);\n{lines}\
+        "<?php\n@error_reporting(0);@ini_set('display_errors',0);@set_time_limit(0);\n\
+         $auth_pass='63a9f0ea7bb98050796b649e85481845';\n\
+         $cwd=@getcwd();$disable=@ini_get('disable_functions');\n\
+         foreach(array('passthru','shell_exec','system','popen') as $f)\
+         {{if(!function_exists($f))continue;}}\n{lines}\
          $x='eJxLTc7IV1AvycgsVkjJTy1WyMsHsvPSFRJLFBJzctStUymUBwBocCGR';\n\
          if(isset($_POST['cmd'])){{echo '<pre>'; echo 'no'; echo '</pre>';}}\n\
-         eval(gzuncompress(base64_decode($x)));\n?>"
+         eval(gzuncompress(base64_decode($x)));\n?>\
+         <html><title>shell</title><body bgcolor=black text=lime><form method=POST>\
+         <input type=text name=cmd size=50><input type=submit value='Execute'></form>\
+         <form enctype='multipart/form-data' method=POST><input type=file name=f>\
+         <input type=submit value=Upload></form></body></html>\n"
     )
 }
 
@@ -452,10 +460,12 @@ fn a_finding_is_explained_in_every_form() {
         bytes[at("offset")..at("offset") + at("length")].fill(0);
     }
     std::fs::write(folder.path().join("b.php"), &bytes).unwrap();
-    assert_eq!(
-        scan(folder.path(), &["b.php"]).0,
-        Some(0),
-        "no longer found"
+    let (_, masked, _) = scan(folder.path(), &["b.php", "--json"]);
+    assert_eq!(line["outcome"], "malicious");
+    assert_ne!(
+        json_lines(&masked)[0]["outcome"],
+        "malicious",
+        "it is milder"
     );
     let log = std::fs::read_to_string(folder.path().join("out.sarif")).unwrap();
     let log: serde_json::Value = serde_json::from_str(&log).unwrap();

@@ -2,8 +2,9 @@
 //!
 //! That a package is malicious says that *some* of its files are (multiple-instance learning, Dietterich et
 //! al., Artificial Intelligence 1997); the rest are often copies of well-known libraries. Trees that learned
-//! the other half of the clusters judge each file (as Northcutt et al., *Confident learning*, JAIR 2021, find
-//! wrong labels); what looks harmless is left out, but for the worst file of each package.
+//! other packages judge each file (as Northcutt et al., *Confident learning*, JAIR 2021, find wrong labels);
+//! what looks harmless is left out, but for the worst file of each package. Packages that share near
+//! duplicates are judged by the same trees: copies of a library must not vouch for each other.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +16,24 @@ use super::forest::{self, Plan};
 
 /// Rounds: each learns from what the one before it kept.
 const ROUNDS: usize = 2;
+/// Parts that the packages fall into; files are judged by trees that learned all other parts.
+const PARTS: u32 = 4;
 
 /// Drops such files from `train`, if any sample has a package; gives how many.
 pub(super) fn drop_harmless(train: &mut Vec<Sample>, plan: Plan) -> Result<usize> {
     if train.iter().all(|sample| sample.package.is_none()) {
         return Ok(0);
     }
+    let parts = parts(train);
+    // Coarser trees do.
+    let plan = Plan {
+        trees: plan.trees.div_ceil(4),
+        rate: plan.rate * 4.0,
+        ..plan
+    };
     let mut kept = vec![true; train.len()];
     for _ in 0..ROUNDS {
-        let logits = logits(train, &kept, plan)?;
+        let logits = logits(train, &parts, &kept, plan)?;
         kept = keep(train, &logits);
     }
     let before = train.len();
@@ -32,23 +42,53 @@ pub(super) fn drop_harmless(train: &mut Vec<Sample>, plan: Plan) -> Result<usize
     Ok(before - train.len())
 }
 
-/// The logits of all samples, each by trees that learned from those of the other half of the clusters that
+/// The part each sample is of: packages are together that share a cluster with one another, or with one
+/// that does.
+fn parts(train: &[Sample]) -> Vec<u32> {
+    let mut first: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut joined: BTreeMap<u32, u32> = BTreeMap::new();
+    let head = |joined: &BTreeMap<u32, u32>, mut package: u32| {
+        while let Some(next) = joined.get(&package) {
+            package = *next;
+        }
+        package
+    };
+    for sample in train {
+        let Some(package) = sample.package else {
+            continue;
+        };
+        let other = *first.entry(sample.cluster).or_insert(package);
+        let (one, other) = (head(&joined, package), head(&joined, other));
+        if one != other {
+            joined.insert(one.max(other), one.min(other));
+        }
+    }
+    let part = |sample: &Sample| {
+        let number = sample
+            .package
+            .map_or(sample.cluster, |package| head(&joined, package));
+        number % PARTS
+    };
+    train.iter().map(part).collect()
+}
+
+/// The logits of all samples with a package, each by trees that learned from those of the other parts that
 /// are `kept`.
-fn logits(train: &[Sample], kept: &[bool], plan: Plan) -> Result<Vec<f32>> {
-    let half = |sample: &Sample| sample.cluster % 2;
+fn logits(train: &[Sample], parts: &[u32], kept: &[bool], plan: Plan) -> Result<Vec<f32>> {
     let mut logits = vec![0.0; train.len()];
-    for side in 0..2 {
-        let learned = train.iter().zip(kept);
-        let learned = learned.filter(|(sample, kept)| half(sample) != side && **kept);
+    for part in 0..PARTS {
+        let learned = train.iter().zip(parts.iter().zip(kept));
+        let learned = learned.filter(|(_, (of, kept))| **of != part && **kept);
         let trees = forest::learn(learned.map(|(sample, _)| sample), plan)?;
         let forest = Forest::new(&trees.nodes, &trees.roots, trees.base)
             .context("learned trees lead nowhere")?;
-        for (sample, logit) in train.iter().zip(&mut logits) {
-            if half(sample) == side && sample.package.is_some() {
-                let mut counts = Counts::default();
-                counts.add(&sample.bytes);
-                *logit = forest.logit(&counts);
-            }
+        let judged = train.iter().zip(parts).zip(&mut logits);
+        for ((sample, _), logit) in
+            judged.filter(|((sample, of), _)| **of == part && sample.package.is_some())
+        {
+            let mut counts = Counts::default();
+            counts.add(&sample.bytes);
+            *logit = forest.logit(&counts);
         }
     }
     Ok(logits)
@@ -73,6 +113,21 @@ fn keep(train: &[Sample], logits: &[f32]) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_that_share_near_duplicates_are_judged_together() {
+        let sample = |(package, cluster)| Sample {
+            bytes: Vec::new(),
+            malicious: true,
+            cluster,
+            package: Some(package),
+        };
+        let train: Vec<Sample> = [(1, 10), (2, 11), (3, 11), (3, 10), (6, 12)]
+            .map(sample)
+            .into_iter()
+            .collect();
+        assert_eq!(parts(&train), [1, 1, 1, 1, 2]);
+    }
 
     #[test]
     fn of_a_package_what_looks_harmless_goes_but_for_the_worst() {

@@ -29,6 +29,9 @@ pub(crate) enum Group {
     Document,
     /// Scripts and sources.
     Script,
+    /// JavaScript, with rows of its own: there is more of it than of all other scripts.
+    #[value(name = "javascript")]
+    JavaScript,
 }
 
 impl Group {
@@ -37,6 +40,7 @@ impl Group {
             Self::Program => "file_program",
             Self::Document => "file_document",
             Self::Script => "file_script",
+            Self::JavaScript => "file_javascript",
         }
     }
 
@@ -49,7 +53,6 @@ impl Group {
                 Kind::Php,
                 Kind::Asp,
                 Kind::Jsp,
-                Kind::JavaScript,
                 Kind::VbScript,
                 Kind::Vba,
                 Kind::Batch,
@@ -57,6 +60,7 @@ impl Group {
                 Kind::Shell,
                 Kind::Python,
             ],
+            Self::JavaScript => &[Kind::JavaScript],
         }
     }
 
@@ -64,7 +68,7 @@ impl Group {
     const fn bits(self) -> u32 {
         match self {
             Self::Program | Self::Document => 8,
-            Self::Script => 6,
+            Self::Script | Self::JavaScript => 6,
         }
     }
 }
