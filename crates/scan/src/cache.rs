@@ -1,4 +1,6 @@
-//! Judgements by content: the same bytes in many places are judged once in a run.
+//! Judgements by content: the same bytes in many places are judged once in a run. A cache belongs to one
+//! scanner, whose models never change, and is never written to disk: what another version of a model said can
+//! not come out of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
