@@ -205,6 +205,10 @@ impl Judge for Networks {
             (_, Some(worst)) if rarity.is_by_trees => ranges(&net.places(name, bytes, worst.end)),
             _ => ranges(&judged.windows),
         };
+        let label = match leaning {
+            Leaning::Clean => None,
+            _ => net.label(name, bytes).map(str::to_owned),
+        };
         Some(Judgement {
             leaning,
             probability: net.probability(name, &judged)?.into(),
@@ -214,7 +218,7 @@ impl Judge for Networks {
             certified_bytes: malicious.filter(|_| is_malicious).and_then(certified),
             outlives_additions: is_malicious && malicious >= Some(rarity.closed_share),
             ranges,
-            label: None,
+            label,
             model: model(net),
         })
     }

@@ -106,6 +106,12 @@ fn result(uri: &str, verdict: &Verdict, outcome: Outcome) -> Value {
         ),
         None => format!("{rule}: it holds what is {rule}"),
     };
+    let label = judgement.and_then(|judgement| judgement.label.as_deref());
+    let said = said + &label.map_or(String::new(), |label| format!(", looks like: {label}"));
+    let mut properties = json!(Explanation::of(verdict));
+    if let Some(label) = label {
+        properties["label"] = label.into();
+    }
     let mut place = location(uri, verdict);
     let first = judgement.and_then(|judgement| judgement.ranges.first());
     // Offsets count in the bytes of the file or member, so a region is given for whole files only.
@@ -121,7 +127,7 @@ fn result(uri: &str, verdict: &Verdict, outcome: Outcome) -> Value {
         "locations": [place],
         "relatedLocations": related(uri, verdict),
         "partialFingerprints": { "sha256/v1": digest },
-        "properties": Explanation::of(verdict),
+        "properties": properties,
     })
 }
 

@@ -84,7 +84,7 @@ fn line(
     }
     if let Some(judgement) = &verdict.judgement {
         if let Some(label) = &judgement.label {
-            add(&mut said, &format!("  {}", legible(label)));
+            add(&mut said, &format!("  looks like: {}", legible(label)));
         }
         if verdict.outcome.is_found() {
             let percent = format!("  {:.2} %", judgement.probability * 100.0);

@@ -8,7 +8,8 @@
 //! ([`Judgement::certified_bytes`]; compare Gibert et al., *DRSM*, 2023, and Huang et al., *RS-Del*,
 //! NeurIPS 2023, which bound edits by voting); and the strongest windows are the explanation.
 //!
-//! Beside it, as a judge of its own, boosted trees judge the beginnings of the file ([`forest`]).
+//! Beside it, as a judge of its own, boosted trees judge the beginnings of the file ([`forest`]). What is
+//! found is then labelled by what malicious files of its type do, where a model has learned that.
 //!
 //! Sums over rows are of whole numbers, so every machine gets the same ones in any order.
 
@@ -16,6 +17,8 @@ pub mod cuts;
 pub mod forest;
 pub mod grams;
 mod judge;
+mod kind;
+mod labels;
 mod model;
 mod rarity;
 mod shipped;
@@ -24,6 +27,7 @@ pub mod windows;
 
 pub use forest::Beginning;
 pub use judge::{Judgement, KEPT, STRONGEST, Window};
+pub use labels::{LABEL_NUMBERS, LABELS_SEPARATOR};
 pub use model::{
     EMBEDDING, FileNet, HIDDEN, INPUT, LEAK, LIMITS, WIDTH, leaky, shortest_beginning,
 };

@@ -3,12 +3,11 @@
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-use super::cuts::LEVELS;
-use super::forest::{Counts, Forest, worst_beginning};
+use super::forest::{Counts, worst_beginning};
 use super::grams::{ORDERS, ROW_BITS_MAX, rows};
 use super::judge::{Judgement, Strongest, Window};
+use super::kind::Kind;
 use super::rarity::{CALIBRATION_MIN, Rarity, Tails, limits, log_score};
-use super::tail::Tail;
 use super::windows::{Bag, Reader, Stretch, for_each_window};
 use crate::artifact::{Artifact, ArtifactError, ModelCard};
 
@@ -62,33 +61,6 @@ impl Bag for Sums {
         }
         self.rows += other.rows;
     }
-}
-
-/// The layers that judge the windows of one level for one type of file.
-#[derive(Clone, Debug)]
-struct Head {
-    /// [WIDTH, HIDDEN]
-    hidden: Vec<[f32; HIDDEN]>,
-    hidden_bias: [f32; HIDDEN],
-    out: [f32; HIDDEN],
-    out_bias: f32,
-}
-
-/// What the network knows of one type of file.
-#[derive(Clone, Debug)]
-struct Kind {
-    name: Box<str>,
-    /// Whether files of the type begin with their first byte and nowhere else: what something is put
-    /// before is of another type.
-    is_anchored: bool,
-    heads: [Head; LEVELS],
-    forest: Forest,
-    /// As shipped, and as calibrated on the user's own files, if they were.
-    tails: Vec<Tails>,
-    /// How many harmless files were at hand to say what is rare.
-    files: usize,
-    /// Slope and offset of the log odds over the logarithm of the score, and over the trees' logit.
-    odds: [f32; 4],
 }
 
 /// A network over the raw bytes of files; its large tables stay where they were loaded.
@@ -259,6 +231,19 @@ impl<'a> FileNet<'a> {
         places
     }
 
+    /// The behaviour of malicious files of the type that `bytes` look like, where the model has learned any and
+    /// is as sure as it was told to be. Says nothing of whether they are malicious.
+    pub fn label(&self, kind: &str, bytes: &[u8]) -> Option<&str> {
+        self.kind(kind)?.labels.of(bytes)
+    }
+
+    /// The behaviours that it can name of a type.
+    pub fn labels(&self, kind: &str) -> impl Iterator<Item = &str> {
+        self.kind(kind)
+            .into_iter()
+            .flat_map(|kind| kind.labels.names())
+    }
+
     fn kind(&self, name: &str) -> Option<&Kind> {
         self.kinds.iter().find(|kind| *kind.name == *name)
     }
@@ -383,70 +368,6 @@ impl Reader for Eye<'_, '_> {
     }
 }
 
-impl Kind {
-    fn read(artifact: &Artifact<'_>, name: &str) -> Result<Self, ArtifactError> {
-        let hidden = artifact.f32(&format!("{name}.hidden"), &[LEVELS, WIDTH, HIDDEN])?;
-        let hidden_bias = artifact.f32(&format!("{name}.hidden_bias"), &[LEVELS, HIDDEN])?;
-        let out = artifact.f32(&format!("{name}.out"), &[LEVELS, HIDDEN])?;
-        let out_bias = artifact.f32(&format!("{name}.out_bias"), &[LEVELS])?;
-        let limits = artifact.f32(&format!("{name}.limits"), &[LIMITS])?;
-        let tail = |at: usize| Tail {
-            start: limits[at],
-            scale: limits[at + 1],
-            shape: limits[at + 2],
-            share: limits[at + 3],
-            least: limits[at + 4],
-        };
-        let head = |level: usize| {
-            let (rows, _) = hidden[level * WIDTH * HIDDEN..].as_chunks::<HIDDEN>();
-            Head {
-                hidden: rows[..WIDTH].to_vec(),
-                hidden_bias: array(&hidden_bias[level * HIDDEN..]),
-                out: array(&out[level * HIDDEN..]),
-                out_bias: out_bias[level],
-            }
-        };
-        Ok(Self {
-            name: name.into(),
-            is_anchored: matches!(name, "elf" | "pe" | "ole"),
-            heads: std::array::from_fn(head),
-            forest: read_forest(artifact, name)?,
-            tails: vec![Tails {
-                places: tail(0),
-                trees: tail(5),
-            }],
-            files: limits[10] as usize,
-            odds: array(&limits[11..]),
-        })
-    }
-}
-
-fn read_forest(artifact: &Artifact<'_>, name: &str) -> Result<Forest, ArtifactError> {
-    let shape = artifact.f32(&format!("{name}.forest"), &[3])?;
-    let nodes = artifact.f32(&format!("{name}.forest_nodes"), &[shape[0] as usize, 4])?;
-    let roots = artifact.f32(&format!("{name}.forest_roots"), &[shape[1] as usize])?;
-    Forest::new(&nodes, &roots, shape[2]).ok_or_else(|| ArtifactError::Tensor {
-        name: format!("{name}.forest_nodes"),
-        wanted: "trees".to_owned(),
-    })
-}
-
-impl Head {
-    fn logit(&self, numbers: &[f32; WIDTH]) -> f32 {
-        let mut hidden = self.hidden_bias;
-        for (number, weights) in numbers.iter().zip(&self.hidden) {
-            for (sum, weight) in hidden.iter_mut().zip(weights) {
-                *sum += number * weight;
-            }
-        }
-        let mut logit = self.out_bias;
-        for (sum, weight) in hidden.iter().zip(&self.out) {
-            logit += leaky(*sum) * weight;
-        }
-        logit
-    }
-}
-
 /// What the hidden layer makes of its sums (a leaky rectifier, Maas et al. 2013).
 pub fn leaky(x: f32) -> f32 {
     if x > 0.0 { x } else { LEAK * x }
@@ -457,7 +378,7 @@ fn softplus(x: f32) -> f32 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-fn array<const N: usize>(numbers: &[f32]) -> [f32; N] {
+pub(super) fn array<const N: usize>(numbers: &[f32]) -> [f32; N] {
     std::array::from_fn(|at| numbers.get(at).copied().unwrap_or(0.0))
 }
 

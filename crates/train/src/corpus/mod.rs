@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+pub(crate) use self::glob::wanted;
 pub(crate) use self::index::read as read_index;
 pub(crate) use self::kind::Kind;
 pub(crate) use self::manifest::{Label, Role};

@@ -150,7 +150,7 @@ pub(super) fn load(
 
 /// Whether an ELF file is for a linker or a kernel to load and not a program (`ET_REL`): `thymus scan` has a
 /// type of its own for them.
-fn is_object(bytes: &[u8]) -> bool {
+pub(super) fn is_object(bytes: &[u8]) -> bool {
     let big_endian = bytes.get(5) == Some(&2);
     let kind = bytes.get(16..18).unwrap_or_default();
     kind == if big_endian { [0, 1] } else { [1, 0] }

@@ -1,9 +1,11 @@
 //! Trains the networks that judge files by their raw bytes.
 
+mod behaviours;
 mod checkpoint;
 mod clean;
 mod data;
 mod forest;
+mod labels;
 mod learn;
 mod measure;
 mod net;
@@ -122,6 +124,10 @@ pub(crate) struct Arguments {
     /// The index of the corpora.
     #[arg(long)]
     index: Option<PathBuf>,
+    /// Adds to the model file what malicious files do, learned from the names that this file maps to
+    /// behaviours, and measures nothing else: no judgement changes.
+    #[arg(long, value_name = "TOML", requires = "model", requires = "index")]
+    behaviours: Option<PathBuf>,
     /// Types whose malicious files are so labelled because of the package they lie in: those that look
     /// harmless are not learned from, and a package counts as found by its worst file.
     #[arg(long, value_name = "TYPE", requires = "index")]
@@ -162,6 +168,9 @@ impl Arguments {
 
 /// Trains, measures and writes the network of a group.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let (Some(model), Some(behaviours)) = (&arguments.model, &arguments.behaviours) {
+        return labels::run(arguments, (model, behaviours));
+    }
     let secret = Secret::read(&arguments.key).context("read the key of the pack")?;
     let origins = match &arguments.index {
         Some(index) => data::origins(index, &arguments.leave_out, &arguments.by_package)?,

@@ -2,13 +2,14 @@
 
 use thymus_nets::file::FileNet;
 
+use super::behaviours::Named;
 use super::checkpoint;
 use super::data::{Sample, Samples};
 use super::learn::{Plan, State, learn, round};
 use super::measure::{measure, table};
 use super::net::{Dice, Reading};
 use super::write::Learned;
-use super::{Group, forest, write};
+use super::{Group, forest, labels, write};
 use crate::corpus::Kind;
 
 const PLAN: Plan = Plan {
@@ -166,4 +167,99 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
     assert!(again == whole, "all rounds are done");
     let other = learn(&samples, &PLAN, Some((&path, "other")));
     assert!(other.err().unwrap().to_string().contains("another run"));
+}
+
+/// Malicious files of two behaviours, half of them each, the last few without a name.
+fn named(seed: u64) -> Named {
+    let mut samples = side(seed, 160);
+    samples.retain(|sample| sample.malicious);
+    let word = |at: usize| {
+        if at.is_multiple_of(2) {
+            "wallet("
+        } else {
+            "spread("
+        }
+    };
+    for (at, sample) in samples.iter_mut().enumerate() {
+        let text = String::from_utf8(std::mem::take(&mut sample.bytes)).unwrap();
+        sample.bytes = text.replace("value = ", word(at)).into_bytes();
+    }
+    let of = |at: usize| (at < 70).then_some(at % 2);
+    Named {
+        names: vec!["miner".to_owned(), "worm".to_owned()],
+        of: (0..samples.len()).map(of).collect(),
+        families: (0..samples.len()).map(|at| (at / 4).to_string()).collect(),
+        samples,
+    }
+}
+
+#[test]
+fn labels_are_learned_told_apart_in_new_files_and_change_no_judgement() {
+    let kinds = kinds();
+    let (kind, samples) = &kinds[0];
+    let (rows, heads) = (
+        super::net::Rows::new(14),
+        super::net::Heads::new(&mut Dice::new(1)),
+    );
+    let trees = vec![forest::learn(&samples.train, FEW).unwrap()];
+    let heads = vec![heads];
+    let learned = Learned { rows, heads, trees };
+    let draft = write::encode(Group::Script, &kinds, &learned).unwrap();
+    let draft = write::with_limits(&draft, &kinds, &[], "# Card\n").unwrap();
+    let net = FileNet::open(&draft).unwrap();
+    assert_eq!(net.labels("php").count(), 0);
+    let mut table = String::new();
+    let of_kind = labels::learn(*kind, &mut named(5), &mut table).unwrap();
+    assert!(table.starts_with("| php | miner | 35 | "), "{table}");
+    let labels = [(*kind, of_kind)];
+    let once = write::with_labels(&draft, &labels, &table).unwrap();
+    let bytes = write::with_labels(&once, &labels, &table).unwrap();
+    assert_eq!(
+        bytes.len(),
+        once.len(),
+        "they take the place of those before"
+    );
+    let labelled = FileNet::open(&bytes).unwrap();
+    assert_eq!(labelled.card().version, net.card().version);
+    let card = format!("# Card\n\n## Labels\n{table}");
+    assert_eq!(labelled.card().text, card);
+    assert_eq!(
+        labelled.labels("php").collect::<Vec<_>>(),
+        ["miner", "worm"]
+    );
+    let new = named(6);
+    let mut right = 0;
+    for (at, sample) in new.samples.iter().enumerate() {
+        let judged = labelled.judge("php", &sample.bytes).unwrap();
+        assert_eq!(net.judge("php", &sample.bytes), Some(judged));
+        assert_eq!(net.label("php", &sample.bytes), None);
+        let label = labelled.label("php", &sample.bytes);
+        right += usize::from(label == Some(["miner", "worm"][at % 2]));
+    }
+    assert!(right >= 70, "{right} of 80");
+    let measured = write::with_limits(&bytes, &kinds, &[], "# Card\n").unwrap();
+    let measured = FileNet::open(&measured).unwrap();
+    assert_eq!(measured.card().version, net.card().version);
+    assert_eq!(measured.labels("php").count(), 2);
+}
+
+#[test]
+fn a_type_of_one_behaviour_carries_it_always() {
+    let kinds = kinds();
+    let heads = vec![super::net::Heads::new(&mut Dice::new(1))];
+    let trees = vec![forest::Trees::default()];
+    let rows = super::net::Rows::new(14);
+    let learned = Learned { rows, heads, trees };
+    let draft = write::encode(Group::Script, &kinds, &learned).unwrap();
+    let mut only = named(5);
+    only.names = vec!["web shell".to_owned()];
+    for of in &mut only.of {
+        *of = of.map(|_| 0);
+    }
+    let mut table = String::new();
+    let of_kind = labels::learn(Kind::Php, &mut only, &mut table).unwrap();
+    assert!(table.contains("70 of its 80 malicious clusters"), "{table}");
+    let bytes = write::with_labels(&draft, &[(Kind::Php, of_kind)], &table).unwrap();
+    let net = FileNet::open(&bytes).unwrap();
+    assert_eq!(net.label("php", b"<?php"), Some("web shell"));
 }

@@ -12,12 +12,13 @@ use safetensors::tensor::{Dtype, TensorView};
 use thymus_nets::file::cuts::LEVELS;
 use thymus_nets::file::grams::ORDERS;
 use thymus_nets::file::{
-    BENIGN_MIN, EMBEDDING, FEW, HIDDEN, INPUT, LIMITS, MALICIOUS, SUSPICIOUS, SUSPICIOUS_OF_FEW,
-    WIDTH,
+    BENIGN_MIN, EMBEDDING, FEW, HIDDEN, INPUT, LABEL_NUMBERS, LABELS_SEPARATOR, LIMITS, MALICIOUS,
+    SUSPICIOUS, SUSPICIOUS_OF_FEW, WIDTH,
 };
 
 use super::data::Samples;
 use super::forest::Trees;
+use super::labels::Label;
 use super::measure::Figures;
 use super::net::{Heads, Rows};
 use super::{Arguments, Group};
@@ -147,7 +148,7 @@ pub(super) fn with_limits(
     }
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let mut digest = blake3::Hasher::new();
-    for (name, view) in &views {
+    for (name, view) in views.iter().filter(|(name, _)| !is_of_labels(name)) {
         digest.update(name.as_bytes());
         digest.update(view.data());
     }
@@ -156,6 +157,70 @@ pub(super) fn with_limits(
     let version = digest.as_str().get(..12).unwrap_or_default();
     metadata.insert("version".to_owned(), version.to_owned());
     Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+/// The model file `draft` with `labels` in place of any that it had, and with their figures in its card.
+/// They change no judgement, so the version stays.
+pub(super) fn with_labels(
+    draft: &[u8],
+    labels: &[(Kind, Vec<Label>)],
+    table: &str,
+) -> Result<Vec<u8>> {
+    let (_, metadata) = SafeTensors::read_metadata(draft)?;
+    let mut metadata = metadata.metadata().clone().unwrap_or_default();
+    metadata.retain(|name, _| !is_of_labels(name));
+    let card = metadata.entry("card".to_owned()).or_default();
+    let before = card.split(LABELS_SECTION).next().unwrap_or_default();
+    *card = format!("{before}{LABELS_SECTION}{table}");
+    let mut added: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (kind, labels) in labels {
+        let kind = kind.as_str();
+        let mut floats = |name: &str, columns: &[usize], numbers: Vec<f32>| {
+            let rows = numbers.len() / columns.iter().product::<usize>().max(1);
+            let shape = [&[rows], columns].concat();
+            let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+            added.push((format!("{kind}.{name}"), shape, bytes));
+        };
+        let numbers = |label: &Label| {
+            let (nodes, roots) = (label.trees.nodes.len() / 4, label.trees.roots.len());
+            [
+                nodes as f32,
+                roots as f32,
+                label.trees.base,
+                label.threshold,
+            ]
+        };
+        let nodes = labels.iter().flat_map(|label| label.trees.nodes.clone());
+        let roots = labels.iter().flat_map(|label| label.trees.roots.clone());
+        floats(
+            "labels",
+            &[LABEL_NUMBERS],
+            labels.iter().flat_map(numbers).collect(),
+        );
+        floats("label_nodes", &[4], nodes.collect());
+        floats("label_roots", &[], roots.collect());
+        let names: Vec<&str> = labels.iter().map(|label| &*label.name).collect();
+        metadata.insert(format!("{kind}.labels"), names.join(LABELS_SEPARATOR));
+    }
+    let tensors = SafeTensors::deserialize(draft)?;
+    let kept = tensors.iter().filter(|(name, _)| !is_of_labels(name));
+    let mut views: Vec<(String, TensorView<'_>)> =
+        kept.map(|(name, view)| (name.to_owned(), view)).collect();
+    for (name, shape, bytes) in &added {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes)?;
+        views.push((name.clone(), view));
+    }
+    views.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+/// Begins what the card says of labels, which stands last.
+const LABELS_SECTION: &str = "\n## Labels\n";
+
+/// Whether a tensor or field is part of the labels of a type.
+fn is_of_labels(name: &str) -> bool {
+    let part = name.split_once('.').map(|(_, part)| part);
+    matches!(part, Some("labels" | "label_nodes" | "label_roots"))
 }
 
 /// Rows in bytes about 128, and the step of each table. The few giants are clipped: the many small
