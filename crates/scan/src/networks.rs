@@ -291,11 +291,14 @@ mod tests {
         let mut bytes = SHIPPED[2].to_vec();
         for (old, new) in words {
             assert_eq!(old.len(), new.len());
-            let at = bytes
-                .windows(old.len())
-                .position(|part| part == old.as_bytes());
-            let at = at.unwrap();
-            bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+            let found = |bytes: &[u8]| {
+                let mut parts = bytes.windows(old.len());
+                parts.position(|part| part == old.as_bytes())
+            };
+            assert_ne!(found(&bytes), None);
+            while let Some(at) = found(&bytes) {
+                bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+            }
         }
         bytes
     }
