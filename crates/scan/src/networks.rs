@@ -54,6 +54,12 @@ impl NetworkInfo<'_> {
     pub fn id(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
+
+    /// The types it judges.
+    pub fn type_names(&self) -> Vec<String> {
+        let names = self.types.iter().map(|(kind, _, _)| (*kind).to_owned());
+        names.collect()
+    }
 }
 
 /// Why a model file cannot judge.

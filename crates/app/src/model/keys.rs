@@ -180,11 +180,7 @@ pub(super) fn told(bytes: &[u8]) -> Result<Told> {
     Ok(Told {
         name: info.name.to_owned(),
         version: info.version.to_owned(),
-        types: info
-            .types
-            .iter()
-            .map(|(kind, _, _)| (*kind).to_owned())
-            .collect(),
+        types: info.type_names(),
     })
 }
 

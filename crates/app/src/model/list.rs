@@ -48,11 +48,7 @@ pub(super) fn run(store: &ModelStore, json: bool) -> Result<Found> {
             model: info.id(),
             name: info.name.to_owned(),
             version: info.version.to_owned(),
-            types: info
-                .types
-                .iter()
-                .map(|(kind, _, _)| (*kind).to_owned())
-                .collect(),
+            types: info.type_names(),
             origin: origin(true),
             state,
             blake3: digest(info.file),
