@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use thymus_analyst::legible;
-use thymus_scan::{Day, Engine, Job, ListEntry, Lists, ScanPolicy, WalkOptions, Walker, scan_all};
+use thymus_scan::{
+    Day, Engine, Job, ListEntry, Lists, Named, ScanPolicy, Verdict, WalkOptions, Walker, scan_all,
+};
 
 use crate::Found;
 use crate::cli::{ListsAction, ListsArgs, ListsTestArgs};
@@ -20,6 +22,8 @@ use crate::scan::{escaped, worker};
 const LISTS_BYTES_MAX: u64 = 32 << 20;
 /// Expired entries that are named; all are counted.
 const EXPIRED_NAMED_MAX: usize = 5;
+/// Entries for signers of which it is told why they do not act on a program; all are counted.
+const UNSIGNED_NAMED_MAX: usize = 20;
 
 /// Runs the command.
 ///
@@ -61,7 +65,16 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Lists> {
 pub(crate) fn told(entry: &ListEntry) -> String {
     let (list, number) = (entry.list.as_str(), entry.number);
     let (key, value) = (entry.named.key(), entry.named.value());
-    format!("[[{list}]] number {number}, {key} {value}")
+    let subject = subject(entry).map(|subject| format!(" with the name {subject}"));
+    let subject = subject.unwrap_or_default();
+    format!("[[{list}]] number {number}, {key} {value}{subject}")
+}
+
+fn subject(entry: &ListEntry) -> Option<&str> {
+    match &entry.named {
+        Named::Signer { subject, .. } => subject.as_deref(),
+        _ => None,
+    }
 }
 
 /// The path by which lists know a file: absolute and, but for its last step, without links.
@@ -118,6 +131,8 @@ pub(crate) struct Shown<'l> {
     number: usize,
     by: &'l str,
     value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'l str>,
     scope: String,
     owner: &'l str,
     reason: &'l str,
@@ -132,6 +147,7 @@ impl<'l> Shown<'l> {
             number: entry.number,
             by: entry.named.key(),
             value: entry.named.value(),
+            subject: subject(entry),
             scope: entry.scope.to_string_lossy().into_owned(),
             owner: &entry.owner,
             reason: &entry.reason,
@@ -200,6 +216,12 @@ fn test(args: &ListsTestArgs) -> Result<Found> {
                 let member = verdict.member.as_deref();
                 trouble = tell(&scanned.path, member, entry, args.json, &mut out);
             }
+            if trouble.is_ok() {
+                trouble = tell_signers(&scanned.path, verdict, &lists, args.json, &mut out);
+            }
+            if trouble.is_err() {
+                break;
+            }
         }
         trouble.is_ok()
     });
@@ -239,4 +261,46 @@ fn tell(
     let (what, owner, reason) = (told(entry), &entry.owner, &entry.reason);
     let what = legible(&format!("{what} ({owner}: {reason})"));
     Ok(writeln!(out, "{name}: {what}")?)
+}
+
+/// Tells why entries for signers do not act on a Windows program.
+fn tell_signers(
+    path: &Path,
+    verdict: &Verdict,
+    lists: &Lists,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
+    #[derive(Serialize)]
+    struct Line<'l> {
+        path: &'l str,
+        member: Option<&'l str>,
+        not_listed: Shown<'l>,
+        because: String,
+    }
+    let whys = lists.unsigned(path_of(path).as_deref(), verdict);
+    let path = path.to_string_lossy();
+    let member = verdict.member.as_deref();
+    let inside = member.map(|member| format!("!{member}"));
+    let name = legible(&format!("{path}{}", inside.unwrap_or_default()));
+    for (entry, why) in whys.iter().take(UNSIGNED_NAMED_MAX) {
+        if json {
+            let line = Line {
+                path: &path,
+                member,
+                not_listed: Shown::new(entry),
+                because: why.to_string(),
+            };
+            say(&line, out)?;
+        } else {
+            let what = legible(&told(entry));
+            writeln!(out, "{name}: not by {what}: {why}")?;
+        }
+    }
+    if let Some(more @ 1..) = whys.len().checked_sub(UNSIGNED_NAMED_MAX)
+        && !json
+    {
+        writeln!(out, "{name}: not by {more} more entries for signers")?;
+    }
+    Ok(())
 }

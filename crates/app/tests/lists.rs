@@ -217,3 +217,81 @@ fn a_scan_puts_what_is_malicious_into_the_quarantine() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("standard input is no file"));
 }
+
+/// A signed program, and the fingerprints of the signer's certificate and of its issuer's.
+fn signed() -> (Vec<u8>, [&'static str; 2]) {
+    let hex = include_str!("../../scan/cases/signature/rsa.hex");
+    let digits: String = hex.lines().filter(|line| !line.starts_with('#')).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let program = digits.as_bytes().chunks(2).map(byte).collect();
+    let signer = "228890617d2d23493c0995f8c427dc5bf61c5898ac38354b1df3f8547e4ae613";
+    let issuer = "c861d2ea23391fcabb059c7967ba62838ec18cd9d9464348705f3bf31c41522e";
+    (program, [signer, issuer])
+}
+
+#[test]
+fn an_entry_for_a_signer_acts_on_what_is_signed_and_the_test_tells_why_not() {
+    let folder = folder();
+    let (program, [signer, issuer]) = signed();
+    fs::write(folder.path().join("a.exe"), &program).unwrap();
+    let mut changed = program.clone();
+    changed[600] ^= 1;
+    fs::write(folder.path().join("b.exe"), changed).unwrap();
+    fs::write(
+        folder.path().join("c.exe"),
+        [&program[..], b"more"].concat(),
+    )
+    .unwrap();
+    fs::write(folder.path().join("d.exe"), &program[..1024]).unwrap();
+    let block = format!("[[block]]\nsigner = \"{issuer}\"\n");
+    let subject = "subject = \"Example Ltd\"\n";
+    let all = format!("{block}{subject}{REST}{LATER}{block}subject = \"Other\"\n{REST}{LATER}");
+    put(&folder.path().join("signers.toml"), &all);
+    let scan = |path: &str| {
+        let args = ["scan", "--json", "--lists", "signers.toml", path];
+        json(&thymus(folder.path(), &args)).remove(0)
+    };
+    let line = scan("a.exe");
+    assert_eq!(line["outcome"], "malicious");
+    assert_eq!(line["listed"]["by"], "signer");
+    assert_eq!(line["listed"]["subject"], "Example Ltd");
+    let signature = &line["signatures"][0];
+    assert_eq!(signature["state"], "verified");
+    assert_eq!(signature["sha256"], signer);
+    assert_eq!(signature["vouching"][0]["sha256"], issuer);
+    assert_eq!(signature["timestamp"], "none");
+    for (path, why) in [
+        ("b.exe", "the file was changed after it was signed"),
+        ("c.exe", "the signature does not cover all bytes"),
+    ] {
+        let line = scan(path);
+        assert_eq!(line["outcome"], "not_judged", "{path}");
+        assert_eq!(line["signatures"][0]["state"], "refused");
+        assert_eq!(line["signatures"][0]["reason"], why);
+    }
+    assert!(scan("d.exe").get("signatures").is_none());
+    let test = |path: &str| {
+        let args = ["lists", "test", "--lists", "signers.toml", path];
+        let output = thymus(folder.path(), &args);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, said) = test("a.exe");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("a.exe: [[block]] number 1, signer"), "{said}");
+    assert!(
+        said.contains("with the name Other: the signer has another name"),
+        "{said}"
+    );
+    for (path, why) in [
+        ("b.exe", "not signed, because the file was changed"),
+        ("d.exe", "there is no signature"),
+    ] {
+        let (code, said) = test(path);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(said.matches(why).count(), 2, "{said}");
+    }
+    let scan = thymus(folder.path(), &["scan", "-v", "a.exe"]);
+    let said = text(&scan.stdout);
+    let by = format!("signed by O=Example Ltd, CN=Example Ltd Programs ({signer}), vouched for by");
+    assert!(said.contains(&by), "{said}");
+}

@@ -2,7 +2,7 @@
 //! case folders are checked against it.
 
 use crate::unpack::{self, upx, vba};
-use crate::{FileType, identify, layout};
+use crate::{FileType, identify, layout, signature};
 
 /// A format's registration.
 #[derive(Clone, Copy)]
@@ -34,6 +34,7 @@ pub const FORMATS: &[Format] = &[
     format("seven_zip", |bytes| {
         unpack::fuzz(FileType::SevenZip, bytes);
     }),
+    format("signature", signature::fuzz),
     format("stream", stream),
     format("tar", |bytes| unpack::fuzz(FileType::Tar, bytes)),
     format("upx", upx::fuzz),

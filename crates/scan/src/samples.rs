@@ -9,6 +9,7 @@ use crate::unpack::upx::{Code, Method};
 
 mod office;
 mod programs;
+pub(crate) mod signed;
 mod upx;
 
 pub(crate) use office::{message, ole, packaged, vba_module};

@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use crate::unpack::{self, Opening, Part};
 use crate::{
     ByteRange, Excerpt, FileReport, FileType, Judge, Judgement, Leaning, Masking, Outcome, Packer,
-    Reason, ScanPolicy, Verdict, identify,
+    Reason, Refusal, ScanPolicy, Signature, Verdict, identify, signature,
 };
 
 /// Longest path inside a file that is kept, in bytes.
@@ -99,6 +99,10 @@ impl Visit<'_, '_> {
         let mut verdict = Verdict::not_judged(first, bytes.len() as u64, Reason::Empty);
         verdict.sha256 = Some(digest);
         verdict.packer = Packer::of(bytes);
+        let signed = || signature::signatures(bytes);
+        let signed = catch_unwind(AssertUnwindSafe(signed));
+        verdict.signatures =
+            signed.unwrap_or_else(|_| vec![Signature::refused(Refusal::NotUnderstood)]);
         if bytes.is_empty() {
             return verdict;
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Excerpt, FileType, Judgement, Leaning, Masking, Packer, Reason};
+use crate::{Excerpt, FileType, Judgement, Leaning, Masking, Packer, Reason, Signature};
 
 /// One of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,8 @@ pub struct Verdict {
     pub kind: FileType,
     /// What packed it, where it is a packed program: its bytes say little of what it does.
     pub packer: Option<Packer>,
+    /// Who signed it, where it is a Windows program; says nothing of whether it is harmful.
+    pub signatures: Vec<Signature>,
     /// What came of it.
     pub outcome: Outcome,
     /// The judgement that decided, where there was one.
@@ -106,6 +108,7 @@ impl Verdict {
             bytes,
             kind,
             packer: None,
+            signatures: Vec::new(),
             outcome: Outcome::NotJudged(reason),
             judgement: None,
             excerpts: Vec::new(),

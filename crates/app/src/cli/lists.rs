@@ -13,11 +13,15 @@ Examples:
 
 An entry of the file (TOML 1.0); each needs these five keys:
   [[allow]]                     # or [[block]], which outweighs it
-  sha256 = \"64 hexadecimal digits\"    # or path = \"/srv/*.pdf\", or member = \"*/setup.exe\"
+  sha256 = \"64 hexadecimal digits\"    # or path = \"/srv/*.pdf\", or member = \"*/setup.exe\",
+                                # or signer = \"SHA-256 of a certificate\", with subject = \"Example Ltd\"
   scope = \"/srv\"                # acts in this folder; / is everywhere
   owner = \"ann@example.org\"
   reason = \"our own forms, ticket 4711\"
   expires = 2027-01-31          # its last day, UTC
+
+A signer is the certificate of who signed a Windows program, or of one that vouches for it; subject, which
+may be left out, is the signer's common name or organisation. `thymus scan -v PROGRAM` tells them.
 
 Exit codes of check: 0 all acts, 1 something has expired, 2 an error in the file.
 Exit codes of test: 0 no entry names anything, 1 one does, 2 an error.";
@@ -43,7 +47,7 @@ pub enum ListsAction {
         #[arg(long)]
         json: bool,
     },
-    /// Say which entry names a file or what is in it
+    /// Say which entry names a file or what is in it, and why one for a signer does not
     Test(ListsTestArgs),
 }
 

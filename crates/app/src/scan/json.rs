@@ -9,7 +9,7 @@ use thymus_scan::{Coverage, Excerpt, NetworkInfo, Outcome, Packer, Scanned, Verd
 
 use super::keep::Kept;
 use super::listed::{Fields, Listed};
-use super::reason_text;
+use super::{reason_text, signed};
 use crate::model::{InUse, origin};
 
 #[derive(Serialize)]
@@ -19,6 +19,8 @@ struct Line<'a> {
     sha256: Option<String>,
     r#type: &'a str,
     packer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signatures: Vec<signed::Shown<'a>>,
     outcome: &'a str,
     reason: Option<String>,
     probability: Option<f64>,
@@ -154,6 +156,7 @@ impl<'a> Line<'a> {
             sha256: verdict.sha256_hex(),
             r#type: verdict.kind.as_str(),
             packer: verdict.packer.map(Packer::as_str),
+            signatures: verdict.signatures.iter().map(signed::Shown::new).collect(),
             outcome: verdict.outcome.as_str(),
             reason: reason_text(verdict.outcome.reason()),
             probability: judgement.map(|judgement| judgement.probability),

@@ -4,6 +4,7 @@ mod json;
 mod keep;
 mod listed;
 mod sarif;
+pub(crate) mod signed;
 mod since;
 mod text;
 pub(crate) mod worker;

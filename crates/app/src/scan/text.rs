@@ -5,7 +5,7 @@ use thymus_analyst::legible;
 use thymus_scan::{Coverage, Judgement, NetworkInfo, Outcome, Scanned, Verdict};
 
 use super::listed::Listed;
-use super::reason_text;
+use super::{reason_text, signed};
 use crate::console::Paper;
 use crate::model::{InUse, origin};
 
@@ -32,6 +32,10 @@ pub(super) fn lines(scanned: &Scanned, listed: &[Option<Listed<'_>>], form: Form
     for (verdict, listed) in scanned.report.verdicts().zip(listed) {
         if verdict.outcome.is_found() || form.verbose || listed.is_some() {
             line(&path, verdict, listed.as_ref(), form.paper, &mut out);
+            for signature in &verdict.signatures {
+                let told = legible(&signed::told(signature));
+                add(&mut out, &format!("{INDENT}{told}\n"));
+            }
         }
         if let Some(listed) = listed {
             add(&mut out, &format!("{INDENT}{}\n", legible(&listed.told())));

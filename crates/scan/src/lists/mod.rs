@@ -9,6 +9,7 @@
 //! clean when all of those are allowed and the rest was judged; allowing an archive allows what is in it.
 
 mod parse;
+mod signer;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use globset::GlobSet;
 use crate::{FileReport, Outcome, Reason, Verdict};
 
 pub use parse::ListError;
+pub use signer::Unsigned;
 
 /// Steps of a member's path that are looked up: archives nest less deep, so more are of a name's making.
 const STEPS_MAX: usize = 64;
@@ -68,6 +70,13 @@ pub enum Named {
     Path(String),
     /// Members of files, by a pattern for their path in there; `*` goes everywhere.
     Member(String),
+    /// Windows programs, by who signed them: nothing else has a signature that is read.
+    Signer {
+        /// SHA-256 of the signer's certificate in DER, or of one that vouches for it.
+        certificate: [u8; 32],
+        /// What the signer's common name or organisation must be.
+        subject: Option<String>,
+    },
 }
 
 impl Named {
@@ -77,6 +86,7 @@ impl Named {
             Self::Sha256(_) => "sha256",
             Self::Path(_) => "path",
             Self::Member(_) => "member",
+            Self::Signer { .. } => "signer",
         }
     }
 
@@ -84,6 +94,7 @@ impl Named {
     pub fn value(&self) -> String {
         match self {
             Self::Sha256(digest) => thymus_parsers::hex(digest).into(),
+            Self::Signer { certificate, .. } => thymus_parsers::hex(certificate).into(),
             Self::Path(pattern) | Self::Member(pattern) => pattern.clone(),
         }
     }
@@ -108,6 +119,16 @@ pub struct ListEntry {
     pub expires: Day,
 }
 
+impl ListEntry {
+    /// Whether its scope holds a file; what has no path is everywhere only.
+    fn acts_on(&self, path: Option<&Path>) -> bool {
+        match path {
+            Some(path) => path.starts_with(&self.scope),
+            None => self.scope == Path::new("/"),
+        }
+    }
+}
+
 /// What counts instead of what was judged, and by which entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<'l> {
@@ -123,6 +144,7 @@ pub struct Lists {
     entries: Vec<ListEntry>,
     expired: Vec<ListEntry>,
     digests: BTreeMap<[u8; 32], Vec<usize>>,
+    signers: BTreeMap<[u8; 32], Vec<usize>>,
     paths: (GlobSet, Vec<usize>),
     members: (GlobSet, Vec<usize>),
 }
@@ -156,13 +178,15 @@ impl Lists {
             let hits = globs.0.matches(text);
             candidates.extend(hits.iter().filter_map(|hit| globs.1.get(*hit)));
         }
+        let links = verdict.signatures.iter().flat_map(|signed| &signed.chain);
+        let by_signer = links.filter_map(|link| self.signers.get(&link.sha256));
+        candidates.extend(by_signer.flatten().copied().filter(|at| {
+            let entry = self.entries.get(*at);
+            entry.is_some_and(|entry| signer::names(&entry.named, verdict) == Some(Ok(())))
+        }));
         candidates.sort_unstable();
         let entries = candidates.iter().filter_map(|at| self.entries.get(*at));
-        let acts = |entry: &&ListEntry| match path {
-            Some(path) => path.starts_with(&entry.scope),
-            None => entry.scope == Path::new("/"),
-        };
-        entries.into_iter().find(acts)
+        entries.into_iter().find(|entry| entry.acts_on(path))
     }
 
     /// What counts of a file and each of its members, in the order of its verdicts; none where what was

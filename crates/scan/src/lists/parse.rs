@@ -12,9 +12,11 @@ use super::{Day, List, ListEntry, Lists, Named};
 /// Entries of both lists together.
 const ENTRIES_MAX: usize = 100_000;
 const LISTS: [List; 2] = [List::Block, List::Allow];
-const KEYS: [&str; 7] = [
-    "sha256", "path", "member", "scope", "owner", "reason", "expires",
+const KEYS: [&str; 9] = [
+    "sha256", "path", "member", "signer", "subject", "scope", "owner", "reason", "expires",
 ];
+/// Those of the keys of which each entry has one.
+const WAYS: usize = 4;
 
 /// Why lists were refused: a full sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,15 +90,20 @@ impl Lists {
 
     fn index(&mut self) -> Result<(), ListError> {
         let mut digests: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
+        let mut signers: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
         let (mut paths, mut members) = (Vec::new(), Vec::new());
         for (at, entry) in self.entries.iter().enumerate() {
             match &entry.named {
                 Named::Sha256(digest) => digests.entry(*digest).or_default().push(at),
+                Named::Signer { certificate, .. } => {
+                    signers.entry(*certificate).or_default().push(at);
+                }
                 Named::Path(pattern) => paths.push((glob(pattern, true)?, at)),
                 Named::Member(pattern) => members.push((glob(pattern, false)?, at)),
             }
         }
         self.digests = digests;
+        self.signers = signers;
         self.paths = set(paths)?;
         self.members = set(members)?;
         Ok(())
@@ -131,9 +138,20 @@ fn entry(list: List, number: usize, table: &Table) -> Result<ListEntry, ListErro
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
         Some(_) => wrong(format!("`{key}` must be text")),
     };
-    let ways = KEYS.iter().take(3).filter(|key| table.contains_key(**key));
+    let ways = KEYS
+        .iter()
+        .take(WAYS)
+        .filter(|key| table.contains_key(**key));
     let named = match ways.copied().collect::<Vec<_>>()[..] {
-        ["sha256"] => Named::Sha256(digest(&text("sha256")?)?),
+        ["sha256"] => Named::Sha256(digest("sha256", &text("sha256")?)?),
+        ["signer"] => {
+            let has_subject = table.contains_key("subject");
+            Named::Signer {
+                // As openssl writes it, too.
+                certificate: digest("signer", &text("signer")?.replace(':', ""))?,
+                subject: has_subject.then(|| text("subject")).transpose()?,
+            }
+        }
         ["path"] => {
             let pattern = text("path")?;
             if !pattern.starts_with(['/', '*']) {
@@ -147,8 +165,11 @@ fn entry(list: List, number: usize, table: &Table) -> Result<ListEntry, ListErro
             glob(&pattern, false)?;
             Named::Member(pattern)
         }
-        _ => return wrong("it needs one of `sha256`, `path` and `member`"),
+        _ => return wrong("it needs one of `sha256`, `path`, `member` and `signer`"),
     };
+    if table.contains_key("subject") && !matches!(named, Named::Signer { .. }) {
+        return wrong("`subject` belongs to a `signer`");
+    }
     let scope = text("scope")?;
     if !scope.starts_with('/') || scope.contains("/../") || scope.contains('*') {
         return wrong("`scope` must be the path of a folder, and is / for everywhere");
@@ -185,7 +206,7 @@ fn day(value: Option<&Value>) -> Result<Day, ListError> {
     })
 }
 
-fn digest(text: &str) -> Result<[u8; 32], ListError> {
+fn digest(key: &str, text: &str) -> Result<[u8; 32], ListError> {
     let mut digest = [0; 32];
     let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
     match digits {
@@ -195,6 +216,6 @@ fn digest(text: &str) -> Result<[u8; 32], ListError> {
             }
             Ok(digest)
         }
-        _ => wrong("`sha256` must be 64 hexadecimal digits"),
+        _ => wrong(format!("`{key}` must be 64 hexadecimal digits")),
     }
 }

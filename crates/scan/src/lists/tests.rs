@@ -203,3 +203,71 @@ fn a_scope_is_a_folder_and_standard_input_is_in_none() {
     let of = |text: &str| lists(text).matching(None, &report().whole).is_some();
     assert!(of(&wide) && !of(&narrow));
 }
+
+fn signed(refused: Option<crate::Refusal>, names_code_signing: bool) -> Verdict {
+    let certificate = |number: u8| crate::SignerCertificate {
+        sha256: [number; 32],
+        subject: format!("CN={number}"),
+        issuer: "CN=9".to_owned(),
+        common_name: Some(number.to_string()),
+        organisation: Some("Example Ltd".to_owned()),
+        names_code_signing,
+    };
+    let mut verdict = verdict(None, BAD, true);
+    verdict.signatures = vec![crate::Signature {
+        refused,
+        chain: vec![certificate(1), certificate(2)],
+        timestamp: crate::Timestamp::None,
+    }];
+    verdict
+}
+
+#[test]
+fn a_signer_is_named_by_certificate_and_name_and_only_when_verified() {
+    let pin = |number: u8, more: &str| {
+        let digits = format!("{number:02x}").repeat(32);
+        format!("[[allow]]\nsigner = \"{digits}\"\n{more}{REST}")
+    };
+    let acts = |text: &str, verdict: &Verdict| {
+        let lists = lists(text);
+        let path = Some(Path::new("/a"));
+        let why = lists.unsigned(path, verdict).first().map(|(_, why)| *why);
+        let is_named = lists.matching(path, verdict).is_some();
+        assert_eq!(is_named, why.is_none());
+        let report = FileReport {
+            whole: verdict.clone(),
+            members: Vec::new(),
+        };
+        assert_eq!(lists.decide(path, &report)[0].is_some(), is_named);
+        why
+    };
+    let good = signed(None, true);
+    assert_eq!(acts(&pin(1, ""), &good), None);
+    assert_eq!(acts(&pin(2, ""), &good), None);
+    assert_eq!(acts(&pin(3, ""), &good), Some(Unsigned::OtherSigner));
+    let colons = pin(1, "").replace("0101", "01:01");
+    assert_eq!(acts(&colons, &good), None);
+    for name in ["1", "Example Ltd"] {
+        let pinned = pin(2, &format!("subject = \"{name}\"\n"));
+        assert_eq!(acts(&pinned, &good), None);
+    }
+    // The name is the signer's, not that of who vouches for it.
+    let other = pin(2, "subject = \"2\"\n");
+    assert_eq!(acts(&other, &good), Some(Unsigned::OtherSubject));
+    let mail = signed(None, false);
+    assert_eq!(acts(&pin(1, ""), &mail), None);
+    assert_eq!(acts(&pin(2, ""), &mail), Some(Unsigned::NotForCode));
+    let why = crate::Refusal::DigestDiffers;
+    let broken = signed(Some(why), true);
+    assert_eq!(acts(&pin(1, ""), &broken), Some(Unsigned::Refused(why)));
+    let away = pin(1, "").replace("\"/\"", "\"/srv\"");
+    assert_eq!(acts(&away, &good), Some(Unsigned::OutOfScope));
+    let mut bare = verdict(None, BAD, true);
+    bare.kind = FileType::Pe;
+    assert_eq!(acts(&pin(1, ""), &bare), Some(Unsigned::NotSigned));
+    let text = pin(1, "").replace("[[allow]]", "[[block]]");
+    assert_eq!(acts(&text, &good), None);
+    assert!(refused(&pin(1, "subject = \"\"\n")).contains("`subject` must be text"));
+    let stray = format!("[[allow]]\npath = \"/x\"\nsubject = \"x\"\n{REST}");
+    assert!(refused(&stray).contains("belongs to a `signer`"));
+}
