@@ -242,7 +242,10 @@ fn an_entry_for_a_signer_acts_on_what_is_signed_and_the_test_tells_why_not() {
         [&program[..], b"more"].concat(),
     )
     .unwrap();
-    fs::write(folder.path().join("d.exe"), &program[..1024]).unwrap();
+    let mut bare = program[..1024].to_vec();
+    // The entry that names the table of signatures.
+    bare[232..240].fill(0);
+    fs::write(folder.path().join("d.exe"), bare).unwrap();
     let block = format!("[[block]]\nsigner = \"{issuer}\"\n");
     let subject = "subject = \"Example Ltd\"\n";
     let all = format!("{block}{subject}{REST}{LATER}{block}subject = \"Other\"\n{REST}{LATER}");

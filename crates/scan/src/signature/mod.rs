@@ -28,7 +28,7 @@ use cms::{Digest, Message};
 use der::Der;
 
 /// Signatures in one file that are looked at.
-const SIGNATURES_MAX: usize = 8;
+const SIGNATURES_MAX: usize = 4;
 const INDIRECT_DATA: &[u8] = b"\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x04";
 const PE_IMAGE: &[u8] = b"\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0f";
 const NESTED: &[u8] = b"\x2b\x06\x01\x04\x01\x82\x37\x02\x04\x01";
@@ -172,6 +172,7 @@ fn add(entry: &[u8], signed: &[&[u8]], may_nest: bool, found: &mut Vec<Signature
     if found.len() >= SIGNATURES_MAX {
         if let Some(last) = found.last_mut() {
             last.refused = Some(Refusal::TooMuch);
+            last.chain.truncate(1);
         }
         return;
     }

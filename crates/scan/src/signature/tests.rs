@@ -268,6 +268,16 @@ fn every_signature_must_verify_or_none_does() {
     );
     let two = [entry(&inner, &[]), entry(&inner, &[])].concat();
     assert_eq!(refused(&with_table(&plain, &two)), [None, None]);
+    let found = refused(&with_table(&plain, &two.repeat(3)));
+    assert_eq!(found, [Some(Refusal::TooMuch)]);
+    let nests = |_: &[u8]| attribute(NEST, &inner).repeat(9);
+    let many = Recipe {
+        unsigned: &nests,
+        ..Recipe::new(&other, &[])
+    };
+    let found = refused(&many.sign(&plain));
+    assert_eq!(found.len(), SIGNATURES_MAX);
+    assert!(found.contains(&Some(Refusal::TooMuch)) && !found.contains(&None));
 }
 
 #[test]
