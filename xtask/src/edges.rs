@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "thymus-scan",
             "thymus-schema",
             "thymus-store",
+            "thymus-yara",
         ],
     ),
     ("thymus-detect", &["thymus-nets", "thymus-schema"]),
@@ -35,6 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "thymus-train",
         &["thymus-nets", "thymus-parsers", "thymus-scan"],
     ),
+    ("thymus-yara", &["thymus-scan"]),
     ("xtask", &[]),
 ];
 
@@ -52,6 +54,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("lzma-rust2", &["thymus-scan", "thymus-train"]),
     ("mail-parser", &["thymus-scan"]),
     ("bzip2", &["thymus-parsers"]),
+    ("yara-x", &["thymus-yara"]),
     ("rusqlite", &["thymus-store"]),
 ];
 

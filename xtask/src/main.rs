@@ -26,10 +26,11 @@ usage: cargo xtask STEP...
   tidy        crate edges, registries, file sizes, words, docs that name what is gone
   pages       docs/detectors/*.md are what the detectors' own files say (--write rewrites them)
   clippy      all lints are errors
-  test        every test of the workspace
+  test        every test of the workspace, but for YARA rules
   doc         rustdoc, warnings are errors
   deny        licences, bans and sources of all dependencies (installs cargo-deny if missing)
   fuzz-build  every fuzz target builds
+  yara        lints and tests of YARA rules, whose engine takes minutes to build (not part of ci)
   fuzz SECS [TARGET...]
               fuzzes the targets named, or all, for SECS seconds each, led by coverage (not part of ci)
 ";
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             "doc" => steps::doc(),
             "deny" => steps::deny(),
             "fuzz-build" => steps::fuzz_build(),
+            "yara" => steps::yara(),
             "fuzz" => fuzz::run_all(
                 &arguments.next().unwrap_or_default(),
                 &arguments.by_ref().collect::<Vec<String>>(),

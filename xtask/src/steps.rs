@@ -41,6 +41,8 @@ pub(crate) fn clippy() -> Result<()> {
     cargo(&[
         "clippy",
         "--workspace",
+        "--exclude",
+        "thymus-yara",
         "--all-targets",
         "--locked",
         "--",
@@ -49,9 +51,36 @@ pub(crate) fn clippy() -> Result<()> {
     ])
 }
 
-/// All tests, then the counts of all test programs together.
+/// All tests but those of [`yara`], then the counts of all test programs together.
 pub(crate) fn test() -> Result<()> {
-    let mut command = cargo_command(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    tested(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "thymus-yara",
+        "--locked",
+        "--no-fail-fast",
+    ])
+}
+
+/// YARA rules: lints and tests of the crate and of the program with the feature. What they build on takes
+/// minutes, so they are no part of [`ci`].
+pub(crate) fn yara() -> Result<()> {
+    let what = ["--package", "thymus-yara", "--package", "thymus-app"];
+    let with = ["--features", "thymus-app/yara", "--locked"];
+    let lint = [
+        &["clippy"],
+        &what[..],
+        &with,
+        &["--all-targets", "--", "-D", "warnings"],
+    ];
+    cargo(&lint.concat())?;
+    let test = [&["test"], &what[..], &with, &["--no-fail-fast"]];
+    tested(&test.concat())
+}
+
+fn tested(arguments: &[&str]) -> Result<()> {
+    let mut command = cargo_command(arguments);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -77,7 +106,14 @@ pub(crate) fn test() -> Result<()> {
 }
 
 pub(crate) fn doc() -> Result<()> {
-    let mut command = cargo_command(&["doc", "--workspace", "--no-deps", "--locked"]);
+    let mut command = cargo_command(&[
+        "doc",
+        "--workspace",
+        "--exclude",
+        "thymus-yara",
+        "--no-deps",
+        "--locked",
+    ]);
     run(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

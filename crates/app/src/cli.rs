@@ -3,6 +3,7 @@
 mod lists;
 mod model;
 mod quarantine;
+mod rules;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
+pub use rules::{RulesAction, RulesArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +47,8 @@ pub enum Command {
     Quarantine(QuarantineArgs),
     /// Check what is allowed and blocked, and try it out
     Lists(ListsArgs),
+    /// Check YARA rules
+    Rules(RulesArgs),
     /// Show the networks that judge files, fit them to your own files, install others
     Model(ModelArgs),
     /// Replay the capture that comes with Thymus
@@ -135,6 +139,7 @@ Examples:
   thymus scan --exclude '*.iso' --sarif found.sarif .
   thymus scan --lists lists.toml ~/Downloads  heed what is allowed and what is blocked
   thymus scan --no-models ~/Downloads         with the embedded models, whatever is installed
+  thymus scan --rules rules/ --fail-on rule .  look for YARA rules beside, and heed what they find
   thymus scan --quarantine ~/Downloads        keep what is malicious where it does no harm
   curl -s https://example.org/x | thymus scan -
 
@@ -143,8 +148,8 @@ Bytes are read in worker processes that can open, reach and start nothing; one t
 and its file is \"not judged: out of time\" or \"worker died\".
 A .thymusignore in a folder that you name leaves out what it lists, unless others can write it.
 
-Exit codes: 0 nothing found, 1 something malicious or suspicious, 2 an error
-or a file that could not be quarantined.";
+Exit codes: 0 nothing found, 1 something malicious or suspicious, or what --fail-on names,
+2 an error or a file that could not be quarantined.";
 
 /// `thymus scan`.
 #[derive(Args, Clone, Debug)]
@@ -194,8 +199,8 @@ pub struct ScanArgs {
     #[arg(long, conflicts_with = "models")]
     pub no_models: bool,
     /// What besides a finding ends with exit code 1
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub fail_on: Option<FailOn>,
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
     /// Files looked at at the same time
     #[arg(long, short, value_name = "N", default_value_t = 2, value_parser = jobs)]
     pub jobs: usize,
@@ -209,6 +214,13 @@ pub struct ScanArgs {
     /// Heed no lists
     #[arg(long, conflicts_with = "lists")]
     pub no_lists: bool,
+    /// Also look for these YARA rules, from a file, or from *.yar and *.yara in a folder; repeat for several.
+    /// A match is told beside the verdict and does not change it
+    #[arg(long, value_name = "FILE|DIR")]
+    pub rules: Vec<PathBuf>,
+    /// Go on with the rules that compile where others do not
+    #[arg(long, requires = "rules")]
+    pub rules_lenient: bool,
     /// Put what is malicious into the quarantine, whole archives too; see `thymus quarantine --help`
     #[arg(long)]
     pub quarantine: bool,
@@ -236,8 +248,10 @@ pub struct ScanArgs {
 /// What besides a finding is a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// A file that was not judged
+    /// A file that was not judged, or for which not every rule had its turn
     NotJudged,
+    /// A YARA rule that matches
+    Rule,
 }
 
 /// `thymus demo`.

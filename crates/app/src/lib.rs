@@ -31,6 +31,7 @@ mod lists;
 mod model;
 mod quarantine;
 mod replay;
+mod rules;
 mod scan;
 
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Scan(args) => scan::run(args),
         Command::Quarantine(args) => quarantine::run(args),
         Command::Lists(args) => lists::run(args),
+        Command::Rules(args) => rules::run(args),
         Command::ScanWorker => scan::worker::serve(),
         Command::Model(args) => model::run(args),
         Command::Demo(args) => demo::run(args),

@@ -199,7 +199,7 @@ fn test(args: &ListsTestArgs) -> Result<Found> {
     let policy = ScanPolicy::default();
     let began = crate::replay::now();
     let clock = move || began.elapsed().as_millis() as u64;
-    let workers = worker::workers(&policy, &[], 1, &clock)?;
+    let workers = worker::workers(&policy, &[], None, 1, &clock)?;
     let job = Job {
         engine: Engine::Workers(&workers),
         walker: Walker::new(args.paths.clone(), WalkOptions::default())?,

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -346,7 +347,7 @@ fn what_no_network_knows_is_not_judged_and_that_is_said() {
         "certified_bytes": null, "ranges": [], "masking": null, "packer": null,
         "benign_share": null, "outlives_additions": null,
     });
-    let keys = |value: &serde_json::Value| -> Vec<String> {
+    let keys = |value: &serde_json::Value| -> BTreeSet<String> {
         value.as_object().unwrap().keys().cloned().collect()
     };
     assert_eq!(keys(&lines[1]), keys(&expected));

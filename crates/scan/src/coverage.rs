@@ -34,6 +34,12 @@ pub struct Coverage {
     pub bytes_judged: u64,
     /// Objects not judged, by reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Rules that match a file or member.
+    pub rule_matches: u64,
+    /// Files and members that rules match.
+    pub objects_with_rules: u64,
+    /// Files and members for which not every rule had its turn.
+    pub rules_unfinished: u64,
     /// What the walk passed over, by reason: links, and what it was told to leave out.
     pub left_out: BTreeMap<&'static str, u64>,
 }
@@ -44,6 +50,12 @@ impl Coverage {
         self.files += 1;
         *self.of(report.whole.outcome) += 1;
         self.members += report.members.len() as u64;
+        for rules in report.verdicts().map(|verdict| &verdict.rules) {
+            let matches = rules.found.len() as u64 + rules.left_out;
+            self.rule_matches += matches;
+            self.objects_with_rules += u64::from(matches > 0);
+            self.rules_unfinished += u64::from(rules.is_unfinished);
+        }
         for verdict in report.verdicts().filter(|verdict| !verdict.is_sum) {
             self.objects += 1;
             self.bytes += verdict.bytes;

@@ -7,7 +7,8 @@
 //! Must not: run anything but its own workers, write anything, follow a link, open what is no regular
 //! file, read a clock.
 //! What judges content is a [`Judge`], handed in, mostly the shipped [`Networks`]; without one nothing
-//! is judged, and that is said.
+//! is judged, and that is said. Rules that people wrote are looked for beside it by a [`RuleMatcher`]; what
+//! they find changes no outcome.
 //!
 //! Reading order: the types ([`FileType`], [`identify`]), what is found ([`Verdict`], [`Reason`]), the
 //! bounds ([`ScanPolicy`]), what opens archives and documents, the [`Scanner`] of one file, the processes
@@ -32,6 +33,7 @@ mod order;
 mod policy;
 mod read;
 mod reason;
+mod rules;
 mod run;
 #[cfg(test)]
 mod samples;
@@ -56,6 +58,7 @@ pub use networks::{NetworkInfo, Networks, WrongModel};
 pub use policy::ScanPolicy;
 pub use read::{open, read};
 pub use reason::{Reason, Special};
+pub use rules::{RULES_MAX, RuleMatch, RuleMatcher, RuleMatches, RuleString, RuleTarget};
 pub use run::{Beside, Engine, FileId, Job, Scanned, scan_all};
 pub use scanner::Scanner;
 pub use shadow::{ALPHA, Change, Promise, Shadow, ShadowResult, Tried, TypeResult};

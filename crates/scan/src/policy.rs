@@ -33,6 +33,13 @@ pub struct ScanPolicy {
     pub calibrations: Vec<Calibration>,
 }
 
+impl ScanPolicy {
+    /// Seconds that rules may take for one file or member.
+    pub(crate) fn rule_secs_max(&self) -> u64 {
+        (self.millis_max / 3000).max(1)
+    }
+}
+
 impl Default for ScanPolicy {
     fn default() -> Self {
         Self {

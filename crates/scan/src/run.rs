@@ -56,22 +56,22 @@ enum Hand<'a> {
 impl Hand<'_> {
     fn look(
         &mut self,
-        name: &str,
+        path: &str,
         file: File,
         bytes: u64,
         is_over: &dyn Fn() -> bool,
         look: Look<'_>,
     ) -> (FileReport, Option<Beside>) {
         match self {
-            Self::Worker(worker) => (worker.look(name, &file, bytes), None),
+            Self::Worker(worker) => (worker.look(path, &file, bytes), None),
             Self::Here(scanner) => match take(file, bytes, scanner.policy().file_bytes_max) {
-                Ok(bytes) => (scanner.scan(name, &bytes, is_over), None),
+                Ok(bytes) => (scanner.scan(path, &bytes, is_over), None),
                 Err((bytes, reason)) => (FileReport::not_judged(bytes, reason), None),
             },
             Self::Both(first, second) => {
                 let timed = |worker: &mut Worker<'_>| {
                     let began = (look.clock)();
-                    let report = worker.look(name, &file, bytes);
+                    let report = worker.look(path, &file, bytes);
                     (report, (look.clock)().saturating_sub(began))
                 };
                 let early = look.is_turned.then(|| timed(second));
@@ -209,8 +209,12 @@ fn one(policy: &ScanPolicy, hand: &mut Hand<'_>, entry: Entry, how: Look<'_>) ->
             }
             Err((bytes, reason)) => return (FileReport::not_judged(bytes, reason), None),
         };
-        let name = entry.path.file_name().unwrap_or_default();
-        hand.look(&name.to_string_lossy(), file, bytes, &is_over, how)
+        let path = match entry.found {
+            Found::StandardInput => entry.path.clone(),
+            // Rules ask for folders, too.
+            _ => std::path::absolute(&entry.path).unwrap_or_else(|_| entry.path.clone()),
+        };
+        hand.look(&path.to_string_lossy(), file, bytes, &is_over, how)
     };
     let (report, beside) = catch_unwind(AssertUnwindSafe(look))
         .unwrap_or_else(|_| (FileReport::not_judged(0, Reason::DecoderPanicked), None));

@@ -8,10 +8,12 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::explain::Questions;
 use crate::layout::Layout;
+use crate::rules::{RULES_MAX, RULES_OF_FILE_MAX};
 use crate::unpack::{self, Opening, Part};
 use crate::{
     ByteRange, Excerpt, FileReport, FileType, Judge, Judgement, Leaning, Masking, Outcome, Packer,
-    Reason, Refusal, ScanPolicy, Signature, Verdict, identify, signature,
+    Reason, Refusal, RuleMatcher, RuleMatches, RuleTarget, ScanPolicy, Signature, Verdict,
+    identify, signature,
 };
 
 /// Longest path inside a file that is kept, in bytes.
@@ -21,6 +23,7 @@ const PLACE_BYTES_MAX: usize = 4096;
 pub struct Scanner<'a> {
     policy: &'a ScanPolicy,
     judge: Option<&'a dyn Judge>,
+    rules: Option<&'a dyn RuleMatcher>,
     cache: Cache,
 }
 
@@ -30,8 +33,16 @@ impl<'a> Scanner<'a> {
         Self {
             policy,
             judge,
+            rules: None,
             cache: Cache::default(),
         }
+    }
+
+    /// Looks for these rules, too.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Option<&'a dyn RuleMatcher>) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// The policy.
@@ -39,13 +50,18 @@ impl<'a> Scanner<'a> {
         self.policy
     }
 
-    /// Judges the file called `name`; `is_over` tells when its time is up.
-    pub fn scan(&self, name: &str, bytes: &[u8], is_over: &dyn Fn() -> bool) -> FileReport {
+    /// Judges the file at `path`, of which only the last step is heeded but by rules; `is_over` tells when
+    /// its time is up.
+    pub fn scan(&self, path: &str, bytes: &[u8], is_over: &dyn Fn() -> bool) -> FileReport {
+        let name = path.rsplit('/').next().unwrap_or(path);
         let budget = Budget::new(self.policy, bytes.len() as u64, is_over);
         let mut visit = Visit {
             scanner: self,
             budget: &budget,
+            path,
             members: Vec::new(),
+            rules_left: RULES_OF_FILE_MAX,
+            rules_ran_out: false,
         };
         let whole = visit.examine(
             &Place {
@@ -77,6 +93,8 @@ struct Place<'p> {
 #[derive(Default)]
 struct Inside {
     worst: Option<Outcome>,
+    /// What rules find in parts that have no verdict of their own.
+    rules: RuleMatches,
 }
 
 impl Inside {
@@ -88,7 +106,13 @@ impl Inside {
 struct Visit<'v, 'a> {
     scanner: &'v Scanner<'a>,
     budget: &'v Budget<'v>,
+    /// Path of the file.
+    path: &'v str,
     members: Vec<Verdict>,
+    /// Rules that may still be told of.
+    rules_left: usize,
+    /// Whether rules took all their time once already.
+    rules_ran_out: bool,
 }
 
 impl Visit<'_, '_> {
@@ -103,6 +127,7 @@ impl Visit<'_, '_> {
         let signed = catch_unwind(AssertUnwindSafe(signed));
         verdict.signatures =
             signed.unwrap_or_else(|_| vec![Signature::refused(Refusal::NotUnderstood)]);
+        verdict.rules = self.rules(place, first, bytes);
         if bytes.is_empty() {
             return verdict;
         }
@@ -135,7 +160,8 @@ impl Visit<'_, '_> {
         let mut is_sum = outcome.is_none();
         for kind in openable(&kinds).filter(|kind| unpack::has_parts(*kind, bytes)) {
             let (inside, trouble) = self.look_inside(kind, place, bytes);
-            let told = summed(kind, inside, trouble);
+            verdict.rules.add(inside.rules);
+            let told = summed(kind, inside.worst, trouble);
             if let Some(told) = told {
                 let is_worse = outcome.is_none_or(|old| old.worse(told) != old);
                 if is_worse {
@@ -145,7 +171,7 @@ impl Visit<'_, '_> {
                 }
             }
             // Its own trouble is no sum of what the members have been counted for.
-            is_sum &= trouble.is_none() && inside.is_some();
+            is_sum &= trouble.is_none() && inside.worst.is_some();
         }
         verdict.outcome = outcome.unwrap_or(Outcome::NotJudged(Reason::NoNetwork(first)));
         verdict.is_sum = is_sum;
@@ -156,6 +182,39 @@ impl Visit<'_, '_> {
             (verdict.excerpts, verdict.masking) = told;
         }
         verdict
+    }
+
+    /// What rules find. Nothing of it is kept for the next file: a rule may ask for the name.
+    fn rules(&mut self, place: &Place<'_>, kind: FileType, bytes: &[u8]) -> RuleMatches {
+        let Some(rules) = self.scanner.rules else {
+            return RuleMatches::default();
+        };
+        if self.rules_ran_out || self.budget.stopped().is_some() {
+            return RuleMatches::unfinished();
+        }
+        let path = match place.path {
+            "" => self.path.to_owned(),
+            inner => format!("{}!{inner}", self.path),
+        };
+        let target = RuleTarget {
+            name: place.name.rsplit('/').next().unwrap_or(place.name),
+            path: &path,
+        };
+        let secs_max = self.budget.policy.rule_secs_max();
+        let most = RULES_MAX.min(self.rules_left);
+        let find = || {
+            let mut found = rules.find(&target, bytes, secs_max);
+            found.cut(most);
+            if found.found.iter().any(|rule| !rule.strings.is_empty()) {
+                found.show(bytes, &Layout::of(kind, bytes));
+            }
+            found
+        };
+        let found = catch_unwind(AssertUnwindSafe(find));
+        let found = found.unwrap_or_else(|_| RuleMatches::unfinished());
+        self.rules_ran_out |= found.is_unfinished;
+        self.rules_left -= found.found.len();
+        found
     }
 
     /// What the network says, none when there is none for the type.
@@ -213,12 +272,12 @@ impl Visit<'_, '_> {
         kind: FileType,
         place: &Place<'_>,
         bytes: &[u8],
-    ) -> (Option<Outcome>, Option<Reason>) {
+    ) -> (Inside, Option<Reason>) {
+        let mut inside = Inside::default();
         if place.depth >= self.budget.policy.depth_max {
-            return (None, Some(Reason::TooDeep));
+            return (inside, Some(Reason::TooDeep));
         }
         let budget = self.budget;
-        let mut inside = Inside::default();
         let mut give = |part: Part<'_>| self.part(kind, place, &part, &mut inside);
         let mut opening = Opening {
             name: place.name,
@@ -231,7 +290,7 @@ impl Visit<'_, '_> {
             Ok(done) => done.err(),
             Err(_) => Some(Reason::DecoderPanicked),
         };
-        (inside.worst, trouble)
+        (inside, trouble)
     }
 
     fn part(&mut self, within: FileType, place: &Place<'_>, part: &Part<'_>, inside: &mut Inside) {
@@ -250,6 +309,13 @@ impl Visit<'_, '_> {
                         .iter()
                         .all(|kind| kind.is_passive());
                 if is_part_of_document {
+                    let place = Place {
+                        path: &path,
+                        name,
+                        depth: place.depth + 1,
+                    };
+                    let found = self.rules(&place, FileType::Unknown, bytes);
+                    inside.rules.add(found.of_part(&path));
                     return;
                 }
                 let slot = self.members.len();

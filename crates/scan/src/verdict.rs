@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Excerpt, FileType, Judgement, Leaning, Masking, Packer, Reason, Signature};
+use crate::{
+    Excerpt, FileType, Judgement, Leaning, Masking, Packer, Reason, RuleMatches, Signature,
+};
 
 /// One of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,8 @@ pub struct Verdict {
     pub masking: Option<(Masking, Vec<Excerpt>)>,
     /// Whether it follows from members only, which have verdicts of their own.
     pub is_sum: bool,
+    /// The rules that match it, which say nothing of its outcome.
+    pub rules: RuleMatches,
 }
 
 impl Verdict {
@@ -114,6 +118,7 @@ impl Verdict {
             excerpts: Vec::new(),
             masking: None,
             is_sum: false,
+            rules: RuleMatches::default(),
         }
     }
 

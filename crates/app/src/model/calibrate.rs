@@ -68,7 +68,7 @@ pub(super) fn run(paths: &[PathBuf], out: &Path, jobs: usize, in_use: &InUse) ->
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
     let policy = ScanPolicy::default();
-    let workers = worker::workers(&policy, &in_use.files, 1, &clock)?;
+    let workers = worker::workers(&policy, &in_use.files, None, 1, &clock)?;
     let progress = Progress::files(false);
     let mut calibrator = Calibrator::default();
     let job = Job {

@@ -122,8 +122,8 @@ fn compare<'t>(
     let began = now();
     let clock = move || began.elapsed().as_millis() as u64;
     let policy = ScanPolicy::default();
-    let first = worker::workers(&policy, &before.files, 1, &clock)?;
-    let second = worker::workers(&policy, &after.files, 1, &clock)?;
+    let first = worker::workers(&policy, &before.files, None, 1, &clock)?;
+    let second = worker::workers(&policy, &after.files, None, 1, &clock)?;
     let options = WalkOptions {
         exclude: args.exclude.clone(),
         ..WalkOptions::default()

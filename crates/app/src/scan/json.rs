@@ -9,8 +9,9 @@ use thymus_scan::{Coverage, Excerpt, NetworkInfo, Outcome, Packer, Scanned, Verd
 
 use super::keep::Kept;
 use super::listed::{Fields, Listed};
-use super::{reason_text, signed};
+use super::{reason_text, ruled, signed};
 use crate::model::{InUse, origin};
+use crate::rules::InForce;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -30,6 +31,8 @@ struct Line<'a> {
     explanation: Explanation<'a>,
     #[serde(flatten)]
     listed: Option<Fields<'a>>,
+    #[serde(flatten)]
+    ruled: Option<ruled::Fields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantine: Option<Quarantine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,18 +167,29 @@ impl<'a> Line<'a> {
             model: judgement.map(|judgement| judgement.model.as_str()),
             explanation: Explanation::of(verdict),
             listed: None,
+            ruled: None,
             quarantine: None,
             milliseconds: None,
         }
     }
 }
 
+/// What a file's line has besides.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Beside<'a> {
+    /// How long it took, where that was asked for.
+    pub(super) millis: Option<u64>,
+    /// What became of it, where it should be kept.
+    pub(super) kept: Option<&'a Kept>,
+    /// Whether rules were looked for.
+    pub(super) has_rules: bool,
+}
+
 /// Writes a file's line and one for each member.
 pub(super) fn lines(
     scanned: &Scanned,
     listed: &[Option<Listed<'_>>],
-    millis: Option<u64>,
-    kept: Option<&Kept>,
+    beside: Beside<'_>,
     out: &mut dyn Write,
 ) -> Result<()> {
     let path = scanned.path.to_string_lossy();
@@ -183,9 +197,10 @@ pub(super) fn lines(
         let mut line = Line::new(&path, verdict);
         line.listed = listed.as_ref().map(Listed::shown);
         if verdict.member.is_none() {
-            line.quarantine = kept.map(Quarantine::new);
-            line.milliseconds = millis;
+            line.quarantine = beside.kept.map(Quarantine::new);
+            line.milliseconds = beside.millis;
         }
+        line.ruled = beside.has_rules.then(|| ruled::Fields::of(verdict));
         let line = serde_json::to_string(&line)?;
         writeln!(out, "{}", escaped(&line))?;
     }
@@ -211,6 +226,8 @@ struct Summary<'a> {
     not_judged_by_reason: &'a std::collections::BTreeMap<String, u64>,
     left_out: &'a std::collections::BTreeMap<&'static str, u64>,
     models: Vec<Model<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<ruled::Summary>,
 }
 
 /// A model that judged.
@@ -242,7 +259,12 @@ struct Shares {
 }
 
 /// Writes the last line.
-pub(super) fn summary(coverage: &Coverage, in_use: &InUse, out: &mut dyn Write) -> Result<()> {
+pub(super) fn summary(
+    coverage: &Coverage,
+    in_use: &InUse,
+    rules: Option<&InForce>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let last = Last {
         summary: Summary {
             files: coverage.files,
@@ -266,6 +288,7 @@ pub(super) fn summary(coverage: &Coverage, in_use: &InUse, out: &mut dyn Write) 
                 .infos()
                 .map(|info| Model::new(&info))
                 .collect(),
+            rules: rules.map(|rules| ruled::Summary::new(coverage, rules)),
         },
     };
     serde_json::to_writer(&mut *out, &last)?;

@@ -132,7 +132,8 @@ mod tests {
              though judged malicious\n"
         );
         let mut out = Vec::new();
-        allowed(|scanned, listed| json::lines(scanned, listed, None, None, &mut out)).unwrap();
+        allowed(|scanned, listed| json::lines(scanned, listed, json::Beside::default(), &mut out))
+            .unwrap();
         let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(
             (&line["outcome"], &line["judged"]),

@@ -3,6 +3,7 @@
 mod json;
 mod keep;
 mod listed;
+mod ruled;
 mod sarif;
 pub(crate) mod signed;
 mod since;
@@ -31,6 +32,7 @@ use crate::console::{Paper, Progress};
 use crate::lists;
 use crate::model::{self, InUse};
 use crate::replay::now;
+use crate::rules::{self, InForce};
 
 /// Runs the command.
 ///
@@ -53,8 +55,9 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     } else {
         lists::load(args.lists.as_deref())?
     };
+    let rules = rules::load(&args.rules, args.rules_lenient)?;
     let mut keeper = Keeper::new(args)?;
-    let mut report = Report::new(args, &in_use)?;
+    let mut report = Report::new(args, &in_use, rules.as_ref())?;
     let mut trouble = Ok(());
     let mut emit = |mut scanned: Scanned| {
         progress.step(&legible(&scanned.path.to_string_lossy()));
@@ -75,10 +78,13 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     let walker = if args.no_sandbox {
         eprintln!("thymus: --no-sandbox: hostile bytes are read in this process");
         let networks = in_use.networks.clone().calibrated(&policy.calibrations);
-        let scanner = Scanner::new(&policy, Some(&networks));
+        let rules = rules.as_ref().map(InForce::matcher);
+        let scanner = Scanner::new(&policy, Some(&networks)).with_rules(rules);
         scan_all(job(Engine::Here(&scanner)), &mut emit)
     } else {
-        let workers = worker::workers(&policy, &in_use.files, each, &clock)?;
+        let rules = rules.as_ref().map(InForce::to_bytes).transpose()?;
+        let rules = rules.as_deref();
+        let workers = worker::workers(&policy, &in_use.files, rules, each, &clock)?;
         scan_all(job(Engine::Workers(&workers)), &mut emit)
     };
     progress.done();
@@ -100,11 +106,20 @@ pub(crate) fn run(args: &ScanArgs) -> Result<Found> {
     {
         bail!("{failed} of the files found could not be put into the quarantine");
     }
-    let has_gap = coverage.not_judged > 0 && args.fail_on == Some(FailOn::NotJudged);
-    if coverage.is_found() || has_gap {
-        return Ok(Found::Something);
+    Ok(verdict(&coverage, &args.fail_on))
+}
+
+/// What the exit code says.
+fn verdict(coverage: &Coverage, fail_on: &[FailOn]) -> Found {
+    let fails = |what: &FailOn| match what {
+        FailOn::NotJudged => coverage.not_judged + coverage.rules_unfinished > 0,
+        FailOn::Rule => coverage.rule_matches > 0,
+    };
+    if coverage.is_found() || fail_on.iter().any(fails) {
+        Found::Something
+    } else {
+        Found::Nothing
     }
-    Ok(Found::Nothing)
 }
 
 /// A path that is not there is a slip of the pen, told before anything is read.
@@ -172,6 +187,7 @@ pub(crate) fn count_ahead(
 struct Report<'a> {
     args: &'a ScanArgs,
     in_use: &'a InUse,
+    rules: Option<&'a InForce>,
     coverage: Coverage,
     out: BufWriter<std::io::StdoutLock<'static>>,
     sarif: Option<(&'a Path, sarif::Log)>,
@@ -180,7 +196,7 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(args: &'a ScanArgs, in_use: &'a InUse) -> Result<Self> {
+    fn new(args: &'a ScanArgs, in_use: &'a InUse, rules: Option<&'a InForce>) -> Result<Self> {
         if let Some(path) = &args.sarif
             && path.is_dir()
         {
@@ -189,6 +205,7 @@ impl<'a> Report<'a> {
         Ok(Self {
             args,
             in_use,
+            rules,
             coverage: Coverage::default(),
             out: BufWriter::new(stdout().lock()),
             sarif: args
@@ -221,7 +238,12 @@ impl<'a> Report<'a> {
         }
         if self.args.json {
             let millis = self.args.timings.then_some(scanned.millis);
-            return json::lines(scanned, listed, millis, kept, &mut self.out);
+            let beside = json::Beside {
+                millis,
+                kept,
+                has_rules: self.rules.is_some(),
+            };
+            return json::lines(scanned, listed, beside, &mut self.out);
         }
         let form = text::Form {
             verbose: self.args.verbose,
@@ -247,12 +269,15 @@ impl<'a> Report<'a> {
 
     fn finish(mut self) -> Result<Coverage> {
         if self.args.json {
-            json::summary(&self.coverage, self.in_use, &mut self.out)?;
+            json::summary(&self.coverage, self.in_use, self.rules, &mut self.out)?;
         } else if !self.args.quiet {
             if !self.is_first.get() {
                 self.out.write_all(b"\n")?;
             }
             let mut totals = text::totals(&self.coverage, self.paper);
+            if let Some(rules) = self.rules {
+                totals += &ruled::totals(&self.coverage, rules);
+            }
             totals += &text::models(self.in_use);
             self.out.write_all(totals.as_bytes())?;
         }

@@ -9,6 +9,7 @@ use thymus_scan::{ByteRange, Excerpt, Outcome, Reason, Scanned, Verdict};
 
 use super::json::{Explanation, escaped};
 use super::listed::Listed;
+use super::ruled::Described;
 
 /// Notifications kept; the summary in the log's properties counts all.
 const NOTIFICATIONS_MAX: usize = 10_000;
@@ -19,6 +20,7 @@ pub(super) struct Log {
     results: Vec<Value>,
     notifications: Vec<Value>,
     not_judged: u64,
+    described: Described,
 }
 
 impl Log {
@@ -26,6 +28,9 @@ impl Log {
     pub(super) fn add(&mut self, scanned: &Scanned, listed: &[Option<Listed<'_>>]) {
         let uri = uri(&scanned.path);
         for (verdict, listed) in scanned.report.verdicts().zip(listed) {
+            let place = |member: Option<&str>| located(&uri, member);
+            let found = self.described.results(verdict, place);
+            self.results.extend(found);
             if let Some(listed) = listed {
                 self.results.push(by_list(&uri, verdict, listed));
                 continue;
@@ -47,6 +52,8 @@ impl Log {
 
     /// The log as text.
     pub(super) fn render(self) -> Result<String> {
+        let mut rules = vec![rule("malicious", "error"), rule("suspicious", "warning")];
+        rules.extend(self.described.rules());
         let log = json!({
             "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
             "version": "2.1.0",
@@ -55,7 +62,7 @@ impl Log {
                     "name": "Thymus",
                     "version": env!("CARGO_PKG_VERSION"),
                     "informationUri": env!("CARGO_PKG_REPOSITORY"),
-                    "rules": [rule("malicious", "error"), rule("suspicious", "warning")],
+                    "rules": rules,
                 } },
                 "invocations": [{
                     "executionSuccessful": true,
@@ -164,8 +171,12 @@ fn notification(uri: &str, verdict: &Verdict, reason: Reason) -> Value {
 }
 
 fn location(uri: &str, verdict: &Verdict) -> Value {
+    located(uri, verdict.member.as_deref())
+}
+
+fn located(uri: &str, member: Option<&str>) -> Value {
     let mut location = json!({ "physicalLocation": { "artifactLocation": { "uri": uri } } });
-    if let Some(member) = &verdict.member {
+    if let Some(member) = member {
         location["logicalLocations"] = json!([{ "fullyQualifiedName": member, "kind": "member" }]);
     }
     location

@@ -5,14 +5,14 @@ use thymus_analyst::legible;
 use thymus_scan::{Coverage, Judgement, NetworkInfo, Outcome, Scanned, Verdict};
 
 use super::listed::Listed;
-use super::{reason_text, signed};
+use super::{reason_text, ruled, signed};
 use crate::console::Paper;
 use crate::model::{InUse, origin};
 
 /// Ranges shown of a judgement in short.
 const RANGES_MAX: usize = 3;
 /// Under the word of the verdict.
-const INDENT: &str = "           ";
+pub(super) const INDENT: &str = "           ";
 
 /// How the lines are to be.
 #[derive(Clone, Copy)]
@@ -39,9 +39,7 @@ pub(super) fn lines(scanned: &Scanned, listed: &[Option<Listed<'_>>], form: Form
         }
         if let Some(listed) = listed {
             add(&mut out, &format!("{INDENT}{}\n", legible(&listed.told())));
-            continue;
-        }
-        if let Some(judgement) = &verdict.judgement
+        } else if let Some(judgement) = &verdict.judgement
             && verdict.outcome.is_found()
         {
             if form.explain {
@@ -50,6 +48,7 @@ pub(super) fn lines(scanned: &Scanned, listed: &[Option<Listed<'_>>], form: Form
                 reasons(judgement, verdict, form.paper, &mut out);
             }
         }
+        ruled::lines(&path, verdict, form.paper, &mut out);
     }
     out
 }
@@ -201,7 +200,7 @@ fn explanation(judgement: &Judgement, verdict: &Verdict, paper: Paper, out: &mut
 }
 
 /// As much of a line as fits.
-fn cut(line: &str, width: usize) -> String {
+pub(super) fn cut(line: &str, width: usize) -> String {
     console::truncate_str(line, width, "…").into_owned()
 }
 
@@ -270,11 +269,11 @@ pub(super) fn models(in_use: &InUse) -> String {
     format!("Models: {}\n", legible(&told.join(", ")))
 }
 
-fn add(out: &mut String, text: &str) {
+pub(super) fn add(out: &mut String, text: &str) {
     out.push_str(text);
 }
 
-fn plural(count: u64, noun: &str) -> String {
+pub(super) fn plural(count: u64, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{s}")
 }

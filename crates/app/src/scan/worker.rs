@@ -10,6 +10,7 @@ use thymus_scan::{Judge, Landlock, Limits, ScanPolicy, Workers};
 use crate::Found;
 use crate::model::shipped;
 use crate::replay::now;
+use crate::rules;
 
 /// This program, also when its file was replaced meanwhile.
 const THIS: &str = "/proc/self/exe";
@@ -28,7 +29,8 @@ pub(crate) fn serve() -> Result<Found> {
             .map_err(|(_, why)| io::Error::other(why))?;
         Ok(Box::new(networks.calibrated(&policy.calibrations)))
     };
-    thymus_scan::serve(judge, &clock).context("a worker is started by thymus scan only")?;
+    thymus_scan::serve(judge, rules::read, &clock)
+        .context("a worker is started by thymus scan only")?;
     Ok(Found::Nothing)
 }
 
@@ -39,13 +41,14 @@ fn command() -> Command {
 }
 
 /// What starts workers of so many threads each, with `models` in the place of embedded ones, after the first
-/// one told how far it is confined.
+/// one told how far it is confined; `rules` are compiled ones to look for.
 ///
 /// # Errors
 /// When none can be started or confined.
 pub(crate) fn workers<'a>(
     policy: &'a ScanPolicy,
     models: &'a [Vec<u8>],
+    rules: Option<&'a [u8]>,
     threads: usize,
     clock: &'a (dyn Fn() -> u64 + Sync),
 ) -> Result<Workers<'a>> {
@@ -53,7 +56,9 @@ pub(crate) fn workers<'a>(
         threads,
         ..Limits::of(policy)
     };
-    let workers = Workers::new(&command, policy, limits, clock).with_models(models);
+    let workers = Workers::new(&command, policy, limits, clock)
+        .with_models(models)
+        .with_rules(rules);
     let confinement = workers.start().context(
         "hostile bytes are read in confined processes; --no-sandbox does without, at your risk",
     )?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::confine::Confinement;
 use super::protocol::{
-    Limits, REPORT_BYTES_MAX, Ready, Start, Task, receive, receive_report, send, send_model,
+    Limits, REPORT_BYTES_MAX, Ready, Start, Task, receive, receive_report, send, send_blob,
     send_task,
 };
 use crate::{FileReport, Reason, ScanPolicy};
@@ -25,6 +25,8 @@ const START_MILLIS_MAX: u64 = 10_000;
 const GRACE_MILLIS: u64 = 2_000;
 /// Bytes that a worker may use besides what the policy lets it hold: the program and its decoders.
 const MEMORY_BYTES: u64 = 256 << 20;
+/// Bytes that looking for rules may take besides the rules: what runs them, and what was found so far.
+const RULES_BYTES: u64 = 256 << 20;
 
 impl Limits {
     /// What files under `policy` can take at the worst. Processor time is the last resort, should nobody
@@ -82,6 +84,7 @@ pub struct Workers<'a> {
     policy: &'a ScanPolicy,
     limits: Limits,
     models: &'a [Vec<u8>],
+    rules: Option<&'a [u8]>,
     clock: &'a (dyn Fn() -> u64 + Sync),
     spare: Mutex<Option<Process>>,
     /// The most that a process had in memory, in bytes, of those that have ended.
@@ -102,6 +105,7 @@ impl<'a> Workers<'a> {
             policy,
             limits,
             models: &[],
+            rules: None,
             clock,
             spare: Mutex::new(None),
             memory_peak: AtomicU64::new(0),
@@ -116,6 +120,18 @@ impl<'a> Workers<'a> {
         let bytes: u64 = models.iter().map(|model| model.len() as u64).sum();
         let most = &mut self.limits.memory_bytes_max;
         *most = most.saturating_add(bytes.saturating_mul(2));
+        self
+    }
+
+    /// Gives each process these rules, as [`super::serve`] reads them, and the memory to hold and use them.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Option<&'a [u8]>) -> Self {
+        self.rules = rules;
+        let bytes = rules.map_or(0, |rules| {
+            RULES_BYTES.saturating_add((rules.len() as u64).saturating_mul(16))
+        });
+        let most = &mut self.limits.memory_bytes_max;
+        *most = most.saturating_add(bytes);
         self
     }
 
@@ -195,12 +211,12 @@ impl Worker<'_> {
         self.process.as_ref().map(|process| process.child.id())
     }
 
-    /// What is found about the open `file` of so many `bytes`. When the process dies over it though it
+    /// What is found about the open `file` of so many `bytes` that was at `path`. When the process dies over it though it
     /// had others before, a fresh one is asked: what is said of a file must not hang on those before it.
-    pub fn look(&mut self, name: &str, file: &File, bytes: u64) -> FileReport {
-        let mut answer = self.ask(name, file, bytes);
+    pub fn look(&mut self, path: &str, file: &File, bytes: u64) -> FileReport {
+        let mut answer = self.ask(path, file, bytes);
         if let Answer::Died { had_others: true } = answer {
-            answer = self.ask(name, file, bytes);
+            answer = self.ask(path, file, bytes);
         }
         match answer {
             Answer::Report(report) => *report,
@@ -209,7 +225,7 @@ impl Worker<'_> {
         }
     }
 
-    fn ask(&mut self, name: &str, mut file: &File, bytes: u64) -> Answer {
+    fn ask(&mut self, path: &str, mut file: &File, bytes: u64) -> Answer {
         let policy = self.workers.policy;
         let deadline = deadline(policy);
         if self.start().is_err() || file.rewind().is_err() {
@@ -222,7 +238,7 @@ impl Worker<'_> {
         let began = clock();
         let had_others = process.files > 0;
         let task = Task {
-            name: name.to_owned(),
+            path: path.to_owned(),
             bytes,
         };
         let mut stream = BufReader::new(Timed {
@@ -300,6 +316,7 @@ impl Workers<'_> {
             policy: self.policy.clone(),
             limits: self.limits,
             models: self.models.len() as u32,
+            has_rules: self.rules.is_some(),
         };
         // One that does not read would hold up its parent for good.
         stream.set_write_timeout(Some(Duration::from_millis(START_MILLIS_MAX)))?;
@@ -308,8 +325,9 @@ impl Workers<'_> {
             clock: self.clock,
             until: (self.clock)().saturating_add(START_MILLIS_MAX),
         };
-        let send_models = || self.models.iter().try_for_each(|m| send_model(&stream, m));
-        let sent = send(&stream, &start).and_then(|()| send_models());
+        let mut blobs = self.models.iter().map(Vec::as_slice).chain(self.rules);
+        let mut send_blobs = || blobs.try_for_each(|blob| send_blob(&stream, blob));
+        let sent = send(&stream, &start).and_then(|()| send_blobs());
         let ready = sent.and_then(|()| receive(&mut timed));
         let trouble = match ready {
             Ok(Ready::Confined(confinement)) => {

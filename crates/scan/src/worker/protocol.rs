@@ -21,6 +21,8 @@ use crate::{FileReport, FileType, Reason, ScanPolicy, Verdict};
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Longest model, in bytes.
 const MODEL_BYTES_MAX: usize = 64 << 20;
+/// Longest rule set, compiled, in bytes.
+const RULE_SET_BYTES_MAX: usize = 256 << 20;
 /// Longest report, in bytes.
 pub(super) const REPORT_BYTES_MAX: usize = 64 << 20;
 
@@ -31,6 +33,8 @@ pub(super) struct Start {
     pub(super) limits: Limits,
     /// How many models follow, each as it is in its file.
     pub(super) models: u32,
+    /// Whether compiled rules follow after them.
+    pub(super) has_rules: bool,
 }
 
 /// What the system lets a worker use.
@@ -54,7 +58,7 @@ pub(super) enum Ready {
 /// One file to look at.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task {
-    pub(super) name: String,
+    pub(super) path: String,
     pub(super) bytes: u64,
 }
 
@@ -84,11 +88,18 @@ pub(super) fn receive<T: DeserializeOwned>(stream: &mut impl Read) -> io::Result
     postcard::from_bytes(&payload).map_err(broken)
 }
 
-/// Sends a model.
-pub(super) fn send_model(mut stream: &UnixStream, model: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(model.len()).map_err(broken)?;
+/// Sends a model, or compiled rules.
+pub(super) fn send_blob(mut stream: &UnixStream, blob: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(blob.len()).map_err(broken)?;
     stream.write_all(&length.to_le_bytes())?;
-    stream.write_all(model)
+    stream.write_all(blob)
+}
+
+/// Receives compiled rules.
+pub(super) fn receive_rules(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    body(stream, length, RULE_SET_BYTES_MAX)
 }
 
 /// Receives a model.
@@ -304,7 +315,7 @@ mod tests {
     fn a_model_comes_as_it_is_and_not_longer_than_any() {
         let (here, mut there) = UnixStream::pair().unwrap();
         let model: Vec<u8> = (0..=255).cycle().take(9_000).collect();
-        send_model(&here, &model).unwrap();
+        send_blob(&here, &model).unwrap();
         assert_eq!(receive_model(&mut there).unwrap(), model);
         let announced = u32::MAX.to_le_bytes();
         assert!(receive_model(&mut &announced[..]).is_err());
@@ -317,12 +328,12 @@ mod tests {
         file.write_all(b"content").unwrap();
         io::Seek::rewind(&mut file).unwrap();
         let task = Task {
-            name: "n".to_owned(),
+            path: "n".to_owned(),
             bytes: 7,
         };
         send_task(&here, &task, file.as_fd()).unwrap();
         let (told, theirs) = receive_task(&there).unwrap().unwrap();
-        assert_eq!((told.name.as_str(), told.bytes), ("n", 7));
+        assert_eq!((told.path.as_str(), told.bytes), ("n", 7));
         let mut text = String::new();
         std::fs::File::from(theirs)
             .read_to_string(&mut text)
