@@ -82,9 +82,8 @@ impl RuleMatcher for Matcher {
         let Ok(mut scanner) = self.scanner(target, secs_max) else {
             return RuleMatches::unfinished();
         };
-        let results = match scanner.scan(bytes) {
-            Ok(results) => results,
-            Err(_) => return RuleMatches::unfinished(),
+        let Ok(results) = scanner.scan(bytes) else {
+            return RuleMatches::unfinished();
         };
         let mut matches = RuleMatches::default();
         for rule in results.matching_rules() {

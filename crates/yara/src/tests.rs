@@ -195,9 +195,9 @@ fn what_is_told_is_bounded() {
         let strings: String = (0..30).fold(String::new(), |strings, key| {
             format!("{strings} $s{key} = \"abcdefgh{}\"", key % 10)
         });
-        write!(
+        writeln!(
             text,
-            "rule r{number} :{tags} {{ meta:{meta} strings:{strings} condition: all of them }}\n"
+            "rule r{number} :{tags} {{ meta:{meta} strings:{strings} condition: all of them }}"
         )
         .unwrap();
     }
