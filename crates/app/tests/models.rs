@@ -187,8 +187,11 @@ fn an_installed_model_judges_in_the_place_of_the_embedded_one() {
         let word = |model: &Value| model["origin"].as_str().unwrap().to_owned();
         models.iter().map(word).collect()
     };
-    assert_eq!(origin(&embedded), ["embedded"; 3]);
-    assert_eq!(origin(&installed), ["embedded", "embedded", "installed"]);
+    assert_eq!(origin(&embedded), ["embedded"; 4]);
+    assert_eq!(
+        origin(&installed),
+        ["embedded", "embedded", "embedded", "installed"]
+    );
     assert_eq!(scene.scan(&["--no-sandbox"]), installed, "confined or not");
     assert_eq!(scene.scan(&["--no-models"]), embedded);
     assert_eq!(scene.scan(&["--models", "elsewhere"]), embedded);
@@ -201,13 +204,16 @@ fn an_installed_model_judges_in_the_place_of_the_embedded_one() {
         .collect();
     assert_eq!(
         (code, &states[..]),
-        (Some(0), &["in use", "in use", "replaced", "in use"][..])
+        (
+            Some(0),
+            &["in use", "in use", "in use", "replaced", "in use"][..]
+        )
     );
-    assert_eq!(lines[3]["blake3"].as_str().unwrap().len(), 64);
-    assert_ne!(lines[3]["blake3"], lines[2]["blake3"]);
+    assert_eq!(lines[4]["blake3"].as_str().unwrap().len(), 64);
+    assert_ne!(lines[4]["blake3"], lines[3]["blake3"]);
     assert_eq!(
-        lines[3]["installed"]["user"],
-        lines[3]["activated"]["act"]["user"]
+        lines[4]["installed"]["user"],
+        lines[4]["activated"]["act"]["user"]
     );
     scene.done(&["model", "remove", "file_script"]);
     assert_eq!(scene.scan(&[]), embedded);
@@ -279,8 +285,8 @@ fn an_installed_model_that_was_changed_ends_the_scan_and_says_what_helps() {
     scene.refused(&["scan", "a.php"], &remedies);
     scene.refused(&["scan", "--no-sandbox", "a.php"], &remedies);
     let (code, lines) = scene.list();
-    assert_eq!((code, &lines[3]["state"]), (Some(1), &"refused".into()));
-    assert!(lines[3]["error"].as_str().unwrap().contains("not what key"));
+    assert_eq!((code, &lines[4]["state"]), (Some(1), &"refused".into()));
+    assert!(lines[4]["error"].as_str().unwrap().contains("not what key"));
     assert!(scene.scan(&["--no-models"])[0]["model"].is_string());
     scene.activate();
     let told = scene.done(&["model", "trust"]);
@@ -351,7 +357,7 @@ fn a_model_judges_nothing_before_it_passed_a_shadow_run_or_a_reason_is_noted() {
     assert_eq!(scene.scan(&[]), embedded);
     let (code, lines) = scene.list();
     assert_eq!(
-        (code, &lines[2]["state"], &lines[3]["state"]),
+        (code, &lines[3]["state"], &lines[4]["state"]),
         (Some(0), &"in use".into(), &"shadow".into())
     );
     let activate = ["model", "activate", "file_script"];
@@ -379,10 +385,10 @@ fn a_model_judges_nothing_before_it_passed_a_shadow_run_or_a_reason_is_noted() {
         format!("file_script-{}", scene.version)
     );
     let (_, lines) = scene.list();
-    assert_eq!(lines[3]["state"], "in use");
-    assert_eq!(lines[3]["activated"]["anyway"], "the boss said so");
-    assert!(lines[3]["activated"]["act"]["time"].is_string());
-    assert_eq!(lines[3]["shadow_run"]["judged"], 1);
+    assert_eq!(lines[4]["state"], "in use");
+    assert_eq!(lines[4]["activated"]["anyway"], "the boss said so");
+    assert!(lines[4]["activated"]["act"]["time"].is_string());
+    assert_eq!(lines[4]["shadow_run"]["judged"], 1);
     scene.refused(&activate, &["no version that waits"]);
     scene.refused(
         &["model", "shadow", "nothing", "a.php"],
@@ -426,10 +432,10 @@ fn a_model_that_passed_its_shadow_run_judges_from_its_installation_on() {
     assert!(told.contains("judges from now on"), "{told}");
     let (_, lines) = scene.list();
     assert_eq!(
-        (&lines[3]["state"], &lines[3]["activated"]["anyway"]),
+        (&lines[4]["state"], &lines[4]["activated"]["anyway"]),
         (&"in use".into(), &Value::Null)
     );
-    assert_eq!(lines[3]["shadow_run"]["signer"], lines[3]["signer"]);
+    assert_eq!(lines[4]["shadow_run"]["signer"], lines[4]["signer"]);
 }
 
 #[test]
@@ -475,7 +481,7 @@ fn a_model_that_cries_wolf_fails_its_shadow_run_and_every_change_is_named() {
     assert!(out.contains("failed its shadow run of"), "{out}");
     scene.done(&["model", "install", "new.safetensors"]);
     assert_eq!(
-        scene.list().1[3]["state"],
+        scene.list().1[4]["state"],
         "shadow",
         "installing again does not help"
     );

@@ -10,6 +10,7 @@ mod artifact;
 mod autoencoder;
 pub mod file;
 pub mod interval;
+pub mod language;
 mod ngram;
 mod random_name;
 

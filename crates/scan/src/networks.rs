@@ -294,7 +294,7 @@ mod tests {
 
     /// The shipped model for scripts with other words in its card, each as long as before.
     fn changed(words: &[(&str, &str)]) -> Vec<u8> {
-        let mut bytes = SHIPPED[2].to_vec();
+        let mut bytes = SHIPPED[3].to_vec();
         for (old, new) in words {
             assert_eq!(old.len(), new.len());
             let found = |bytes: &[u8]| {
@@ -312,16 +312,16 @@ mod tests {
     #[test]
     fn a_model_takes_the_place_of_the_one_of_its_name_only() {
         let shipped = Networks::shipped().unwrap();
-        let version = shipped.infos().nth(2).unwrap().version.to_owned();
+        let version = shipped.infos().nth(3).unwrap().version.to_owned();
         let other = format!("x{}", version.get(1..).unwrap());
         let networks = shipped.clone().with(vec![changed(&[(&version, &other)])]);
         let networks = networks.unwrap();
         let infos: Vec<_> = networks.infos().collect();
-        assert_eq!(infos.len(), 3);
-        assert!(!infos[2].is_shipped && infos[1].is_shipped);
-        assert_eq!(infos[2].id(), format!("file_script-{other}"));
+        assert_eq!(infos.len(), 4);
+        assert!(!infos[3].is_shipped && infos[2].is_shipped);
+        assert_eq!(infos[3].id(), format!("file_script-{other}"));
         let judged = networks.judge(FileType::Php, b"<?php echo 1;").unwrap();
-        assert_eq!(judged.model, infos[2].id());
+        assert_eq!(judged.model, infos[3].id());
         let renamed = changed(&[("file_script", "file_zcript")]);
         let (at, told) = shipped.clone().with(vec![renamed]).unwrap_err();
         assert_eq!(at, 0);

@@ -15,6 +15,7 @@
 mod attack;
 mod corpus;
 mod files;
+mod language;
 mod lists;
 mod measure;
 mod name_models;
@@ -45,7 +46,12 @@ enum Command {
     /// Train a network that judges files by their raw bytes.
     ///
     /// Example: thymus-train files --pack DATA/pack --key DATA/pack.key --group program --out file_program.safetensors
-    Files(files::Arguments),
+    Files(Box<files::Arguments>),
+    /// Train the model that tells which script language a text is in.
+    ///
+    /// Example: thymus-train languages --pack DATA/scripts --key DATA/pack.key --others /usr/include --others
+    /// /usr/share/doc --out language.safetensors
+    Languages(language::Arguments),
     /// Train the network that tells machine-made names from names people chose.
     ///
     /// Example: thymus-train random-name --lists dga --out random_name.safetensors
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
         Command::Attack(arguments) => attack::run(&arguments),
         Command::Corpus(command) => corpus::run(command),
         Command::Files(arguments) => files::run(&arguments),
+        Command::Languages(arguments) => language::run(&arguments),
         Command::RandomName { lists, out } => random_name::run(&lists, &out),
     };
     match done {

@@ -31,6 +31,9 @@ pub(super) struct Kind {
     pub(super) tails: Vec<Tails>,
     /// How many harmless files were at hand to say what is rare.
     pub(super) files: usize,
+    /// As badly as which share of harmless files one is judged when it is called suspicious, of a type that is
+    /// never called worse.
+    pub(super) cautious: Option<f32>,
     /// Slope and offset of the log odds over the logarithm of the score, and over the trees' logit.
     pub(super) odds: [f32; 4],
     pub(super) labels: Labels,
@@ -70,10 +73,25 @@ impl Kind {
                 trees: tail(5),
             }],
             files: limits[10] as usize,
+            cautious: cautious(artifact, name)?,
             odds: array(&limits[11..]),
             labels: Labels::read(artifact, name)?,
         })
     }
+}
+
+/// What the field `cautious` says of a type: `TYPE=SHARE`, parted by spaces.
+fn cautious(artifact: &Artifact<'_>, name: &str) -> Result<Option<f32>, ArtifactError> {
+    let entries = artifact.field("cautious").unwrap_or_default().split(' ');
+    let mut of_type = entries.filter_map(|entry| entry.split_once('='));
+    let Some((_, share)) = of_type.find(|(of, _)| *of == name) else {
+        return Ok(None);
+    };
+    let share = share.parse().ok();
+    share
+        .filter(|share| (0.0..1.0).contains(share))
+        .map(Some)
+        .ok_or(ArtifactError::Card { field: "cautious" })
 }
 
 fn read_forest(artifact: &Artifact<'_>, name: &str) -> Result<Forest, ArtifactError> {

@@ -28,9 +28,7 @@ pub mod windows;
 pub use forest::Beginning;
 pub use judge::{Judgement, KEPT, STRONGEST, Window};
 pub use labels::{LABEL_NUMBERS, LABELS_SEPARATOR};
-pub use model::{
-    EMBEDDING, FileNet, HIDDEN, INPUT, LEAK, LIMITS, WIDTH, leaky, shortest_beginning,
-};
+pub use model::{EMBEDDING, FileNet, HIDDEN, INPUT, LEAK, LIMITS, WIDTH, leaky};
 pub use rarity::{
     BENIGN_MIN, CALIBRATION_MIN, FEW, MALICIOUS, Rarity, SUSPICIOUS, SUSPICIOUS_OF_FEW, Tails,
     limits, log_score, logit,

@@ -68,6 +68,8 @@ impl Bag for Sums {
 pub struct FileNet<'a> {
     card: ModelCard,
     bits: u32,
+    /// Bytes of the shortest beginning that the trees judge.
+    shortest: usize,
     row_bits: u32,
     tables: [&'a [[u8; EMBEDDING]]; ORDERS.len()],
     scales: [f32; ORDERS.len()],
@@ -94,6 +96,14 @@ impl<'a> FileNet<'a> {
         if !(1..=ROW_BITS_MAX).contains(&row_bits) {
             return Err(ArtifactError::Card { field: "row_bits" });
         }
+        // Models that do not say it are older than the choice.
+        let shortest = match artifact.field("shortest") {
+            Some(_) => number("shortest")? as usize,
+            None => 2 << bits,
+        };
+        if shortest == 0 {
+            return Err(ArtifactError::Card { field: "shortest" });
+        }
         let rows = artifact.bytes("rows", &[ORDERS.len(), 1 << row_bits, EMBEDDING])?;
         let (rows, _) = rows.as_chunks::<EMBEDDING>();
         let tables = std::array::from_fn(|table| &rows[table << row_bits..(table + 1) << row_bits]);
@@ -105,6 +115,7 @@ impl<'a> FileNet<'a> {
         Ok(Self {
             card: artifact.card().clone(),
             bits,
+            shortest,
             row_bits,
             tables,
             scales: array(&scales),
@@ -135,7 +146,7 @@ impl<'a> FileNet<'a> {
         bytes: &[u8],
     ) -> Option<Judgement> {
         let kind = self.kind(kind)?;
-        let trees = || worst_beginning(&kind.forest, bytes, shortest_beginning(self.bits));
+        let trees = || worst_beginning(&kind.forest, bytes, self.shortest);
         let windows = |is_shared| {
             let mut eye = Eye {
                 net: self,
@@ -187,7 +198,9 @@ impl<'a> FileNet<'a> {
     /// As badly as which shares of harmless files a file of the type is judged when it is called
     /// suspicious, and malicious, if it may be.
     pub fn limits(&self, kind: &str) -> Option<(f32, Option<f32>)> {
-        Some(limits(self.kind(kind)?.files))
+        let kind = self.kind(kind)?;
+        let limits = || limits(kind.files);
+        Some(kind.cautious.map_or_else(limits, |share| (share, None)))
     }
 
     /// The calibrated probability that a file of the type so judged is malicious, where malicious and
@@ -324,11 +337,6 @@ impl<'a> FileNet<'a> {
     }
 }
 
-/// Bytes of the shortest beginning that the trees judge, of files whose pieces have `2^bits` on average.
-pub const fn shortest_beginning(bits: u32) -> usize {
-    2 << bits
-}
-
 /// What reads one file.
 struct Eye<'e, 'a> {
     net: &'e FileNet<'a>,
@@ -398,6 +406,7 @@ mod tests {
                 text: String::new(),
             },
             bits: 8,
+            shortest: 512,
             row_bits: 14,
             tables: [&full; ORDERS.len()],
             scales: [1.0; ORDERS.len()],

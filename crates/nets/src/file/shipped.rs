@@ -4,11 +4,12 @@ use super::FileNet;
 use crate::artifact::ArtifactError;
 
 const PROGRAM: &[u8] = include_bytes!("../../weights/file_program.safetensors");
+const WINDOWS: &[u8] = include_bytes!("../../weights/file_windows.safetensors");
 const DOCUMENT: &[u8] = include_bytes!("../../weights/file_document.safetensors");
 const SCRIPT: &[u8] = include_bytes!("../../weights/file_script.safetensors");
 
-/// The files of the networks that ship: for programs, documents and scripts.
-pub const SHIPPED: [&[u8]; 3] = [PROGRAM, DOCUMENT, SCRIPT];
+/// The files of the networks that ship: for programs, those of Windows, documents and scripts.
+pub const SHIPPED: [&[u8]; 4] = [PROGRAM, WINDOWS, DOCUMENT, SCRIPT];
 
 impl FileNet<'static> {
     /// The networks that ship, in the order of [`SHIPPED`]. Their tables are used where they lie
@@ -52,7 +53,7 @@ mod tests {
         let count = kinds.len();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!((count, kinds.len()), (6, 6));
+        assert_eq!((count, kinds.len()), (7, 7));
     }
 
     #[test]

@@ -105,6 +105,36 @@ fn scripts_are_known_by_line_words_and_name() {
 }
 
 #[test]
+fn short_scripts_are_known_by_how_they_are_written() {
+    for (text, expected) in [
+        (
+            "import os\nos.system('touch here')\nfor name in os.listdir('.'):\n    print(name)\n",
+            T::Python,
+        ),
+        (
+            "$client = [Net.Sockets.TcpClient]::new($address, $port)\n$stream = $client.GetStream()\n$reader = [IO.StreamReader]::new($stream)\nwhile ($null -ne ($line = $reader.ReadLine())) {\n    $line | Out-String\n}\n",
+            T::PowerShell,
+        ),
+        (
+            "Dim shell\r\nSet shell = CreateObject(\"WScript.Shell\")\r\nshell.Run \"notepad\"\r\n",
+            T::VbScript,
+        ),
+    ] {
+        let found = identify(text.as_bytes(), "");
+        assert!(found.contains(&expected), "{text}: {found:?}");
+        // A stretch of it is enough, whatever follows.
+        let more = [text.repeat(16), "Nothing but words.\n".repeat(200)].concat();
+        let found = identify(more.as_bytes(), "");
+        assert!(found.contains(&expected), "{text}: {found:?}");
+    }
+    check(b"name: web\nreplicas: 3\nports:\n  - 80\n", &[T::Text]);
+    check(
+        b"# Title\n\nSome words about import and export.\n",
+        &[T::Text],
+    );
+}
+
+#[test]
 fn padding_and_wide_characters_do_not_hide_a_script() {
     let script = b"var a = new ActiveXObject('x'); a.run();";
     let padded = [vec![b'\n'; 3 << 20], script.to_vec()].concat();

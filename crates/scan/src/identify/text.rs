@@ -1,10 +1,11 @@
 //! Which language a text is in: by its `#!` line, by words that only one language has, by what an
-//! interpreter needs to find, and by the name where there is one.
+//! interpreter needs to find, and by the name where there is one; where nothing of this says anything, by a model.
 
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use memchr::memmem;
+use thymus_nets::language::Language;
 
 use super::add;
 use crate::FileType;
@@ -58,6 +59,14 @@ pub(super) fn find(bytes: &[u8], name: &str, found: &mut Vec<FileType>) {
         add(found, kind);
     }
     languages(&text, found);
+    // What is known by its form is not asked about: what scripts it holds are taken out of it.
+    if found.is_empty() {
+        for language in MODEL.iter().flat_map(|model| model.of(&text)) {
+            if let Some((_, kind)) = SCRIPTS.iter().find(|(name, _)| *name == language) {
+                add(found, *kind);
+            }
+        }
+    }
     if let Some(kind) = extension(name) {
         add(found, kind);
     }
@@ -88,6 +97,24 @@ fn languages(text: &[u8], found: &mut Vec<FileType>) {
         }
     }
 }
+
+/// Tells languages by how a text is written.
+static MODEL: LazyLock<Option<Language>> = LazyLock::new(|| Language::shipped().ok());
+
+/// The types of what [`MODEL`] tells.
+const SCRIPTS: [(&str, FileType); 11] = [
+    ("php", FileType::Php),
+    ("javascript", FileType::JavaScript),
+    ("vbscript", FileType::VbScript),
+    ("vba", FileType::Vba),
+    ("batch", FileType::Batch),
+    ("powershell", FileType::PowerShell),
+    ("shell", FileType::Shell),
+    ("python", FileType::Python),
+    ("perl", FileType::Perl),
+    ("asp", FileType::Asp),
+    ("jsp", FileType::Jsp),
+];
 
 /// The words of all languages, one after the other, searched for in one pass.
 static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {

@@ -14,6 +14,7 @@ mod near;
 mod pack;
 mod roles;
 mod tokens;
+mod types;
 mod unpack;
 mod walk;
 
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+pub(crate) use self::facts::of as facts_of;
 pub(crate) use self::glob::wanted;
 pub(crate) use self::index::read as read_index;
 pub(crate) use self::kind::Kind;
@@ -78,6 +80,15 @@ pub(crate) enum Command {
         #[arg(long)]
         index: PathBuf,
         /// Folder of the pack.
+        #[arg(long)]
+        pack: PathBuf,
+        /// Key file of the pack.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Print how many files of a pack `thymus scan` takes for what they are by their bytes alone, without a name.
+    Types {
+        /// Folder of the pack; it should hold whole files.
         #[arg(long)]
         pack: PathBuf,
         /// Key file of the pack.
@@ -173,6 +184,10 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::Audit { index, pack, key } => {
             let rows = index::read(&index)?;
             println!("{}", audit::run(&rows, &pack, &Secret::read(&key)?)?);
+            Ok(())
+        }
+        Command::Types { pack, key } => {
+            println!("{}", types::table(&pack, &Secret::read(&key)?)?);
             Ok(())
         }
         Command::Verify { pack, key } => verify(&pack, &key),

@@ -162,6 +162,7 @@ impl Named {
                 malicious: true,
                 cluster,
                 package: None,
+                form: "",
             });
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! That a package is malicious says that *some* of its files are (multiple-instance learning, Dietterich et
 //! al., Artificial Intelligence 1997); the rest are often copies of well-known libraries. Trees that learned
 //! other packages judge each file (as Northcutt et al., *Confident learning*, JAIR 2021, find wrong labels);
-//! what looks harmless is left out, but for the worst file of each package. Packages that share near
+//! what looks harmless is left out, but for the worst file of each package if that is in doubt. Packages that share near
 //! duplicates are judged by the same trees: copies of a library must not vouch for each other.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,9 @@ use super::forest::{self, Plan};
 const ROUNDS: usize = 2;
 /// Parts that the packages fall into; files are judged by trees that learned all other parts.
 const PARTS: u32 = 4;
+/// Logit under which even the worst file of a package is left out: what makes the package malicious is
+/// then nothing that a judge of its files can tell from harmless ones, such as a copy of a known library.
+const HARMLESS: f32 = -2.0;
 
 /// Drops such files from `train`, if any sample has a package; gives how many.
 pub(super) fn drop_harmless(train: &mut Vec<Sample>, plan: Plan) -> Result<usize> {
@@ -79,7 +82,7 @@ fn logits(train: &[Sample], parts: &[u32], kept: &[bool], plan: Plan) -> Result<
     for part in 0..PARTS {
         let learned = train.iter().zip(parts.iter().zip(kept));
         let learned = learned.filter(|(_, (of, kept))| **of != part && **kept);
-        let trees = forest::learn(learned.map(|(sample, _)| sample), plan)?;
+        let trees = forest::learn(learned.map(|(sample, _)| sample), plan, None)?;
         let forest = Forest::new(&trees.nodes, &trees.roots, trees.base)
             .context("learned trees lead nowhere")?;
         let judged = train.iter().zip(parts).zip(&mut logits);
@@ -105,7 +108,8 @@ fn keep(train: &[Sample], logits: &[f32]) -> Vec<bool> {
     }
     let stays = |(sample, logit): (&Sample, &f32)| {
         let is_worst = |package| worst.get(&package).is_some_and(|worst| logit >= worst);
-        sample.package.is_none_or(is_worst) || *logit > 0.0
+        let in_doubt = |package| is_worst(package) && *logit > HARMLESS;
+        sample.package.is_none_or(in_doubt) || *logit > 0.0
     };
     train.iter().zip(logits).map(stays).collect()
 }
@@ -121,6 +125,7 @@ mod tests {
             malicious: true,
             cluster,
             package: Some(package),
+            form: "",
         };
         let train: Vec<Sample> = [(1, 10), (2, 11), (3, 11), (3, 10), (6, 12)]
             .map(sample)
@@ -130,18 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn of_a_package_what_looks_harmless_goes_but_for_the_worst() {
+    fn of_a_package_what_looks_harmless_goes_but_for_the_worst_in_doubt() {
         let sample = |package: Option<u32>| Sample {
             bytes: Vec::new(),
             malicious: package.is_some(),
             cluster: 0,
             package,
+            form: "",
         };
-        let train = [Some(1), Some(1), Some(1), Some(2), Some(2), None].map(sample);
-        let logits = [3.0, 0.5, -0.5, -2.0, -1.0, -9.0];
+        let train = [Some(1), Some(1), Some(1), Some(2), Some(2), Some(3), None].map(sample);
+        let logits = [3.0, 0.5, -0.5, -2.0, -1.0, -3.0, -9.0];
         assert_eq!(
             keep(&train, &logits),
-            [true, true, false, false, true, true]
+            [true, true, false, false, true, false, true]
         );
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Arguments;
-use crate::corpus::{Kind, Label, Part, Role, Secret, parts, read_index};
+use crate::corpus::{Kind, Label, Part, Role, Secret, facts_of, parts, read_index};
 
 /// One file, or what the pack kept of it.
 pub(super) struct Sample {
@@ -18,6 +18,8 @@ pub(super) struct Sample {
     pub(super) cluster: u32,
     /// Number of the package that it is labelled with, where labels are of packages.
     pub(super) package: Option<u32>,
+    /// What kind of program it is, of types that are reported on by it; else empty.
+    pub(super) form: &'static str,
 }
 
 /// All samples of one type, by side.
@@ -45,15 +47,26 @@ pub(super) struct Origins {
     left_out: BTreeSet<String>,
     /// Numbers of packages, where labels are of packages.
     packages: BTreeMap<String, u32>,
+    /// Benign ones that are learned from where they would be tuned on.
+    untuned: BTreeSet<String>,
 }
 
-/// Reads off the index which malicious files are of the sources `left_out`, and the packages of files of the
-/// types `by_package`.
-pub(super) fn origins(index: &Path, left_out: &[String], by_package: &[String]) -> Result<Origins> {
+/// Reads off the index which malicious files are left out, the packages of files of the types that are
+/// labelled so, and the benign files that no limit is to rest on.
+pub(super) fn origins(index: &Path, arguments: &Arguments) -> Result<Origins> {
+    let Arguments {
+        leave_out: left_out,
+        by_package,
+        untuned,
+        ..
+    } = arguments;
     let mut origins = Origins::default();
     let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
     for row in read_index(index)? {
         if row.label != Label::Malicious {
+            if untuned.contains(&row.source) {
+                origins.untuned.insert(row.sha256);
+            }
             continue;
         }
         if by_package.iter().any(|kind| kind == row.kind.as_str()) {
@@ -110,7 +123,13 @@ pub(super) fn load(
                 continue;
             }
             let malicious = entry.label == Label::Malicious;
-            let (side, place) = match entry.role {
+            let digest = thymus_parsers::hex(&entry.sha256);
+            let role = if origins.untuned.contains(&*digest) && entry.role == Role::Tune {
+                Role::Train
+            } else {
+                entry.role
+            };
+            let (side, place) = match role {
                 Role::Train => (&mut samples.train, 0),
                 Role::Tune => (&mut samples.tune, 1),
                 Role::Test => (&mut samples.test, 2),
@@ -124,10 +143,10 @@ pub(super) fn load(
                 continue;
             }
             *count += 1;
-            let digest = thymus_parsers::hex(&entry.sha256);
-            if entry.role == Role::Train && origins.left_out.contains(&*digest) {
+            if role == Role::Train && origins.left_out.contains(&*digest) {
                 out.insert(side.len());
             }
+            let form = form(kind, &bytes);
             bytes.truncate(arguments.head_kib << 10);
             bytes.shrink_to_fit();
             side.push(Sample {
@@ -135,6 +154,7 @@ pub(super) fn load(
                 malicious,
                 cluster: entry.cluster,
                 package: origins.packages.get(&*digest).copied(),
+                form,
             });
         }
     }
@@ -154,4 +174,21 @@ pub(super) fn is_object(bytes: &[u8]) -> bool {
     let big_endian = bytes.get(5) == Some(&2);
     let kind = bytes.get(16..18).unwrap_or_default();
     kind == if big_endian { [0, 1] } else { [1, 0] }
+}
+
+/// What kind of program a file is, where its type is reported on by it: EMBER and others show Windows programs
+/// so.
+fn form(kind: Kind, bytes: &[u8]) -> &'static str {
+    if kind != Kind::Pe {
+        return "";
+    }
+    let words = facts_of(kind, bytes);
+    let has = |word: &str| words.split(' ').any(|known| known == word);
+    match () {
+        () if has("packed") => "packed",
+        () if has("dotnet") => ".NET",
+        () if has("form=dll") => "DLL",
+        () if has("form=exe") => "exe",
+        () => "other",
+    }
 }

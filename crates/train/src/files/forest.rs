@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use forust_ml::{GradientBooster, Matrix};
-use thymus_nets::file::forest::{Counts, FEATURES, Node};
+use thymus_nets::file::forest::{Counts, FEATURES, Forest, Node};
 
 use super::data::Sample;
 use super::net::Dice;
 
 /// Files of one malicious cluster that are learned from at most.
 const CLUSTER_MAX: usize = 3;
-/// Benign files that are learned from at most.
-const BENIGN_MAX: usize = 20_000;
 
 /// How to learn.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +20,8 @@ pub(super) struct Plan {
     pub(super) rate: f32,
     /// Bytes of the shortest beginning that is learned from, of longer files.
     pub(super) shortest: usize,
+    /// Benign clusters that are learned from at most.
+    pub(super) benign_max: usize,
 }
 
 /// Learned trees, as [`thymus_nets::file::forest::Forest::new`] reads them.
@@ -35,7 +35,14 @@ pub(super) struct Trees {
 
 /// Learns from the files of the training side: from all of each, from a beginning of half its length or
 /// more, and from one of any length.
-pub(super) fn learn<'s>(train: impl IntoIterator<Item = &'s Sample>, plan: Plan) -> Result<Trees> {
+///
+/// Trees that come after `known` ones learn most from what those judge wrongly, as boosting does (Freund and
+/// Schapire, JCSS 1997); what both say adds up.
+pub(super) fn learn<'s>(
+    train: impl IntoIterator<Item = &'s Sample>,
+    plan: Plan,
+    known: Option<&Forest>,
+) -> Result<Trees> {
     let mut dice = Dice::new(7);
     let mut rows: Vec<(Counts, bool, f64)> = Vec::new();
     let mut clusters: BTreeMap<(bool, u32), Vec<&Sample>> = BTreeMap::new();
@@ -44,7 +51,7 @@ pub(super) fn learn<'s>(train: impl IntoIterator<Item = &'s Sample>, plan: Plan)
         clusters.entry(key).or_default().push(sample);
     }
     let benign = clusters.keys().filter(|key| !key.0).count();
-    let kept = BENIGN_MAX as f32 / benign.max(1) as f32;
+    let kept = plan.benign_max as f32 / benign.max(1) as f32;
     let mut classes = [0.0_f64; 2];
     for ((malicious, _), files) in &clusters {
         if !malicious && dice.roll() >= kept {
@@ -58,7 +65,8 @@ pub(super) fn learn<'s>(train: impl IntoIterator<Item = &'s Sample>, plan: Plan)
             let mut add = |length: usize, share: f64| {
                 let mut counts = Counts::default();
                 counts.add(&bytes[..length]);
-                rows.push((counts, *malicious, share / taken as f64));
+                let wrong = known.map_or(1.0, |known| wrongness(known.logit(&counts), *malicious));
+                rows.push((counts, *malicious, wrong * share / taken as f64));
             };
             if bytes.len() < 2 * plan.shortest {
                 add(bytes.len(), 1.0);
@@ -70,6 +78,16 @@ pub(super) fn learn<'s>(train: impl IntoIterator<Item = &'s Sample>, plan: Plan)
             let short = (bytes.len() as f32 / plan.shortest as f32).powf(dice.roll());
             add((plan.shortest as f32 * short) as usize, 0.2);
         }
+    }
+    if known.is_some() {
+        // What is judged rightly weighs little, so a class weighs what its files do.
+        classes = [false, true].map(|class| {
+            let of_class = rows.iter().filter(|row| row.1 == class);
+            of_class
+                .map(|row| row.2)
+                .sum::<f64>()
+                .max(f64::MIN_POSITIVE)
+        });
     }
     let all: f64 = classes.iter().sum();
     let column = |feature| {
@@ -98,6 +116,12 @@ pub(super) fn learn<'s>(train: impl IntoIterator<Item = &'s Sample>, plan: Plan)
         )
         .context("learn trees")?;
     Ok(flat(&model))
+}
+
+/// How far off a logit is, and a little for what is right already.
+fn wrongness(logit: f32, malicious: bool) -> f64 {
+    let chance = 1.0 / (1.0 + f64::from(-logit).exp());
+    (f64::from(u8::from(malicious)) - chance).abs().max(0.02)
 }
 
 fn flat(model: &GradientBooster) -> Trees {

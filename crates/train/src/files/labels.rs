@@ -172,12 +172,13 @@ fn learn_one(
         depth: DEPTH,
         rate: 0.15,
         shortest: SHORTEST,
+        benign_max: 20_000,
     };
     let samples = named.samples.iter().zip(&named.of).enumerate();
     let learned = samples
         .filter(|(at, (sample, of))| of.is_some() && is_learned(sample, *at))
         .map(|(_, (sample, _))| sample);
-    forest::learn(learned, plan)
+    forest::learn(learned, plan, None)
 }
 
 /// The logit of what too few show to learn it.

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::checkpoint;
 use super::data::{Sample, Samples};
 use super::net::{Dice, Heads, Reading, Rows};
+use super::pretrain::pretrain;
 use crate::corpus::Kind;
 
 /// How to learn.
@@ -23,6 +24,8 @@ pub(super) struct Plan {
     /// Share of the tables that is not looked at, drawn for each file anew: what long runs of bytes
     /// tell of known families must not keep the short runs from being learned.
     pub(super) blind: f32,
+    /// Rounds that rows learn in before the labels.
+    pub(super) unlabelled: usize,
     /// Bytes of a file that are learned from at most.
     pub(super) bytes_max: usize,
 }
@@ -56,12 +59,22 @@ pub(super) fn learn(
     kinds: &[(Kind, Samples)],
     plan: &Plan,
     checkpoint: Option<(&Path, &str)>,
+    start: Option<(Rows, Vec<Heads>)>,
 ) -> Result<(Rows, Vec<Heads>)> {
+    let is_begun = start.is_some();
     let mut state = State::new(kinds.len(), plan);
+    if let Some((rows, heads)) = start {
+        (state.rows, state.heads) = (rows, heads);
+    }
     if let Some((path, run)) = checkpoint
         && checkpoint::read(path, run, &mut state)?
     {
         eprintln!("going on after round {} of {}", state.epoch, path.display());
+    }
+    if state.epoch == 0 && plan.unlabelled > 0 && !is_begun {
+        let files = kinds.iter().flat_map(|(_, samples)| &samples.train);
+        let files: Vec<&Sample> = files.collect();
+        pretrain(&files, plan.unlabelled, plan.rate, &mut state.rows);
     }
     while state.epoch < plan.epochs {
         round(kinds, plan, &mut state);

@@ -1,6 +1,6 @@
 //! Promises from the tuning side, figures from the test side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thymus_nets::file::{FileNet, Judgement, LIMITS, Tail, Tails, limits, log_score, logit};
 use thymus_nets::interval::share_95;
@@ -11,6 +11,8 @@ use crate::corpus::Kind;
 /// What the two judges reach on one type.
 pub(super) struct Figures {
     kind: Kind,
+    /// The share at which it is called suspicious, and never worse.
+    cautious: Option<f32>,
     /// Malicious clusters and benign files of the test side.
     clusters: usize,
     benign: usize,
@@ -21,11 +23,21 @@ pub(super) struct Figures {
     odds: [f32; 4],
     /// Called suspicious or worse, and malicious.
     rates: [Rate; 2],
+    /// The same of each form of program of the test side.
+    forms: Vec<Form>,
     /// Recall at 1 % and 0.1 % of the tuning side's own benign files, by which plans are chosen: of the
     /// network, of the trees, of both.
     tune: [[f64; 2]; 3],
     /// As `tune`, of the test side.
     curve: [[f64; 2]; 3],
+}
+
+/// What is reached on one form of a type.
+struct Form {
+    name: &'static str,
+    clusters: usize,
+    benign: usize,
+    rates: [Rate; 2],
 }
 
 /// What one threshold reaches.
@@ -39,6 +51,12 @@ struct Rate {
 }
 
 impl Figures {
+    /// What the model file's field `cautious` says of the type.
+    pub(super) fn cautious(&self) -> Option<String> {
+        let share = self.cautious?;
+        Some(format!("{}={share}", self.kind.as_str()))
+    }
+
     /// Tails, whether files may be called malicious, and odds, as the model file has them.
     pub(super) fn limits(&self) -> [f32; LIMITS] {
         let mut limits = [0.0; LIMITS];
@@ -55,9 +73,9 @@ impl Figures {
     }
 }
 
-/// Measures one type by the network and trees that are to ship.
+/// Measures one type, that is called suspicious at most if a share is given with it, by the network and trees that are to ship.
 pub(super) fn measure(
-    kind: Kind,
+    (kind, cautious): (Kind, Option<f32>),
     samples: &Samples,
     net: &FileNet<'_>,
     open_test: bool,
@@ -80,14 +98,27 @@ pub(super) fn measure(
     let tails = Tails::fit(&tune.benign);
     tell_worst((kind, "tuning"), &samples.tune, &of_tune, &tails);
     tell_worst((kind, "test"), test_side, &of_test, &tails);
-    let (suspicious, malicious) = limits(tune.benign.len());
-    let rate = |share: f32| {
+    let usual = || limits(tune.benign.len());
+    let (suspicious, malicious) = cautious.map_or_else(usual, |share| (share, None));
+    let rate = |side: &Side<'_>, share: f32| {
         let is_found = |judged: &Judgement| tails.rarity(judged).share <= share;
         Rate {
-            recall: test.share(is_found),
-            closed: test.share(|judged| tails.rarity(judged).closed_share <= share),
-            false_alarms: test.benign.iter().filter(|judged| is_found(judged)).count(),
+            recall: side.share(is_found),
+            closed: side.share(|judged| tails.rarity(judged).closed_share <= share),
+            false_alarms: side.benign.iter().filter(|judged| is_found(judged)).count(),
         }
+    };
+    let rates = |side: &Side<'_>| {
+        [
+            rate(side, suspicious),
+            malicious.map_or(Rate::default(), |share| rate(side, share)),
+        ]
+    };
+    let form = |(name, clusters): (&'static str, Side<'_>)| Form {
+        name,
+        clusters: clusters.clusters(),
+        benign: clusters.benign.len(),
+        rates: rates(&clusters),
     };
     let odds = [
         odds(&tune, &|judged| log_score(judged.score)),
@@ -101,15 +132,17 @@ pub(super) fn measure(
             side.curve(&both),
         ]
     };
-    let clusters: f64 = test.malicious.iter().map(|(_, weight)| weight).sum();
+    let forms = Side::by_form(test_side, &of_test).into_iter().map(form);
     Figures {
         kind,
-        clusters: clusters.round() as usize,
+        cautious,
+        clusters: test.clusters(),
         benign: test.benign.len(),
         tails,
         tuned_on: tune.benign.len(),
         odds: [odds[0][0], odds[0][1], odds[1][0], odds[1][1]],
-        rates: [rate(suspicious), malicious.map_or(Rate::default(), rate)],
+        rates: rates(&test),
+        forms: forms.collect(),
         tune: curves(&tune),
         curve: curves(&test),
     }
@@ -187,8 +220,24 @@ struct Side<'s> {
 
 impl<'s> Side<'s> {
     fn new(side: &[Sample], judgements: &'s [Judgement]) -> Self {
+        Self::of(side, judgements, None)
+    }
+
+    /// A side for each form that files of it have, if they have any.
+    fn by_form(side: &[Sample], judgements: &'s [Judgement]) -> Vec<(&'static str, Self)> {
+        let forms: BTreeSet<&str> = side.iter().map(|sample| sample.form).collect();
+        let named = forms.into_iter().filter(|form| !form.is_empty());
+        named
+            .map(|form| (form, Self::of(side, judgements, Some(form))))
+            .collect()
+    }
+
+    /// All files, or those of one form.
+    fn of(side: &[Sample], judgements: &'s [Judgement], form: Option<&str>) -> Self {
         let counts = are_worst(side, judgements);
-        let counted = || side.iter().zip(judgements).zip(&counts);
+        let is_meant = |sample: &Sample| form.is_none_or(|form| sample.form == form);
+        let files = || side.iter().zip(judgements).zip(&counts);
+        let counted = || files().filter(|((sample, _), _)| is_meant(sample));
         let counted = || {
             counted()
                 .filter(|(_, counts)| **counts)
@@ -206,6 +255,12 @@ impl<'s> Side<'s> {
             }
         }
         Self { benign, malicious }
+    }
+
+    /// How many malicious clusters there are.
+    fn clusters(&self) -> usize {
+        let clusters: f64 = self.malicious.iter().map(|(_, weight)| weight).sum();
+        clusters.round() as usize
     }
 
     /// A number of the benign files, lowest first.
@@ -289,20 +344,27 @@ pub(super) fn table(figures: &[Figures]) -> String {
     let mut out = String::from(
         "| type | test clusters | benign | found, suspicious or worse | of the benign | found, malicious | of the benign | of the malicious verdicts proof against bytes put behind |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    let tested = figures.iter().filter(|row| row.benign > 0);
-    for row in tested {
-        let [suspicious, malicious] = row.rates;
+    let mut line = |name: String, clusters: usize, benign: usize, rates: [Rate; 2]| {
+        let [suspicious, malicious] = rates;
         let cells = [
-            row.kind.as_str().to_owned(),
-            row.clusters.to_string(),
-            row.benign.to_string(),
-            of(suspicious.recall, row.clusters),
+            name,
+            clusters.to_string(),
+            benign.to_string(),
+            of(suspicious.recall, clusters),
             suspicious.false_alarms.to_string(),
-            of(malicious.recall, row.clusters),
+            of(malicious.recall, clusters),
             malicious.false_alarms.to_string(),
             percent(malicious.closed / malicious.recall.max(1e-9)),
         ];
         out.extend(["| ", &cells.join(" | "), " |\n"]);
+    };
+    for row in figures.iter().filter(|row| row.benign > 0) {
+        let name = row.kind.as_str();
+        line(name.to_owned(), row.clusters, row.benign, row.rates);
+        for form in &row.forms {
+            let name = format!("{name}: {}", form.name);
+            line(name, form.clusters, form.benign, form.rates);
+        }
     }
     out.push_str("\nRecall at 1 % and at 0.1 % of a side's own benign files:\n\n| type | side | network | | trees | | both | |\n|---|---|--:|--:|--:|--:|--:|--:|\n");
     for row in figures {

@@ -9,6 +9,8 @@ mod labels;
 mod learn;
 mod measure;
 mod net;
+mod pretrain;
+mod start;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -18,15 +20,20 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use thymus_nets::file::{FileNet, shortest_beginning};
+use thymus_nets::file::FileNet;
 
+pub(crate) use self::write::ordered;
+
+use self::start::Start;
 use crate::corpus::{Kind, Secret};
 
 /// Types that share their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
-    /// Programs.
+    /// Programs of Linux and its kin.
     Program,
+    /// Programs of Windows.
+    Windows,
     /// Documents.
     Document,
     /// Scripts and sources.
@@ -40,6 +47,7 @@ impl Group {
     const fn name(self) -> &'static str {
         match self {
             Self::Program => "file_program",
+            Self::Windows => "file_windows",
             Self::Document => "file_document",
             Self::Script => "file_script",
             Self::JavaScript => "file_javascript",
@@ -49,7 +57,8 @@ impl Group {
     /// Its types.
     const fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Program => &[Kind::Elf, Kind::Pe],
+            Self::Program => &[Kind::Elf],
+            Self::Windows => &[Kind::Pe],
             Self::Document => &[Kind::Pdf, Kind::Ole],
             Self::Script => &[
                 Kind::Php,
@@ -69,10 +78,27 @@ impl Group {
     /// Pieces have `2^bits` bytes on average.
     const fn bits(self) -> u32 {
         match self {
-            Self::Program | Self::Document => 8,
+            Self::Program | Self::Windows | Self::Document => 8,
             Self::Script | Self::JavaScript => 6,
         }
     }
+
+    /// Bytes of the shortest beginning that the trees judge: whole files are judged where they are shorter,
+    /// which bytes put behind can change. Scripts are so short that this is to be few.
+    const fn shortest(self) -> usize {
+        match self {
+            Self::Program | Self::Windows | Self::Document => 512,
+            Self::Script | Self::JavaScript => 16,
+        }
+    }
+}
+
+fn cautious(text: &str) -> Result<(String, f32), String> {
+    let wanted = || format!("{text:?} is not TYPE=SHARE, such as pe=0.003");
+    let (kind, share) = text.split_once('=').ok_or_else(wanted)?;
+    let share = share.parse().ok();
+    let share = share.filter(|share| *share > 0.0 && *share < 1.0);
+    Ok((kind.to_owned(), share.ok_or_else(wanted)?))
 }
 
 /// What to train on, and how.
@@ -108,6 +134,13 @@ pub(crate) struct Arguments {
     /// Share of the tables of runs that is left out at each look.
     #[arg(long, default_value_t = 0.4)]
     blind: f32,
+    /// Rounds over all files in which the network learns, before any label, which stretches are of one file.
+    #[arg(long, default_value_t = 0)]
+    unlabelled: usize,
+    /// A model file to go on from: its network learns on, and trees are added to its own. For a few files of
+    /// one's own, with few --epochs and --trees.
+    #[arg(long, value_name = "MODEL", conflicts_with = "model")]
+    from: Option<PathBuf>,
     /// A model file to measure anew, instead of learning one.
     #[arg(long)]
     model: Option<PathBuf>,
@@ -147,9 +180,23 @@ pub(crate) struct Arguments {
     /// Trees of each type.
     #[arg(long, default_value_t = 250)]
     trees: usize,
+    /// Benign clusters that trees learn from at most, a file of each.
+    #[arg(long, default_value_t = 20_000)]
+    tree_files: usize,
     /// Questions that a tree asks one after the other.
     #[arg(long, default_value_t = 6)]
     depth: usize,
+    /// Bytes of the shortest beginning that the trees judge; else as suits the group.
+    #[arg(long, conflicts_with = "from")]
+    shortest: Option<usize>,
+    /// Sources (names of the index) whose benign files of the tuning side are learned from instead: their kind
+    /// of file is not what the limits promise anything of.
+    #[arg(long, requires = "index")]
+    untuned: Vec<String>,
+    /// Types that are called suspicious at most, each as `TYPE=SHARE`: when so large a share of harmless files
+    /// is judged as badly. For types of which next to nothing is found at the usual limits.
+    #[arg(long, value_name = "TYPE=SHARE", value_parser = cautious)]
+    cautious: Vec<(String, f32)>,
     /// Only these types of the group.
     #[arg(long)]
     only: Vec<String>,
@@ -161,7 +208,8 @@ impl Arguments {
             trees: self.trees,
             depth: self.depth,
             rate: 25.0 / self.trees as f32,
-            shortest: shortest_beginning(self.group.bits()),
+            shortest: self.shortest.unwrap_or(self.group.shortest()),
+            benign_max: self.tree_files,
         }
     }
 }
@@ -173,7 +221,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let secret = Secret::read(&arguments.key).context("read the key of the pack")?;
     let origins = match &arguments.index {
-        Some(index) => data::origins(index, &arguments.leave_out, &arguments.by_package)?,
+        Some(index) => data::origins(index, arguments)?,
         None => data::Origins::default(),
     };
     let mut kinds = Vec::new();
@@ -213,9 +261,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // The figures that count are those of the bytes that ship.
     let draft = write::with_limits(&draft, &kinds, &[], "")?;
     let net = FileNet::open(&draft)?;
-    let measured = kinds
-        .iter()
-        .map(|(kind, samples)| measure::measure(*kind, samples, &net, arguments.open_test));
+    let measured = kinds.iter().map(|(kind, samples)| {
+        let cautious = arguments.cautious.iter();
+        let mut cautious = cautious.filter(|(of, _)| of == kind.as_str());
+        let share = cautious.next().map(|(_, share)| *share);
+        measure::measure((*kind, share), samples, &net, arguments.open_test)
+    });
     let figures: Vec<measure::Figures> = measured.collect();
     let card = write::card(arguments, &kinds, &measure::table(&figures));
     println!("{card}");
@@ -236,20 +287,45 @@ fn learned(arguments: &Arguments, kinds: &[(Kind, data::Samples)]) -> Result<Vec
         rate: arguments.rate,
         hidden: arguments.hidden,
         blind: arguments.blind,
+        unlabelled: arguments.unlabelled,
         bytes_max: arguments.learn_kib << 10,
     };
     let run = format!("{} {plan:?}", run_name(kinds));
     let checkpoint = arguments.checkpoint.as_deref();
-    let (rows, heads) = learn::learn(kinds, &plan, checkpoint.map(|path| (path, run.as_str())))?;
-    let trees = kinds.iter().map(|(kind, samples)| {
+    let checkpoint = checkpoint.map(|path| (path, run.as_str()));
+    let empty = learn::State::new(kinds.len(), &plan).heads;
+    let start = arguments.from.as_deref();
+    let start = start.map(|path| Start::read(path, kinds, plan.bits, empty));
+    let mut of_trees = arguments.trees();
+    let (start, known) = match start.transpose()? {
+        Some(start) => {
+            of_trees.shortest = start.shortest;
+            (Some((start.rows, start.heads)), start.trees)
+        }
+        None => (None, Vec::new()),
+    };
+    let (rows, heads) = learn::learn(kinds, &plan, checkpoint, start)?;
+    let mut trees = Vec::new();
+    for (at, (kind, samples)) in kinds.iter().enumerate() {
         eprintln!("{}: learning trees", kind.as_str());
-        forest::learn(&samples.train, arguments.trees())
-    });
-    let trees = trees.collect::<Result<_>>()?;
+        trees.push(match known.get(at) {
+            Some(known) => {
+                let forest = start::forest(known)?;
+                let added = forest::learn(&samples.train, of_trees, Some(&forest))?;
+                start::joined(known, &added)
+            }
+            None => forest::learn(&samples.train, of_trees, None)?,
+        });
+    }
     write::encode(
         arguments.group,
         kinds,
-        &write::Learned { rows, heads, trees },
+        &write::Learned {
+            rows,
+            shortest: of_trees.shortest,
+            heads,
+            trees,
+        },
     )
 }
 

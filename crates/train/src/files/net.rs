@@ -375,7 +375,8 @@ impl Reading {
     }
 }
 
-fn learn_piece(
+/// Moves the rows of the runs of `piece` against the gradient of their sum.
+pub(super) fn learn_piece(
     piece: &[u8],
     gradient: &[f32; WIDTH],
     rows: &mut Rows,

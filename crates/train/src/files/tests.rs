@@ -1,6 +1,7 @@
 //! The whole way on made-up files: learned, written, read back by the program's own network.
 
 use thymus_nets::file::FileNet;
+use thymus_nets::file::forest::{Counts, Forest};
 
 use super::behaviours::Named;
 use super::checkpoint;
@@ -8,6 +9,7 @@ use super::data::{Sample, Samples};
 use super::learn::{Plan, State, learn, round};
 use super::measure::{measure, table};
 use super::net::{Dice, Reading};
+use super::start::{self, Start};
 use super::write::Learned;
 use super::{Group, forest, labels, write};
 use crate::corpus::Kind;
@@ -20,6 +22,7 @@ const PLAN: Plan = Plan {
     rate: 0.05,
     hidden: 0.1,
     blind: 0.2,
+    unlabelled: 0,
     bytes_max: 1 << 20,
 };
 
@@ -28,6 +31,7 @@ const FEW: forest::Plan = forest::Plan {
     depth: 3,
     rate: 0.3,
     shortest: 128,
+    benign_max: 1_000,
 };
 
 /// Words in a drawn order; a malicious file has a few words of its own somewhere.
@@ -53,6 +57,7 @@ fn side(seed: u64, files: u32) -> Vec<Sample> {
                 malicious,
                 cluster: number,
                 package: None,
+                form: "",
             }
         })
         .collect()
@@ -70,13 +75,18 @@ fn kinds() -> Vec<(Kind, Samples)> {
 #[test]
 fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
     let kinds = kinds();
-    let (rows, heads) = learn(&kinds, &PLAN, None).unwrap();
+    let (rows, heads) = learn(&kinds, &PLAN, None, None).unwrap();
     let (kind, samples) = &kinds[0];
-    let trees = vec![forest::learn(&samples.train, FEW).unwrap()];
-    let learned = Learned { rows, heads, trees };
+    let trees = vec![forest::learn(&samples.train, FEW, None).unwrap()];
+    let learned = Learned {
+        rows,
+        shortest: FEW.shortest,
+        heads,
+        trees,
+    };
     let draft = write::encode(Group::Script, &kinds, &learned).unwrap();
     let net = FileNet::open(&draft).unwrap();
-    let figures = [measure(*kind, samples, &net, true)];
+    let figures = [measure((*kind, None), samples, &net, true)];
     let text = table(&figures);
     assert!(text.contains("| php | tuning | 100.0 % |"), "{text}");
     let bytes = write::with_limits(&draft, &kinds, &figures, &text).unwrap();
@@ -144,8 +154,81 @@ fn what_is_learned_is_found_in_new_files_and_survives_the_model_file() {
 }
 
 #[test]
+fn a_model_goes_on_from_another_and_still_knows_what_that_knew() {
+    let known = kinds();
+    let (rows, heads) = learn(&known, &PLAN, None, None).unwrap();
+    let learned = Learned {
+        rows,
+        shortest: FEW.shortest,
+        heads,
+        trees: vec![forest::learn(&known[0].1.train, FEW, None).unwrap()],
+    };
+    let draft = write::encode(Group::Script, &known, &learned).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    std::fs::write(&path, &draft).unwrap();
+    let empty = || State::new(1, &PLAN).heads;
+    let start = Start::read(&path, &known, PLAN.bits, empty()).unwrap();
+    assert_eq!(start.shortest, FEW.shortest);
+    assert_eq!(start.trees, learned.trees);
+    let again = Learned {
+        rows: start.rows,
+        shortest: start.shortest,
+        heads: start.heads,
+        trees: start.trees,
+    };
+    let same = write::encode(Group::Script, &known, &again).unwrap();
+    assert!(same == draft, "nothing is lost on the way");
+    assert!(
+        Start::read(&path, &known, 8, empty()).is_err(),
+        "of another group"
+    );
+    let other = vec![(Kind::Shell, Samples::default())];
+    let error = Start::read(&path, &other, PLAN.bits, empty())
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("--only"), "{error}");
+    // Files that end the way no known one did are harmless so far; now half of them are not.
+    let ends = |samples: Vec<Sample>| -> Vec<Sample> {
+        let benign = samples.into_iter().filter(|sample| !sample.malicious);
+        let end = |mut sample: Sample| {
+            sample.malicious = sample.cluster % 4 == 1;
+            let word: &[u8] = if sample.malicious { b"~^~^" } else { b"----" };
+            sample.bytes.extend(word.repeat(100));
+            sample
+        };
+        benign.map(end).collect()
+    };
+    let mine = ends(side(7, 120));
+    let forest = start::forest(&again.trees[0]).unwrap();
+    let added = forest::learn(&mine, FEW, Some(&forest)).unwrap();
+    let both = start::forest(&start::joined(&again.trees[0], &added)).unwrap();
+    let logit = |forest: &Forest, sample: &Sample| {
+        let mut counts = Counts::default();
+        counts.add(&sample.bytes);
+        forest.logit(&counts)
+    };
+    let test = ends(side(8, 60));
+    // Above all harmless files of the same kind.
+    let found = |samples: &[Sample], forest: &Forest| {
+        let (malicious, benign): (Vec<_>, Vec<_>) =
+            samples.iter().partition(|sample| sample.malicious);
+        let benign = benign.into_iter().map(|sample| logit(forest, sample));
+        let highest = benign.fold(f32::MIN, f32::max);
+        let found = malicious
+            .into_iter()
+            .filter(|sample| logit(forest, sample) > highest);
+        found.count()
+    };
+    assert!(found(&test, &forest) < 8, "what is new was not known");
+    assert_eq!(found(&test, &both), 15);
+    let still = found(&known[0].1.test, &both);
+    assert!(still >= 25, "{still} of 30");
+}
+
+#[test]
 fn the_same_files_give_the_same_network() {
-    let rows = || learn(&kinds(), &PLAN, None).unwrap().0.numbers;
+    let rows = || learn(&kinds(), &PLAN, None, None).unwrap().0.numbers;
     assert!(rows() == rows());
 }
 
@@ -154,18 +237,18 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     let samples = kinds();
-    let whole = learn(&samples, &PLAN, None).unwrap().0.numbers;
+    let whole = learn(&samples, &PLAN, None, None).unwrap().0.numbers;
     let mut state = State::new(1, &PLAN);
     round(&samples, &PLAN, &mut state);
     checkpoint::write(&path, "run", &state).unwrap();
-    let gone_on = learn(&samples, &PLAN, Some((&path, "run"))).unwrap();
+    let gone_on = learn(&samples, &PLAN, Some((&path, "run")), None).unwrap();
     assert!(gone_on.0.numbers == whole);
-    let again = learn(&samples, &PLAN, Some((&path, "run")))
+    let again = learn(&samples, &PLAN, Some((&path, "run")), None)
         .unwrap()
         .0
         .numbers;
     assert!(again == whole, "all rounds are done");
-    let other = learn(&samples, &PLAN, Some((&path, "other")));
+    let other = learn(&samples, &PLAN, Some((&path, "other")), None);
     assert!(other.err().unwrap().to_string().contains("another run"));
 }
 
@@ -201,9 +284,14 @@ fn labels_are_learned_told_apart_in_new_files_and_change_no_judgement() {
         super::net::Rows::new(14),
         super::net::Heads::new(&mut Dice::new(1)),
     );
-    let trees = vec![forest::learn(&samples.train, FEW).unwrap()];
+    let trees = vec![forest::learn(&samples.train, FEW, None).unwrap()];
     let heads = vec![heads];
-    let learned = Learned { rows, heads, trees };
+    let learned = Learned {
+        rows,
+        shortest: FEW.shortest,
+        heads,
+        trees,
+    };
     let draft = write::encode(Group::Script, &kinds, &learned).unwrap();
     let draft = write::with_limits(&draft, &kinds, &[], "# Card\n").unwrap();
     let net = FileNet::open(&draft).unwrap();
@@ -249,7 +337,12 @@ fn a_type_of_one_behaviour_carries_it_always() {
     let heads = vec![super::net::Heads::new(&mut Dice::new(1))];
     let trees = vec![forest::Trees::default()];
     let rows = super::net::Rows::new(14);
-    let learned = Learned { rows, heads, trees };
+    let learned = Learned {
+        rows,
+        shortest: FEW.shortest,
+        heads,
+        trees,
+    };
     let draft = write::encode(Group::Script, &kinds, &learned).unwrap();
     let mut only = named(5);
     only.names = vec!["web shell".to_owned()];

@@ -6,7 +6,7 @@
 )]
 use std::collections::HashMap as Metadata;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use thymus_nets::file::cuts::LEVELS;
@@ -27,6 +27,8 @@ use crate::corpus::Kind;
 /// What was learned of a group.
 pub(super) struct Learned {
     pub(super) rows: Rows,
+    /// Bytes of the shortest beginning that the trees learned.
+    pub(super) shortest: usize,
     /// By type.
     pub(super) heads: Vec<Heads>,
     /// By type.
@@ -40,7 +42,9 @@ pub(super) fn encode(
     kinds: &[(Kind, Samples)],
     learned: &Learned,
 ) -> Result<Vec<u8>> {
-    let Learned { rows, heads, trees } = learned;
+    let Learned {
+        rows, heads, trees, ..
+    } = learned;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     let (bytes, scales) = quantised(rows);
     let shape = vec![ORDERS.len(), 1 << rows.row_bits, EMBEDDING];
@@ -99,6 +103,7 @@ pub(super) fn encode(
         ("version", String::new()),
         ("input", INPUT.to_owned()),
         ("bits", group.bits().to_string()),
+        ("shortest", learned.shortest.to_string()),
         ("row_bits", rows.row_bits.to_string()),
         ("kinds", names.join(" ")),
         ("card", String::new()),
@@ -107,7 +112,7 @@ pub(super) fn encode(
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
-    Ok(safetensors::serialize(views?, Some(metadata))?)
+    ordered(&safetensors::serialize(views?, Some(metadata))?)
 }
 
 /// The model file `draft` with the limits that `figures` say, and with its card, for the types of `kinds`
@@ -123,6 +128,12 @@ pub(super) fn with_limits(
     metadata.insert("card".to_owned(), card.to_owned());
     let names: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
     metadata.insert("kinds".to_owned(), names.join(" "));
+    let cautious: Vec<String> = figures.iter().filter_map(Figures::cautious).collect();
+    let cautious = cautious.join(" ");
+    metadata.remove("cautious");
+    if !cautious.is_empty() {
+        metadata.insert("cautious".to_owned(), cautious.clone());
+    }
     let limits: Vec<(String, Vec<u8>)> = kinds
         .iter()
         .enumerate()
@@ -152,11 +163,12 @@ pub(super) fn with_limits(
         digest.update(name.as_bytes());
         digest.update(view.data());
     }
+    digest.update(cautious.as_bytes());
     // Calibrations hold for a version, so it changes with whatever changes judgements.
     let digest = digest.finalize().to_hex();
     let version = digest.as_str().get(..12).unwrap_or_default();
     metadata.insert("version".to_owned(), version.to_owned());
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    ordered(&safetensors::serialize(views, Some(metadata))?)
 }
 
 /// The model file `draft` with `labels` in place of any that it had, and with their figures in its card.
@@ -211,7 +223,23 @@ pub(super) fn with_labels(
         views.push((name.clone(), view));
     }
     views.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    ordered(&safetensors::serialize(views, Some(metadata))?)
+}
+
+/// The same model file with the fields of its header in the order of their names: the crate writes them in one
+/// that changes from run to run.
+pub(crate) fn ordered(file: &[u8]) -> Result<Vec<u8>> {
+    let (len, rest) = file.split_first_chunk::<8>().context("no header")?;
+    let (header, tensors) = rest
+        .split_at_checked(u64::from_le_bytes(*len) as usize)
+        .context("short header")?;
+    let header: serde_json::Value = serde_json::from_slice(header)?;
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut out = (header.len() as u64).to_le_bytes().to_vec();
+    out.extend(header);
+    out.extend(tensors);
+    Ok(out)
 }
 
 /// Begins what the card says of labels, which stands last.
@@ -273,6 +301,14 @@ pub(super) fn card(arguments: &Arguments, kinds: &[(Kind, Samples)], table: &str
     } else {
         "the training sides"
     };
+    let cautious: Vec<String> = arguments
+        .cautious
+        .iter()
+        .map(|(kind, share)| {
+            let one_in = 1.0 / share;
+            format!("; {kind} always at most, when one in {one_in:.0} is")
+        })
+        .collect();
     format!(
         "# {}
 
@@ -285,7 +321,7 @@ The corpora of `eval/files`, parted by source, time, family or package, never by
 Network: {} rounds over the malicious clusters, {} benign files for each malicious one, steps of {}; {} of the windows and {} of the tables left out at each look; {} rows a table; the first {} KiB of a file. Types of a group share the vectors of runs, each has layers of its own. Trees: {} of depth {} for each type.
 
 ## Measured
-A file is suspicious when one in {:.0} benign files of the tuning side is judged as badly by either judge, malicious when one in {:.0} is, by the tail of what they are judged. Recall counts each cluster of near duplicates once. A type with fewer than {} benign tuning files is called suspicious at most, one with fewer than {} when one in {:.0} is judged as badly.
+A file is suspicious when one in {:.0} benign files of the tuning side is judged as badly by either judge, malicious when one in {:.0} is, by the tail of what they are judged. Recall counts each cluster of near duplicates once. A type with fewer than {} benign tuning files is called suspicious at most, one with fewer than {} when one in {:.0} is judged as badly{}.
 
 {table}
 ## Limits
@@ -308,5 +344,6 @@ Learned on few families of few years; what is new in kind is often missed (low r
         BENIGN_MIN,
         FEW,
         1.0 / SUSPICIOUS_OF_FEW,
+        cautious.concat(),
     )
 }
