@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "thymus-parsers",
             "thymus-scan",
             "thymus-schema",
+            "thymus-sensor",
             "thymus-store",
             "thymus-yara",
         ],
@@ -31,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-parsers", &[]),
     ("thymus-scan", &["thymus-nets", "thymus-parsers"]),
     ("thymus-schema", &[]),
+    ("thymus-sensor", &[]),
     ("thymus-store", &["thymus-schema"]),
     (
         "thymus-train",
@@ -55,6 +57,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("mail-parser", &["thymus-scan"]),
     ("bzip2", &["thymus-parsers"]),
     ("yara-x", &["thymus-yara"]),
+    ("netring", &["thymus-sensor"]),
     ("rusqlite", &["thymus-store"]),
 ];
 

@@ -65,7 +65,7 @@ pub struct Site {
 }
 
 /// Collects alerts and makes incidents of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Analyst {
     config: AnalystConfig,
     alerts: BTreeMap<AlertId, Alert>,

@@ -4,6 +4,7 @@ mod lists;
 mod model;
 mod quarantine;
 mod rules;
+mod run;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use rules::{RulesAction, RulesArgs};
+pub use run::LiveArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +24,7 @@ Examples:
   thymus replay /var/log/zeek eve.json      any mixture of captures and logs
   thymus replay --json --html report.html traffic/ > report.json
   thymus replay --state ~/.thymus monday/   learn from day to day
+  thymus run --interface eth0               watch a network as it lives
   thymus scan ~/Downloads                   judge files, also those inside archives
   thymus explain beacon                     what a detector looks at, and its known false alarms
 
@@ -41,6 +44,8 @@ pub struct Cli {
 pub enum Command {
     /// Read captures and logs and tell what happened
     Replay(ReplayArgs),
+    /// Watch a network interface and tell what happens
+    Run(LiveArgs),
     /// Judge files, and what is inside them
     Scan(ScanArgs),
     /// Keep malicious files where they do no harm, and give them back

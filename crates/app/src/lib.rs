@@ -32,6 +32,7 @@ mod model;
 mod quarantine;
 mod replay;
 mod rules;
+mod run;
 mod scan;
 
 use std::process::ExitCode;
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
 pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
+        Command::Run(args) => run::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Quarantine(args) => quarantine::run(args),
         Command::Lists(args) => lists::run(args),

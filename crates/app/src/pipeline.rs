@@ -118,7 +118,7 @@ pub fn run(
     });
     prepare(&mut engine, &mut analyst);
     learn(plan, &indicators, &local, &mut engine, onlooker)?;
-    let (ledger, mut coverage) = feed(
+    let replay = feed(
         replay,
         &indicators,
         &mut engine,
@@ -131,14 +131,11 @@ pub fn run(
             Ok(())
         },
     )?;
+    let (ledger, mut coverage) = (replay.ledger().clone(), replay.coverage());
     engine.finish();
     hand_over(&mut engine, &mut analyst, onlooker)?;
     let summary = engine.summary();
-    let devices = summary.devices as u64;
-    let report = analyst.finish(&Site {
-        devices,
-        popular: popular(&engine),
-    });
+    let report = analyst.finish(&site(&engine, &summary));
     keep(&engine, &ledger, &report);
     complete(&mut coverage, &summary, &report);
     Ok(Outcome {
@@ -174,10 +171,10 @@ pub(crate) fn series(
             let analyst = Analyst::new(AnalystConfig::default());
             (Engine::new(&config), analyst, local)
         });
-        let (_, coverage) = feed(replay, &indicators, engine, |engine, _, _| {
+        let replay = feed(replay, &indicators, engine, |engine, _, _| {
             hand_over(engine, analyst, &mut ())
         })?;
-        each(&coverage, engine)?;
+        each(&replay.coverage(), engine)?;
     }
     Ok(())
 }
@@ -208,7 +205,16 @@ fn learn(
     Ok(())
 }
 
-fn hand_over(
+/// What the analyst is told about the site.
+pub(crate) fn site(engine: &Engine, summary: &EngineSummary) -> Site {
+    Site {
+        devices: summary.devices as u64,
+        popular: popular(engine),
+    }
+}
+
+/// Gives new alerts to the analyst.
+pub(crate) fn hand_over(
     engine: &mut Engine,
     analyst: &mut Analyst,
     onlooker: &mut dyn Onlooker,
@@ -220,31 +226,57 @@ fn hand_over(
     Ok(())
 }
 
+/// Where events come from.
+pub(crate) trait Stream: Send {
+    /// How far it is.
+    type Progress: Default + Send;
+    /// Whether the judging thread is to hear of it also when there is no event.
+    const IS_LIVE: bool = false;
+
+    /// Appends the next events, in order of time; `false` when there are no more.
+    fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool>;
+
+    /// How far it is after that.
+    fn progress(&self) -> Self::Progress;
+}
+
+impl Stream for Replay {
+    /// Bytes read so far and in all.
+    type Progress = (u64, u64);
+
+    fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool> {
+        Ok(Self::next_batch(self, out)?)
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        Self::progress(self)
+    }
+}
+
 /// Events on their way from the reading thread.
 #[derive(Default)]
-struct Batch {
+struct Batch<P> {
     events: Vec<Event>,
     /// One for each event, or none when this was left to the judging thread.
     prepared: Vec<Prepared>,
-    /// Bytes read so far and in all.
-    progress: (u64, u64),
+    progress: P,
 }
 
-/// Reads `replay` in a thread of its own and observes every event here; `after` is called with each
-/// batch once it is observed.
-fn feed(
-    replay: Replay,
+/// Reads `stream` in a thread of its own and observes every event here; `after` is called with each
+/// batch once it is observed. Gives the stream back at its end.
+pub(crate) fn feed<S: Stream>(
+    stream: S,
     indicators: &Indicators,
     engine: &mut Engine,
-    mut after: impl FnMut(&mut Engine, &[Event], (u64, u64)) -> Result<()>,
-) -> Result<(Ledger, Coverage)> {
-    let (sender, receiver): (SyncSender<Batch>, Receiver<Batch>) = sync_channel(BATCHES_MAX);
-    let empty: Mutex<Vec<Batch>> = Mutex::new(Vec::new());
+    mut after: impl FnMut(&mut Engine, &[Event], S::Progress) -> Result<()>,
+) -> Result<S> {
+    let (sender, receiver): (SyncSender<Batch<_>>, Receiver<Batch<_>>) = sync_channel(BATCHES_MAX);
+    let empty: Mutex<Vec<Batch<S::Progress>>> = Mutex::new(Vec::new());
     let waiting = AtomicUsize::new(0);
     thread::scope(|scope| {
         let (pool, waiting) = (&empty, &waiting);
         // The sender goes with the reader: its end is the end of the batches.
-        let reader = scope.spawn(move || read(replay, indicators, &sender, pool, waiting));
+        let reader = scope.spawn(move || read(stream, indicators, &sender, pool, waiting));
         let mut result = Ok(());
         for mut batch in &receiver {
             waiting.fetch_sub(1, Ordering::Relaxed);
@@ -254,7 +286,8 @@ fn feed(
             for (event, prepared) in batch.events.iter().zip(&batch.prepared) {
                 engine.observe_prepared(event, prepared);
             }
-            result = after(engine, &batch.events, batch.progress);
+            let progress = std::mem::take(&mut batch.progress);
+            result = after(engine, &batch.events, progress);
             // Events are freed by the thread that has the time.
             if waiting.load(Ordering::Relaxed) == 0 {
                 batch.events.clear();
@@ -276,13 +309,13 @@ fn feed(
 }
 
 /// The reading thread: batches into the channel until there are no more or nobody listens.
-fn read(
-    mut replay: Replay,
+fn read<S: Stream>(
+    mut stream: S,
     indicators: &Indicators,
-    sender: &SyncSender<Batch>,
-    empty: &Mutex<Vec<Batch>>,
+    sender: &SyncSender<Batch<S::Progress>>,
+    empty: &Mutex<Vec<Batch<S::Progress>>>,
     waiting: &AtomicUsize,
-) -> Result<(Ledger, Coverage)> {
+) -> Result<S> {
     let mut preparer = Preparer::default();
     loop {
         let mut batch = empty
@@ -292,7 +325,7 @@ fn read(
             .unwrap_or_default();
         batch.events.clear();
         batch.prepared.clear();
-        let more = replay.next_batch(&mut batch.events)?;
+        let more = stream.next_batch(&mut batch.events)?;
         if !indicators.is_empty() {
             batch.events = with_hits(batch.events, indicators);
         }
@@ -301,8 +334,8 @@ fn read(
             let prepared = batch.events.iter().map(|event| preparer.prepare(event));
             batch.prepared.extend(prepared);
         }
-        batch.progress = replay.progress();
-        if !batch.events.is_empty() {
+        batch.progress = stream.progress();
+        if S::IS_LIVE || !batch.events.is_empty() {
             waiting.fetch_add(1, Ordering::Relaxed);
             if sender.send(batch).is_err() {
                 break;
@@ -312,7 +345,7 @@ fn read(
             break;
         }
     }
-    Ok((replay.ledger().clone(), replay.coverage()))
+    Ok(stream)
 }
 
 /// The events with a hit on an indicator list after each event that has one.
@@ -332,7 +365,7 @@ fn with_hits(events: Vec<Event>, indicators: &Indicators) -> Vec<Event> {
 }
 
 /// What detectors flag, by id.
-fn titles() -> BTreeMap<String, String> {
+pub(crate) fn titles() -> BTreeMap<String, String> {
     DETECTORS
         .iter()
         .map(|spec| (spec.id.to_owned(), spec.title.to_owned()))
@@ -362,7 +395,7 @@ fn popular(engine: &Engine) -> BTreeSet<EntityId> {
 }
 
 /// What the engine and the analyst dropped belongs beside the result too.
-fn complete(coverage: &mut Coverage, summary: &EngineSummary, report: &Report) {
+pub(crate) fn complete(coverage: &mut Coverage, summary: &EngineSummary, report: &Report) {
     coverage.entities = summary.devices as u64;
     coverage.cold_entities = summary.cold_devices as u64;
     for (reason, n) in &summary.dropped {

@@ -87,11 +87,11 @@ pub(crate) fn now() -> Instant {
 }
 
 /// The networks the user named, if any.
-fn declared(networks: &[ipnet::IpNet]) -> Option<LocalNetworks> {
+pub(crate) fn declared(networks: &[ipnet::IpNet]) -> Option<LocalNetworks> {
     (!networks.is_empty()).then(|| LocalNetworks::declared(networks.to_vec()))
 }
 
-fn write_html(findings: &Findings<'_>, output: &OutputArgs) -> Result<()> {
+pub(crate) fn write_html(findings: &Findings<'_>, output: &OutputArgs) -> Result<()> {
     let Some(path) = &output.html else {
         return Ok(());
     };
@@ -105,18 +105,22 @@ fn write_answer(findings: &Findings<'_>, output: &OutputArgs) -> Result<()> {
         serde_json::to_writer(&mut out, &output::object(findings))?;
         out.write_all(b"\n")?;
     } else {
-        let detail = match (output.quiet, output.verbose) {
-            (true, _) => Detail::Quiet,
-            (_, true) => Detail::Verbose,
-            _ => Detail::Normal,
-        };
-        output::print(findings, detail, Paper::stdout(), &mut out)?;
+        output::print(findings, detail_of(output), Paper::stdout(), &mut out)?;
     }
     Ok(out.flush()?)
 }
 
+/// How much the user wants to read.
+pub(crate) fn detail_of(output: &OutputArgs) -> Detail {
+    match (output.quiet, output.verbose) {
+        (true, _) => Detail::Quiet,
+        (_, true) => Detail::Verbose,
+        _ => Detail::Normal,
+    }
+}
+
 /// Prints to standard error how long it took and what it used.
-fn timings(outcome: &Outcome, detecting: Duration, reporting: Duration) {
+pub(crate) fn timings(outcome: &Outcome, detecting: Duration, reporting: Duration) {
     let secs = detecting.as_secs_f64().max(1e-9);
     let coverage = &outcome.coverage;
     eprintln!(
@@ -137,14 +141,15 @@ pub(crate) fn peak_memory_bytes() -> u64 {
 }
 
 /// The state folder of this run.
-struct Memory {
+pub(crate) struct Memory {
     dir: StateDir,
     sections: thymus_store::Sections,
-    imports: Imports,
+    pub(crate) imports: Imports,
 }
 
 impl Memory {
-    fn open(path: &Path) -> Result<Self> {
+    /// Opens the folder and reads what it holds.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let dir = StateDir::open(path)?;
         let sections = dir.load()?;
         for remark in &sections.remarks {
@@ -169,7 +174,8 @@ impl Memory {
         })
     }
 
-    fn remind(&self, engine: &mut Engine, analyst: &mut Analyst) {
+    /// Gives the engine and the analyst what the run before knew.
+    pub(crate) fn remind(&self, engine: &mut Engine, analyst: &mut Analyst) {
         let section = |name: &str| self.sections.by_name.get(name).map(Vec::as_slice);
         for lost in engine.restore(section) {
             eprintln!("thymus: state: {lost}; that part is learned anew");
@@ -181,7 +187,13 @@ impl Memory {
         }
     }
 
-    fn keep(&self, engine: &Engine, ledger: &Ledger, report: &Report) -> Result<()> {
+    /// Gives back the room of what was read, once nobody needs it any more.
+    pub(crate) fn release(&mut self) {
+        self.sections = thymus_store::Sections::default();
+    }
+
+    /// Writes what the engine and the analyst know.
+    pub(crate) fn keep(&self, engine: &Engine, ledger: &Ledger, report: &Report) -> Result<()> {
         let mut imports = self.imports.clone();
         for id in ledger.read_ids() {
             imports.add(id);
@@ -195,7 +207,7 @@ impl Memory {
 }
 
 /// Writes the event and alert files and moves the progress bar.
-struct Watcher {
+pub(crate) struct Watcher {
     events: Option<Lines>,
     alerts: Option<Lines>,
     progress: Option<Progress>,
@@ -203,7 +215,8 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(output: &OutputArgs) -> Result<Self> {
+    /// Makes the files that were asked for.
+    pub(crate) fn new(output: &OutputArgs) -> Result<Self> {
         let open = |path: &Option<PathBuf>| path.as_deref().map(Lines::create).transpose();
         Ok(Self {
             events: open(&output.events)?,
@@ -213,7 +226,8 @@ impl Watcher {
         })
     }
 
-    fn finish(self) -> Result<()> {
+    /// Writes what is left.
+    pub(crate) fn finish(self) -> Result<()> {
         if let Some(progress) = &self.progress {
             progress.done();
         }

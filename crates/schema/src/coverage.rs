@@ -30,6 +30,9 @@ pub struct Coverage {
     pub cold_entities: u64,
     /// What was dropped, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// How far the analysis was behind the wire at most, in milliseconds; only where it ran live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms_max: Option<u64>,
 }
 
 impl Coverage {
@@ -67,6 +70,7 @@ impl Coverage {
         self.events += other.events;
         self.entities = other.entities;
         self.cold_entities = other.cold_entities;
+        self.lag_ms_max = self.lag_ms_max.max(other.lag_ms_max);
         for (reason, n) in &other.dropped {
             self.drop_for(reason, *n);
         }

@@ -101,6 +101,35 @@ struct CoverageObject<'a> {
     entities: u64,
     cold_entities: u64,
     dropped: &'a BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ms_max: Option<u64>,
+}
+
+/// A line of `thymus run --json`.
+#[derive(Serialize)]
+pub(crate) struct Line<T> {
+    kind: &'static str,
+    #[serde(flatten)]
+    value: T,
+}
+
+/// An incident as a line of its own.
+pub(crate) fn incident_line<'a>(
+    incident: &'a Incident,
+    findings: &'a Findings<'a>,
+) -> Line<impl Serialize + 'a> {
+    Line {
+        kind: "incident",
+        value: incident_object(incident, findings),
+    }
+}
+
+/// The whole report as a line.
+pub(crate) fn summary_line<'a>(findings: &'a Findings<'a>) -> Line<impl Serialize + 'a> {
+    Line {
+        kind: "summary",
+        value: object(findings),
+    }
 }
 
 /// The report as an object to serialise.
@@ -131,6 +160,7 @@ pub(crate) fn object<'a>(findings: &'a Findings<'a>) -> Object<'a> {
             entities: coverage.entities,
             cold_entities: coverage.cold_entities,
             dropped: &coverage.dropped,
+            lag_ms_max: coverage.lag_ms_max,
         },
         local_networks: outcome
             .local

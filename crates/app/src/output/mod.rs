@@ -6,8 +6,8 @@ mod json;
 mod text;
 
 pub(crate) use html::page;
-pub(crate) use json::object;
-pub(crate) use text::{Detail, print};
+pub(crate) use json::{incident_line, object, summary_line};
+pub(crate) use text::{Detail, print, print_incident};
 
 use thymus_analyst::{IncidentBudget, Report};
 use thymus_schema::Incident;

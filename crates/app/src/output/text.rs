@@ -46,6 +46,25 @@ pub(crate) fn print(
     out.write_all(text.body.as_bytes())
 }
 
+/// Writes one incident.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub(crate) fn print_incident(
+    incident: &Incident,
+    findings: &Findings<'_>,
+    detail: Detail,
+    paper: Paper,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut text = Text {
+        paper,
+        body: String::new(),
+    };
+    text.incident(incident, findings, detail);
+    out.write_all(text.body.as_bytes())
+}
+
 /// Select graphic rendition codes (ECMA-48) used here.
 #[derive(Clone, Copy)]
 enum Tone {
@@ -272,6 +291,13 @@ impl Text {
                 Value::Count(*n)
             );
             self.line(3, &line, Some(Tone::Warn));
+        }
+        if let Some(lag) = coverage.lag_ms_max {
+            let line = format!(
+                "the analysis was at most {:.1} s behind the wire",
+                lag as f64 / 1e3
+            );
+            self.line(3, &line, None);
         }
         if coverage.cold_entities > 0 {
             let line = format!(

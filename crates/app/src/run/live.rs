@@ -1,0 +1,136 @@
+//! The packets of a sensor as a stream of events, through the flow engine that captures go through.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use thymus_ingest::{ANALYZERS, FlowEngine, FlowLimits};
+use thymus_schema::{Coverage, Event, InputId, LocalNetworks};
+use thymus_sensor::{PacketBlock, Recorder, Sensor, Waited};
+
+use super::stop::Stop;
+use crate::pipeline::Stream;
+
+/// How long to wait for packets before the judging thread hears that there are none.
+const WAIT: Duration = Duration::from_millis(100);
+/// Packets after which a batch of events is handed over.
+const RUN_PACKETS_MAX: usize = 512;
+
+/// A live capture on its way to the engine.
+pub(super) struct Live {
+    sensor: Sensor,
+    engine: FlowEngine,
+    recorder: Option<Recorder>,
+    stop: Stop,
+    block: PacketBlock,
+    at: usize,
+    newest: Option<i64>,
+    trouble: Option<anyhow::Error>,
+}
+
+/// How a live run stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    /// What was captured and what was not.
+    pub(super) coverage: Coverage,
+    /// When the newest packet of this batch was captured, in nanoseconds since the epoch; none when
+    /// there was no packet.
+    pub(super) newest: Option<i64>,
+    /// Whether the interface is switched off.
+    pub(super) is_down: bool,
+}
+
+impl Live {
+    /// Over a sensor that runs; `run` tells the events of this run from those of others.
+    pub(super) fn new(
+        sensor: Sensor,
+        local: LocalNetworks,
+        recorder: Option<Recorder>,
+        stop: Stop,
+        run: i64,
+    ) -> Self {
+        let mut engine = FlowEngine::new(local, FlowLimits::default(), ANALYZERS);
+        engine.set_input(InputId(run.cast_unsigned()));
+        Self {
+            sensor,
+            engine,
+            recorder,
+            stop,
+            block: PacketBlock::default(),
+            at: 0,
+            newest: None,
+            trouble: None,
+        }
+    }
+
+    /// Why the capture or its recording ended, when nobody asked them to.
+    pub(super) fn take_trouble(&mut self) -> Option<anyhow::Error> {
+        let of_sensor = self.sensor.take_trouble().map(anyhow::Error::from);
+        let finished = self.recorder.take().map(Recorder::finish);
+        let of_record = finished.and_then(Result::err).map(anyhow::Error::from);
+        of_sensor.or_else(|| self.trouble.take()).or(of_record)
+    }
+
+    /// Replaces the block by the next one, or by none; `false` when there will be no more.
+    fn next_block(&mut self) -> bool {
+        if self.stop.is_due() {
+            self.sensor.stop();
+        }
+        let used = std::mem::take(&mut self.block);
+        self.sensor.give_back(used);
+        self.at = 0;
+        match self.sensor.next(WAIT) {
+            Waited::Block(block) => self.block = block,
+            Waited::Nothing => return true,
+            Waited::Ended => return false,
+        }
+        let written = self.recorder.as_mut().map(|out| out.write(&self.block));
+        if let Some(Err(error)) = written {
+            // Watching goes on; that the recording does not is told at once, and again at the end.
+            eprintln!("thymus: {error}; it ends here");
+            self.trouble = Some(error.into());
+            self.recorder = None;
+        }
+        true
+    }
+}
+
+impl Stream for Live {
+    type Progress = Standing;
+    const IS_LIVE: bool = true;
+
+    fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool> {
+        self.newest = None;
+        let more = self.at < self.block.records().len() || self.next_block();
+        let records = self.block.records();
+        let link_type = self.sensor.interface().link_type;
+        let end = records.len().min(self.at + RUN_PACKETS_MAX);
+        for at in self.at..end {
+            let Some(record) = records.get(at) else {
+                break;
+            };
+            let next_ts = records.get(at + 1).map(|next| next.ts);
+            let packet = self.block.packet(record);
+            self.engine.packet(record.ts, next_ts, link_type, packet);
+            self.newest = Some(record.ts);
+        }
+        self.at = end;
+        if !more {
+            self.engine.finish();
+        }
+        out.append(self.engine.events());
+        Ok(more)
+    }
+
+    fn progress(&self) -> Standing {
+        let mut coverage = self.engine.coverage();
+        let missed = self.sensor.shortfall();
+        coverage.packets += missed.kernel + missed.queue;
+        coverage.drop_for("kernel_ring_full", missed.kernel);
+        coverage.drop_for("analysis_queue_full", missed.queue);
+        Standing {
+            coverage,
+            newest: self.newest,
+            is_down: self.sensor.is_down(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The thread that empties the ring, so that the kernel has room again whatever the analysis does.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
+
+use crate::block::PacketBlock;
+use crate::error::SensorError;
+use crate::interface::Interface;
+use crate::queue::{Queue, Waited};
+use crate::tap::{Filled, Tap};
+
+/// How long the thread waits before it looks whether it is to stop.
+const WAIT: Duration = Duration::from_millis(100);
+/// Looks at the ring after it was asked to stop: it ends earlier where nothing comes any more.
+const LAST_LOOKS: u32 = 128;
+
+/// Packets that were on the wire and not analysed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortfall {
+    /// The kernel's ring had no room for them.
+    pub kernel: u64,
+    /// The queue before the analysis had no room for them.
+    pub queue: u64,
+}
+
+/// A capture that goes on by itself.
+#[derive(Debug)]
+pub struct Sensor {
+    interface: Interface,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Queue,
+    stop: AtomicBool,
+    is_down: AtomicBool,
+    kernel: AtomicU64,
+    shed: AtomicU64,
+    trouble: Mutex<Option<SensorError>>,
+}
+
+impl Sensor {
+    /// Starts a thread that captures into a queue of at most `queue_bytes`.
+    pub fn start(tap: Tap, queue_bytes: usize) -> Self {
+        let shared = Arc::new(Shared {
+            queue: Queue::new(queue_bytes),
+            stop: AtomicBool::new(false),
+            is_down: AtomicBool::new(tap.is_down()),
+            kernel: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
+            trouble: Mutex::new(None),
+        });
+        let interface = tap.interface().clone();
+        let theirs = Arc::clone(&shared);
+        let thread = Some(spawn(move || theirs.run(tap)));
+        Self {
+            interface,
+            shared,
+            thread,
+        }
+    }
+
+    /// The interface.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Whether the interface is switched off, so that nothing comes.
+    pub fn is_down(&self) -> bool {
+        self.shared.is_down.load(Ordering::Relaxed)
+    }
+
+    /// Takes the next packets, waiting for them at most `wait`.
+    pub fn next(&self, wait: Duration) -> Waited {
+        self.shared.queue.pop(wait)
+    }
+
+    /// Gives a used block back, for its room.
+    pub fn give_back(&self, block: PacketBlock) {
+        self.shared.queue.give_back(block);
+    }
+
+    /// What was missed so far.
+    pub fn shortfall(&self) -> Shortfall {
+        Shortfall {
+            kernel: self.shared.kernel.load(Ordering::Relaxed),
+            queue: self.shared.shed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Asks the thread to end: what the ring holds by then is still captured.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the capture ended, when nobody asked it to; to be called after [`Waited::Ended`].
+    pub fn take_trouble(&mut self) -> Option<SensorError> {
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+        let mut trouble = self
+            .shared
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        trouble.take()
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Ends the queue also when the thread panics.
+struct Ending<'a>(&'a Queue);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Shared {
+    fn run(&self, mut tap: Tap) {
+        let _ending = Ending(&self.queue);
+        let mut looks_left = LAST_LOOKS;
+        while looks_left > 0 {
+            // Asked before the look, so that what came before the request is seen by the last looks.
+            let last = self.stop.load(Ordering::Relaxed);
+            looks_left -= u32::from(last);
+            let mut block = self.queue.spare();
+            let filled = tap.fill(&mut block, WAIT);
+            self.is_down.store(tap.is_down(), Ordering::Relaxed);
+            self.kernel
+                .fetch_add(tap.kernel_dropped(), Ordering::Relaxed);
+            match filled {
+                Ok(Filled::Packets) => self.hand_over(block),
+                Ok(Filled::Nothing) if last => return,
+                Ok(Filled::Nothing) => self.queue.give_back(block),
+                Err(error) => {
+                    let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                    *trouble = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self, block: PacketBlock) {
+        if block.is_empty() {
+            self.queue.give_back(block);
+        } else if let Err(block) = self.queue.push(block) {
+            let lost = block.records().len() as u64;
+            self.shed.fetch_add(lost, Ordering::Relaxed);
+            self.queue.give_back(block);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The socket: AF_PACKET with a ring that the kernel fills and this process reads.
+//!
+//! The ring comes from the crate netring, which holds the unsafe code this needs. What it leaves to us:
+//! packets of other interfaces that came between the making of the socket and its binding, VLAN tags that
+//! the card took out, the second sight of every packet on loopback, and an interface that goes away.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use netring::packet::PacketDirection;
+use netring::{Capture, Error as RingError, Packet};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{getsockopt, sockopt::SocketError};
+
+use crate::block::PacketBlock;
+use crate::error::SensorError;
+use crate::interface::Interface;
+
+/// Bytes of a block of the ring, which is also the longest packet there can be, nearly.
+const RING_BLOCK_BYTES: usize = 1 << 20;
+/// A block that is not full is handed over after so many milliseconds.
+const RING_BLOCK_MILLIS: u32 = 50;
+/// Packets of so long before the binding are taken for packets after a step back of the clock.
+const BEFORE_NANOS: i64 = 10_000_000_000;
+
+/// How to capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapOptions {
+    /// Name of the interface.
+    pub interface: String,
+    /// Whether packets for others are captured too.
+    pub promiscuous: bool,
+    /// Bytes of the ring; at least one block of it is made.
+    pub ring_bytes: usize,
+}
+
+/// An open capture.
+#[derive(Debug)]
+pub struct Tap {
+    capture: Capture,
+    interface: Interface,
+    index: u32,
+    /// When the socket had been bound to its interface.
+    bound_at: i64,
+    is_down: bool,
+}
+
+/// What a look at the ring gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// Packets.
+    Packets,
+    /// None in the time that was given.
+    Nothing,
+}
+
+impl Tap {
+    /// Opens a capture.
+    ///
+    /// # Errors
+    /// When there is no such interface, no right, or no memory.
+    pub fn open(options: &TapOptions) -> Result<Self, SensorError> {
+        let name = || options.interface.clone();
+        let interface = Interface::find(&options.interface)?;
+        let index =
+            if_nametoindex(options.interface.as_str()).map_err(|errno| SensorError::System {
+                name: name(),
+                step: "number of the interface",
+                source: errno.into(),
+            })?;
+        let capture = Capture::builder()
+            .interface(&options.interface)
+            .block_size(RING_BLOCK_BYTES)
+            .block_count((options.ring_bytes / RING_BLOCK_BYTES).max(1))
+            .block_timeout_ms(RING_BLOCK_MILLIS)
+            .promiscuous(options.promiscuous)
+            .build()
+            .map_err(|error| refused(error, options))?;
+        Ok(Self {
+            is_down: !interface.is_up,
+            bound_at: now_nanos(),
+            capture,
+            interface,
+            index,
+        })
+    }
+
+    /// The interface.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Whether the interface is switched off, so that nothing comes.
+    pub fn is_down(&self) -> bool {
+        self.is_down
+    }
+
+    /// Puts the next packets in the place of those in `block`, waiting for them at most `wait`.
+    ///
+    /// # Errors
+    /// When the interface is gone, or the socket broken.
+    pub(crate) fn fill(
+        &mut self,
+        block: &mut PacketBlock,
+        wait: Duration,
+    ) -> Result<Filled, SensorError> {
+        block.clear();
+        if self.is_down {
+            self.look_whether_up()?;
+        }
+        if self.take(block) {
+            return Ok(Filled::Packets);
+        }
+        let mut polled = [PollFd::new(self.capture.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(self.system("wait for packets", errno)),
+        }
+        let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        let said = polled.first().and_then(PollFd::revents);
+        if said.is_some_and(|said| said.intersects(broken)) {
+            self.look_at_error()?;
+        }
+        Ok(if self.take(block) {
+            Filled::Packets
+        } else {
+            Filled::Nothing
+        })
+    }
+
+    /// Packets that the kernel had no room for since the last call.
+    pub(crate) fn kernel_dropped(&self) -> u64 {
+        self.capture
+            .stats()
+            .map_or(0, |counts| u64::from(counts.drops))
+    }
+
+    /// Copies the next block of the ring, if there is one, and gives it back.
+    fn take(&mut self, block: &mut PacketBlock) -> bool {
+        let Some(batch) = self.capture.next_batch() else {
+            return false;
+        };
+        let foreign = self.bound_at - BEFORE_NANOS..self.bound_at;
+        for packet in &batch {
+            let ts = nanos(&packet);
+            let twice =
+                self.interface.is_loopback && packet.direction() == PacketDirection::Outgoing;
+            if !twice && !foreign.contains(&ts) {
+                let wire_len = u32::try_from(packet.original_len()).unwrap_or(u32::MAX);
+                block.push(ts, wire_len, packet.data(), tag(&packet));
+            }
+        }
+        true
+    }
+
+    /// Tells an interface that was switched off, which may come back, from one that is gone.
+    fn look_at_error(&mut self) -> Result<(), SensorError> {
+        let code = getsockopt(&self.capture, SocketError)
+            .map_err(|errno| self.system("ask what is wrong", errno))?;
+        match Errno::from_raw(code) {
+            Errno::UnknownErrno => Ok(()),
+            Errno::ENETDOWN => {
+                self.is_down = true;
+                self.look_whether_up()
+            }
+            errno => Err(self.system("receive", errno)),
+        }
+    }
+
+    /// Nothing tells that an interface is on again, or gone while it was off.
+    fn look_whether_up(&mut self) -> Result<(), SensorError> {
+        let name = self.interface.name.as_str();
+        if if_nametoindex(name) != Ok(self.index) {
+            return Err(SensorError::Gone {
+                name: name.to_owned(),
+            });
+        }
+        self.is_down = !Interface::find(name)?.is_up;
+        Ok(())
+    }
+
+    fn system(&self, step: &'static str, errno: Errno) -> SensorError {
+        SensorError::System {
+            name: self.interface.name.clone(),
+            step,
+            source: errno.into(),
+        }
+    }
+}
+
+/// Why the ring could not be made, in words that help.
+fn refused(error: RingError, options: &TapOptions) -> SensorError {
+    let name = options.interface.clone();
+    let system = |step, source: std::io::Error| {
+        if source.raw_os_error() == Some(Errno::ENOMEM as i32) {
+            return SensorError::NoRoom {
+                name: name.clone(),
+                bytes: options.ring_bytes,
+            };
+        }
+        SensorError::System {
+            name: name.clone(),
+            step,
+            source,
+        }
+    };
+    match error {
+        RingError::PermissionDenied => SensorError::NotPermitted { name },
+        RingError::Mmap(source) => system("map the ring", source),
+        RingError::Socket(source) => system("open a socket", source),
+        RingError::Bind(source) => system("bind the socket", source),
+        RingError::SockOpt { option, source } => system(option, source),
+        RingError::Io(source) => system("set up", source),
+        other => system("set up", std::io::Error::other(other.to_string())),
+    }
+}
+
+/// The kernel's stamp of a packet.
+fn nanos(packet: &Packet<'_>) -> i64 {
+    let ts = packet.timestamp();
+    i64::from(ts.sec) * 1_000_000_000 + i64::from(ts.nsec)
+}
+
+/// The VLAN tag that was taken out of a packet, if any: IEEE 802.1Q unless the kernel says which.
+fn tag(packet: &Packet<'_>) -> Option<[u8; 4]> {
+    let status = packet.status();
+    if !status.vlan_valid {
+        return None;
+    }
+    let kind = if status.vlan_tpid_valid {
+        packet.vlan_tpid()
+    } else {
+        0x8100
+    };
+    let [a, b] = kind.to_be_bytes();
+    let [c, d] = packet.vlan_tci().to_be_bytes();
+    Some([a, b, c, d])
+}
+
+/// The kernel stamps packets by this clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the kernel's stamps only, and never in a result"
+)]
+fn now_nanos() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    })
+}
