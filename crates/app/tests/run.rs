@@ -223,13 +223,7 @@ fn a_recording_replayed_gives_the_incidents_it_gave_live() {
         || {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("live.pcapng");
-            let run = Run::start(&[
-                "--json",
-                "--record",
-                file.to_str().unwrap(),
-                "--local",
-                "10.69.189.0/24",
-            ]);
+            let run = Run::start(&["--json", "--record", file.to_str().unwrap()]);
             let sent = packets("scan-bruteforce.pcap.gz");
             send(&sent, 64, Duration::from_millis(5));
             let (code, stdout, errors) = run.end(Signal::SIGINT);
@@ -250,13 +244,7 @@ fn a_recording_replayed_gives_the_incidents_it_gave_live() {
                 "told by itself too"
             );
             let replay = Command::new(program())
-                .args([
-                    "replay",
-                    "--json",
-                    file.to_str().unwrap(),
-                    "--local",
-                    "10.69.189.0/24",
-                ])
+                .args(["replay", "--json", file.to_str().unwrap()])
                 .output()
                 .unwrap();
             let replayed: Value = serde_json::from_slice(&replay.stdout).unwrap();
@@ -333,7 +321,7 @@ fn an_interface_that_goes_away_ends_the_run_with_its_report() {
     with_wire(
         "an_interface_that_goes_away_ends_the_run_with_its_report",
         || {
-            let run = Run::start(&[]);
+            let run = Run::start(&["--local", "10.0.0.0/8"]);
             send(
                 &packets("dns-tunnel.pcap.gz")[..200],
                 64,

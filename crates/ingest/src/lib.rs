@@ -28,7 +28,7 @@ mod replay;
 
 pub use analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 pub use analyzers::ANALYZERS;
-pub use capture::{CaptureLimits, CaptureSource, PacketSeen, peek};
+pub use capture::{CaptureLimits, CaptureSource, PEEK_PACKETS_MAX, PacketSeen, peek};
 pub use error::IngestError;
 pub use flow::{FlowEngine, FlowLimits};
 pub use indicators::Indicators;

@@ -1,10 +1,11 @@
 //! The packets of a sensor as a stream of events, through the flow engine that captures go through.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Result;
-use thymus_ingest::{ANALYZERS, FlowEngine, FlowLimits};
-use thymus_schema::{Coverage, Event, InputId, LocalNetworks};
+use thymus_ingest::FlowEngine;
+use thymus_schema::{Coverage, Event, InputId};
 use thymus_sensor::{PacketBlock, Recorder, Sensor, Waited};
 
 use super::stop::Stop;
@@ -19,9 +20,12 @@ const RUN_PACKETS_MAX: usize = 512;
 pub(super) struct Live {
     sensor: Sensor,
     engine: FlowEngine,
+    first: VecDeque<PacketBlock>,
     recorder: Option<Recorder>,
     stop: Stop,
     block: PacketBlock,
+    /// Whether the block had to wait for the first look to end.
+    is_first: bool,
     at: usize,
     newest: Option<i64>,
     trouble: Option<anyhow::Error>,
@@ -33,26 +37,28 @@ pub(super) struct Standing {
     /// What was captured and what was not.
     pub(super) coverage: Coverage,
     /// When the newest packet of this batch was captured, in nanoseconds since the epoch; none when
-    /// there was no packet.
+    /// there was no packet, or when it had to wait for the first look to end.
     pub(super) newest: Option<i64>,
     /// Whether the interface is switched off.
     pub(super) is_down: bool,
 }
 
 impl Live {
-    /// Over a sensor that runs; `run` tells the events of this run from those of others.
+    /// Over a sensor that runs, after the packets `first` that it gave already; `run` tells the events of this run from those of others.
     pub(super) fn new(
         sensor: Sensor,
-        local: LocalNetworks,
+        mut engine: FlowEngine,
+        first: VecDeque<PacketBlock>,
         recorder: Option<Recorder>,
         stop: Stop,
         run: i64,
     ) -> Self {
-        let mut engine = FlowEngine::new(local, FlowLimits::default(), ANALYZERS);
         engine.set_input(InputId(run.cast_unsigned()));
         Self {
             sensor,
             engine,
+            first,
+            is_first: false,
             recorder,
             stop,
             block: PacketBlock::default(),
@@ -78,7 +84,9 @@ impl Live {
         let used = std::mem::take(&mut self.block);
         self.sensor.give_back(used);
         self.at = 0;
-        match self.sensor.next(WAIT) {
+        let first = self.first.pop_front();
+        self.is_first = first.is_some();
+        match first.map_or_else(|| self.sensor.next(WAIT), Waited::Block) {
             Waited::Block(block) => self.block = block,
             Waited::Nothing => return true,
             Waited::Ended => return false,
@@ -129,7 +137,7 @@ impl Stream for Live {
         coverage.drop_for("analysis_queue_full", missed.queue);
         Standing {
             coverage,
-            newest: self.newest,
+            newest: self.newest.filter(|_| !self.is_first),
             is_down: self.sensor.is_down(),
         }
     }

@@ -4,18 +4,19 @@
 //! queue, one reads and parses, and this one judges, prints and saves.
 
 mod desk;
+mod first;
 mod live;
 mod stop;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use thymus_analyst::{Analyst, AnalystConfig, IncidentBudget};
 use thymus_detect::{AlertBudget, Engine, EngineConfig};
-use thymus_ingest::{Indicators, Ledger};
+use thymus_ingest::{ANALYZERS, FlowEngine, FlowLimits, Indicators, Ledger};
 use thymus_parsers::packet::decode_frame;
-use thymus_schema::LocalNetworks;
 use thymus_sensor::{Interface, Recorder, Sensor, SensorError, Tap, TapOptions};
 
 use crate::Found;
@@ -40,13 +41,24 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
     let indicators = Indicators::load(&args.run.indicators)?;
     let tap = open(args)?;
     let interface = tap.interface().clone();
-    let local = declared(&args.run.local)
-        .unwrap_or_else(|| LocalNetworks::found(interface.networks.clone()));
     let recorder = args
         .record
         .as_deref()
         .map(|path| record(path, &interface, args))
         .transpose()?;
+    // Before any thread is started: all are to leave the signals to the one that waits for them.
+    let stop = Stop::listen(args.stop_after.map(Duration::from_secs))?;
+    let name = &interface.name;
+    if tap.is_down() {
+        eprintln!("thymus: {name} is switched off; waiting for it");
+    } else if !args.output.quiet {
+        eprintln!("thymus: watching {name}; Ctrl-C ends it and prints the report");
+    }
+    let sensor = Sensor::start(tap, args.buffer as usize * MIB);
+    let (local, first) = match declared(&args.run.local) {
+        Some(local) => (local, VecDeque::new()),
+        None => first::look(&sensor, &stop),
+    };
     let mut engine = Engine::new(&EngineConfig {
         local: local.clone(),
         budget: AlertBudget::new(args.run.budget),
@@ -58,16 +70,8 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
     });
     let mut desk = Desk::new(args, analyst, memory, local.clone(), &interface)?;
     desk.remember(&mut engine);
-    // Before any thread is started: all are to leave the signals to the one that waits for them.
-    let stop = Stop::listen(args.stop_after.map(Duration::from_secs))?;
-    let name = &interface.name;
-    if tap.is_down() {
-        eprintln!("thymus: {name} is switched off; waiting for it");
-    } else if !args.output.quiet {
-        eprintln!("thymus: watching {name}; Ctrl-C ends it and prints the report");
-    }
-    let sensor = Sensor::start(tap, args.buffer as usize * MIB);
-    let live = Live::new(sensor, local, recorder, stop, now_nanos());
+    let flow = FlowEngine::new(local, FlowLimits::default(), ANALYZERS);
+    let live = Live::new(sensor, flow, first, recorder, stop, now_nanos());
     let fed = pipeline::feed(
         live,
         &indicators,

@@ -19,6 +19,7 @@ use crate::error::IngestError;
 use crate::flow::{FlowEngine, FlowLimits};
 use crate::input::Input;
 use crate::ledger::Problem;
+use crate::local::Evidence;
 use crate::source::{Head, Lane, Sniffed, Source, SourceCx, SourceSpec};
 use file::{Block, FileReader};
 use merge::{Merger, Waiting};
@@ -39,17 +40,14 @@ pub(crate) const SPEC: SourceSpec = SourceSpec {
             return;
         }
         for seen in peek(input, PEEK_PACKETS_MAX) {
-            evidence.pair(seen.source, seen.destination);
-            if let Some(mac) = seen.source_mac {
-                evidence.mac(mac, seen.source);
-            }
+            evidence.seen(&seen);
         }
     },
     open,
 };
 
-/// Packets of each file looked at to find the local networks.
-const PEEK_PACKETS_MAX: usize = 20_000;
+/// Packets of each file, or of a live capture, looked at to find the local networks.
+pub const PEEK_PACKETS_MAX: usize = 20_000;
 /// Most unreadable link types told of.
 const TOLD_MAX: usize = 64;
 /// Packets after which a batch of events is handed over.
@@ -263,6 +261,22 @@ pub fn peek(input: &Input, packets_max: usize) -> Vec<PacketSeen> {
         left = left.saturating_sub(block.records.len());
     }
     seen
+}
+
+impl Evidence {
+    /// A packet, as it was captured on a link of this type.
+    pub fn packet(&mut self, link_type: u32, bytes: &[u8]) {
+        if let Some(seen) = look_at(link_type, bytes) {
+            self.seen(&seen);
+        }
+    }
+
+    fn seen(&mut self, seen: &PacketSeen) {
+        self.pair(seen.source, seen.destination);
+        if let Some(mac) = seen.source_mac {
+            self.mac(mac, seen.source);
+        }
+    }
 }
 
 fn look_at(link_type: u32, bytes: &[u8]) -> Option<PacketSeen> {
