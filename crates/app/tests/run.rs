@@ -365,6 +365,27 @@ fn a_tag_that_the_kernel_took_out_of_a_packet_is_put_back() {
 }
 
 #[test]
+fn a_run_keeps_no_rights_that_it_does_not_need() {
+    with_wire("a_run_keeps_no_rights_that_it_does_not_need", || {
+        let rights = |run: &Run, field: &str| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", run.child.id()));
+            let status = status.unwrap();
+            let value = status.lines().find_map(|line| line.strip_prefix(field));
+            value.unwrap().trim().to_owned()
+        };
+        let fields = ["CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:"];
+        let run = Run::start(&[]);
+        // CAP_DAC_OVERRIDE is left, and a filter of system calls is there.
+        let kept = fields.map(|field| rights(&run, field));
+        assert_eq!(kept, ["0000000000000002", "0000000000000000", "1", "2"]);
+        assert_eq!(run.end(Signal::SIGINT).0, Some(0));
+        let run = Run::start(&["--no-sandbox"]);
+        assert_ne!(rights(&run, "CapEff:"), "0000000000000002");
+        run.end(Signal::SIGINT);
+    });
+}
+
+#[test]
 fn what_cannot_be_watched_is_refused_with_the_remedy() {
     let refused = |command: &mut Command, parts: &[&str]| {
         let output = command.output().unwrap();

@@ -59,6 +59,25 @@ pub enum SensorError {
         /// What the system says.
         source: io::Error,
     },
+    /// The process could not be confined.
+    #[error(
+        "cannot confine this process ({step}: {why}); --no-sandbox goes on without, with all the rights \
+         it was started with"
+    )]
+    Confine {
+        /// What was tried.
+        step: &'static str,
+        /// What the system says.
+        why: String,
+    },
+    /// A folder to write to is not there, or cannot be opened.
+    #[error("cannot write to the folder {path}: {why}; make it, or name another")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
     /// The recording cannot be written.
     #[error("cannot write the recording {path}: {source}; free some space, or leave --record out")]
     Record {

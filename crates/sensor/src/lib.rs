@@ -6,11 +6,12 @@
 //!
 //! Reading order: which interfaces there are ([`Interface`]), the socket ([`Tap`]), what it fills
 //! ([`PacketBlock`]), the thread between it and the analysis ([`Sensor`]), what is kept of it on disk
-//! ([`Recorder`]).
+//! ([`Recorder`]), what the process gives up ([`confine()`]).
 
 #![forbid(unsafe_code)]
 
 mod block;
+mod confine;
 mod error;
 mod interface;
 mod queue;
@@ -19,6 +20,7 @@ mod sensor;
 mod tap;
 
 pub use block::{PacketBlock, PacketRecord};
+pub use confine::confine;
 pub use error::SensorError;
 pub use interface::Interface;
 pub use queue::Waited;

@@ -44,6 +44,9 @@ pub struct LiveArgs {
     /// Disk for the recording, in MiB; the oldest half goes first
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
     pub record_size: u32,
+    /// Keep all the rights the program was started with; for finding faults only
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// How the run goes
     #[command(flatten)]
     pub run: RunArgs,

@@ -9,7 +9,7 @@ mod live;
 mod stop;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +46,9 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
         .as_deref()
         .map(|path| record(path, &interface, args))
         .transpose()?;
+    if !args.no_sandbox {
+        confine(args)?;
+    }
     // Before any thread is started: all are to leave the signals to the one that waits for them.
     let stop = Stop::listen(args.stop_after.map(Duration::from_secs))?;
     let name = &interface.name;
@@ -103,6 +106,19 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
     } else {
         Found::Something
     })
+}
+
+/// Gives up what the run does not take, but for the folders it writes to.
+fn confine(args: &LiveArgs) -> Result<()> {
+    let output = &args.output;
+    let files = [&args.record, &output.html, &output.events, &output.alerts];
+    let parents = files.into_iter().flatten().filter_map(|file| file.parent());
+    let folders = parents.chain(args.run.state.as_deref());
+    let folders: Vec<PathBuf> = folders.map(Path::to_path_buf).collect();
+    if !thymus_sensor::confine(&folders)? && !output.quiet {
+        eprintln!("thymus: this kernel has no Landlock, so files are not shut off");
+    }
+    Ok(())
 }
 
 /// Opens the capture; all that can go wrong goes wrong here, before anything is printed.

@@ -1,0 +1,130 @@
+//! What a process that captures gives up once its socket is open: rights, other processes, the network but
+//! for what asks about interfaces, and files but for the folders it writes to. To be called while there is
+//! one thread: those started later inherit it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use nix::libc;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
+
+use crate::error::SensorError;
+
+/// The newest rules of Landlock (landlock(7)) that are asked for; the kernel takes what it knows.
+const LANDLOCK: ABI = ABI::V7;
+/// Root keeps this one, so that it can go on writing to folders of others; Landlock says which.
+const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
+
+/// What only an intruder calls here; it ends the process.
+const DEADLY: &[i64] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_connect,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_bpf,
+    libc::SYS_io_uring_setup,
+    libc::SYS_userfaultfd,
+    libc::SYS_perf_event_open,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_capset,
+];
+
+/// Confines this process to what a capture takes, and to writing below `folders`. Whether the kernel has
+/// Landlock is told; without it files are not confined.
+///
+/// # Errors
+/// When a folder cannot be opened, or the system refuses a step.
+pub fn confine(folders: &[PathBuf]) -> Result<bool, SensorError> {
+    for capability in CapabilitySet::all().iter() {
+        let _is_shut = remove_capability_from_bounding_set(capability).is_ok();
+    }
+    let _is_clear = clear_ambient_capability_set().is_ok();
+    let held = capabilities(None).map_err(at("capabilities"))?;
+    let fewer = CapabilitySets {
+        effective: held.effective & KEPT,
+        permitted: held.permitted & KEPT,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, fewer).map_err(at("capabilities"))?;
+    set_no_new_privs(true).map_err(at("no_new_privs"))?;
+    let has_landlock = shut_files(folders)?;
+    let filter = filter().map_err(at("seccomp"))?;
+    apply_filter_all_threads(&filter).map_err(at("seccomp"))?;
+    Ok(has_landlock)
+}
+
+fn at<E: fmt::Display>(step: &'static str) -> impl Fn(E) -> SensorError {
+    move |error| SensorError::Confine {
+        step,
+        why: error.to_string(),
+    }
+}
+
+fn shut_files(folders: &[PathBuf]) -> Result<bool, SensorError> {
+    let landlock = at("Landlock");
+    let created = Ruleset::default()
+        .handle_access(AccessFs::from_all(LANDLOCK))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK)))
+        .and_then(|rules| rules.scope(Scope::from_all(LANDLOCK)))
+        .and_then(Ruleset::create);
+    let mut rules: RulesetCreated = created.map_err(&landlock)?;
+    for folder in folders {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        let open = PathFd::new(folder).map_err(|error| SensorError::Folder {
+            path: folder.display().to_string(),
+            why: error.to_string(),
+        })?;
+        let rule = PathBeneath::new(open, AccessFs::from_all(LANDLOCK));
+        rules = rules.add_rule(rule).map_err(&landlock)?;
+    }
+    let status = rules.restrict_self().map_err(&landlock)?;
+    Ok(status.ruleset != RulesetStatus::NotEnforced)
+}
+
+fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules: BTreeMap<i64, _> = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
+    let machine = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+        machine,
+    )?
+    .try_into()
+}
