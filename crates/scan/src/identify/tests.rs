@@ -126,6 +126,9 @@ fn short_scripts_are_known_by_how_they_are_written() {
         let more = [text.repeat(16), "Nothing but words.\n".repeat(200)].concat();
         let found = identify(more.as_bytes(), "");
         assert!(found.contains(&expected), "{text}: {found:?}");
+        let more = [text.repeat(2).as_bytes(), &[0; 4_000]].concat();
+        let found = identify(&more, "");
+        assert!(found.contains(&expected), "{text} and zeros: {found:?}");
     }
     check(b"name: web\nreplicas: 3\nports:\n  - 80\n", &[T::Text]);
     check(

@@ -14,6 +14,8 @@ use crate::FileType;
 const PART: usize = 256 << 10;
 /// Bytes at the start that must be free of zeros for a file to be text.
 const HEAD: usize = 4096;
+/// Bytes of text before what is no text, for it to count.
+const BEFORE_MIN: usize = 64;
 /// What the words of a language must weigh together.
 const ENOUGH: u32 = 4;
 
@@ -46,7 +48,7 @@ pub(super) fn has_php(bytes: &[u8]) -> bool {
 
 /// Adds the languages of a text; nothing for what is no text.
 pub(super) fn find(bytes: &[u8], name: &str, found: &mut Vec<FileType>) {
-    let Some(text) = plain(bytes) else {
+    let Some((text, is_whole)) = plain(bytes) else {
         return;
     };
     if let Some(kind) = interpreter(&text) {
@@ -70,7 +72,7 @@ pub(super) fn find(bytes: &[u8], name: &str, found: &mut Vec<FileType>) {
     if let Some(kind) = extension(name) {
         add(found, kind);
     }
-    if found.is_empty() {
+    if found.is_empty() && is_whole {
         found.push(FileType::Text);
     }
 }
@@ -126,8 +128,9 @@ static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
         .ok()
 });
 
-/// Both ends of a text as ASCII, UTF-16 narrowed; nothing for what is no text.
-fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
+/// Both ends of a text as ASCII, UTF-16 narrowed, or the text before what is no text; nothing for what is none.
+/// Second whether all of the file is text.
+fn plain(bytes: &[u8]) -> Option<(Vec<u8>, bool)> {
     let ends = |bytes: &[u8]| -> Vec<u8> {
         if bytes.len() <= 2 * PART {
             return bytes.to_vec();
@@ -141,8 +144,8 @@ fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
     };
     match bytes {
         [] => return None,
-        [0xff, 0xfe, rest @ ..] => return Some(narrow(0, rest)),
-        [0xfe, 0xff, rest @ ..] => return Some(narrow(1, rest)),
+        [0xff, 0xfe, rest @ ..] => return Some((narrow(0, rest), true)),
+        [0xfe, 0xff, rest @ ..] => return Some((narrow(1, rest), true)),
         _ => {}
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -151,13 +154,16 @@ fn plain(bytes: &[u8]) -> Option<Vec<u8>> {
     // UTF-16 without a mark, which the script hosts accept.
     if zeros * 5 >= head.len() * 2 && zeros * 5 <= head.len() * 3 {
         let odd = head.iter().skip(1).step_by(2).filter(|b| **b == 0).count();
-        return Some(narrow(usize::from(odd * 2 < zeros), bytes));
+        return Some((narrow(usize::from(odd * 2 < zeros), bytes), true));
     }
-    let controls = head
-        .iter()
-        .filter(|byte| **byte < 32 && !matches!(byte, 7..=13 | 27))
-        .count();
-    (zeros == 0 && controls * 20 <= head.len()).then(|| ends(bytes))
+    let is_control = |byte: &u8| *byte < 32 && !matches!(byte, 7..=13 | 27);
+    let controls = head.iter().filter(|byte| is_control(byte)).count();
+    if zeros == 0 && controls * 20 <= head.len() {
+        return Some((ends(bytes), true));
+    }
+    // What is no text may stand behind one, which an interpreter runs all the same.
+    let end = head.iter().position(is_control)?;
+    (end >= BEFORE_MIN).then(|| (head[..end].to_vec(), false))
 }
 
 fn interpreter(text: &[u8]) -> Option<FileType> {
