@@ -18,6 +18,7 @@ mod auth;
 
 mod capture;
 mod flow;
+mod follow;
 
 mod indicators;
 mod inventory;
@@ -31,6 +32,9 @@ pub use analyzers::ANALYZERS;
 pub use capture::{CaptureLimits, CaptureSource, PEEK_PACKETS_MAX, PacketSeen, peek};
 pub use error::IngestError;
 pub use flow::{FlowEngine, FlowLimits};
+pub use follow::{
+    Follow, FollowCounters, FollowFrom, FollowLimits, FollowOptions, FollowedLog, Position,
+};
 pub use indicators::Indicators;
 pub use input::{Input, InputReader};
 pub use inventory::ReplayLimits;

@@ -4,11 +4,12 @@
 
 pub(crate) mod alerts;
 pub(crate) mod eve;
-mod lines;
+pub(crate) mod lines;
 mod names;
 mod record;
 pub(crate) mod zeek;
 
+use serde_json::Value;
 use thymus_schema::{Coverage, Event, EventId, InputId};
 
 use crate::error::IngestError;
@@ -17,13 +18,13 @@ use crate::ledger::Problem;
 use crate::reorder::Reorder;
 use crate::source::{Lane, Source};
 use lines::{Line, Lines};
-pub(crate) use record::Records;
+pub(crate) use record::{Records, Wanted};
 
 /// Lines read before control goes back to the merge.
 const BATCH_LINES: usize = 1024;
 /// Where the number of a record's second event begins: ids stay unique and the lower part is the
 /// line's number, counted from 0.
-const PART_SHIFT: u32 = 48;
+pub(crate) const PART_SHIFT: u32 = 48;
 
 /// What a line was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,14 @@ pub(crate) trait Decoder: Send {
 
     /// The file has ended: what was held back goes into `records`.
     fn finish(&mut self, _records: &mut Records) {}
+
+    /// What it needs to go on in the middle of the file in another process; null when nothing.
+    fn keep(&self) -> Value {
+        Value::Null
+    }
+
+    /// Takes back what [`Self::keep`] gave. What does not fit is left out.
+    fn restore(&mut self, _kept: &Value) {}
 }
 
 /// One log file.

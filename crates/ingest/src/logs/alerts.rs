@@ -3,7 +3,9 @@
 //! evidence with its source, never truth.
 
 use std::net::IpAddr;
+use std::path::Path;
 
+use serde_json::Value;
 use thymus_parsers::Json;
 use thymus_schema::{EntityId, EventBody, LocalNetworks, Observation, Timestamp};
 
@@ -48,16 +50,21 @@ fn sniff(head: &Head<'_>) -> Option<Sniffed> {
 fn open(inputs: Vec<Input>, cx: &SourceCx) -> Vec<Lane> {
     let local = cx.local.clone();
     LogSource::lanes(inputs, move |input| {
-        let name = input
-            .path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        Box::new(AlertDecoder {
-            local: local.clone(),
-            table: input.format == "table",
-            name: name.unwrap_or_default(),
-            columns: None,
-        })
+        decoder(&input.format, &input.path, &local)
+    })
+}
+
+/// Reads lines of the alerts in the file at `path`, whose name stands for a tool that is not named.
+pub(crate) fn decoder(format: &str, path: &Path, local: &LocalNetworks) -> Box<dyn Decoder> {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    Box::new(AlertDecoder {
+        local: local.clone(),
+        table: format == "table",
+        name: name.unwrap_or_default(),
+        columns: None,
+        header: Vec::new(),
     })
 }
 
@@ -66,6 +73,8 @@ struct AlertDecoder {
     table: bool,
     name: String,
     columns: Option<Columns>,
+    /// The line that names the columns, kept so that reading can go on behind it.
+    header: Vec<u8>,
 }
 
 impl Decoder for AlertDecoder {
@@ -76,8 +85,12 @@ impl Decoder for AlertDecoder {
         let observed = if self.table {
             let Some(columns) = &self.columns else {
                 self.columns = Columns::read(line);
+                self.header = line.to_vec();
                 return Decoded::Nothing;
             };
+            if line == self.header {
+                return Decoded::Nothing;
+            }
             columns.row(line, &self.name, &self.local)
         } else {
             let Some(json) = Json::parse(line) else {
@@ -90,6 +103,17 @@ impl Decoder for AlertDecoder {
         };
         records.emit(ts, None, EventBody::Observation(Box::new(observation)));
         Decoded::Used
+    }
+
+    fn keep(&self) -> Value {
+        String::from_utf8_lossy(&self.header).into()
+    }
+
+    fn restore(&mut self, kept: &Value) {
+        let header = kept.as_str().unwrap_or_default().as_bytes();
+        if self.table && !header.is_empty() {
+            self.line(header, &mut Records::default());
+        }
     }
 }
 

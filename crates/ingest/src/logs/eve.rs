@@ -11,6 +11,8 @@ mod windows;
 
 use std::net::IpAddr;
 
+use serde::Deserialize;
+use serde_json::Value;
 use thymus_parsers::Json;
 use thymus_schema::{
     Conn, Endpoint, EventBody, FlowId, LocalNetworks, Observation, QuirkSeen, Scope, Timestamp,
@@ -110,6 +112,14 @@ impl Decoder for EveDecoder {
 
     fn finish(&mut self, records: &mut Records) {
         self.dns.finish(records);
+    }
+
+    fn keep(&self) -> Value {
+        serde_json::to_value(&self.dns).unwrap_or_default()
+    }
+
+    fn restore(&mut self, kept: &Value) {
+        self.dns = dns::Waiting::deserialize(kept).unwrap_or_default();
     }
 }
 
@@ -285,10 +295,13 @@ fn look(input: &Input, evidence: &mut Evidence) {
 
 fn open(inputs: Vec<Input>, cx: &SourceCx) -> Vec<Lane> {
     let local = cx.local.clone();
-    LogSource::lanes(inputs, move |_| {
-        Box::new(EveDecoder {
-            local: local.clone(),
-            dns: dns::Waiting::default(),
-        })
+    LogSource::lanes(inputs, move |_| decoder(&local))
+}
+
+/// Reads lines of EVE.
+pub(crate) fn decoder(local: &LocalNetworks) -> Box<dyn Decoder> {
+    Box::new(EveDecoder {
+        local: local.clone(),
+        dns: dns::Waiting::default(),
     })
 }

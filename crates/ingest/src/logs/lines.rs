@@ -5,7 +5,7 @@ use std::io::Read;
 use crate::input::InputReader;
 
 /// Longest line that is kept; alerts with payloads run to some hundred kilobytes.
-const LINE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes asked for at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 

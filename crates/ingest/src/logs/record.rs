@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use thymus_schema::{Conn, EntityId, EventBody, LocalNetworks, Service, Timestamp};
 
 /// An event without its id.
@@ -10,17 +11,51 @@ pub(crate) struct Record {
     pub(crate) ts: Timestamp,
     pub(crate) conn: Option<Conn>,
     pub(crate) body: EventBody,
+    /// A certificate of another log that belongs to it and was not there yet.
+    pub(crate) wants: Option<Box<Wanted>>,
+}
+
+/// A certificate that may still come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    /// Its names, the best first.
+    pub(crate) keys: Vec<Box<str>>,
+    /// How many the server sent.
+    pub(crate) chain_len: u8,
 }
 
 /// The events of one line.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     list: Vec<Record>,
+    /// Time of the record at hand, where it gives no event of its own.
+    reached: Option<Timestamp>,
 }
 
 impl Records {
     pub(crate) fn emit(&mut self, ts: Timestamp, conn: Option<Conn>, body: EventBody) {
-        self.list.push(Record { ts, conn, body });
+        self.list.push(Record {
+            ts,
+            conn,
+            body,
+            wants: None,
+        });
+    }
+
+    /// The event last emitted lacks a certificate that may come later.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        if let Some(record) = self.list.last_mut() {
+            record.wants = Some(Box::new(wanted));
+        }
+    }
+
+    /// The log has come to this time, though its record is no event.
+    pub(crate) fn reach(&mut self, ts: Timestamp) {
+        self.reached = Some(ts);
+    }
+
+    pub(crate) fn take_reached(&mut self) -> Option<Timestamp> {
+        self.reached.take()
     }
 
     pub(crate) fn take(&mut self) -> std::vec::Drain<'_, Record> {

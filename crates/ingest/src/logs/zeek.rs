@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
 use thymus_parsers::zeek::{ZeekField as F, ZeekJson, ZeekLine, ZeekRow, ZeekTsv};
 use thymus_schema::{Conn, Endpoint, FlowId, LocalNetworks, Scope, Timestamp, Transport};
 
@@ -25,7 +26,7 @@ use crate::local::Evidence;
 use crate::logs::lines::{Line, Lines};
 use crate::logs::{Decoded, Decoder, LogSource, Records};
 use crate::source::{Head, Lane, Sniffed, SourceCx, SourceSpec};
-use certificates::Certificates;
+pub(crate) use certificates::Certificates;
 
 /// Zeek's logs.
 pub(crate) const SPEC: SourceSpec = SourceSpec {
@@ -77,6 +78,9 @@ const LOGS: &[(&str, Mapping)] = &[
 
 /// Records of the first logs that are looked at to find the local networks.
 const LOOK_RECORDS_MAX: usize = 20_000;
+
+/// Most bytes kept of a header.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// What a mapping may know and where it puts its events.
 pub(crate) struct ZeekCx<'a> {
@@ -192,6 +196,8 @@ struct ZeekDecoder {
     mapping: Option<Mapping>,
     json: bool,
     tsv: ZeekTsv,
+    /// The header of a tab-separated log, kept so that reading can go on behind it.
+    header: Vec<u8>,
     objects: ZeekJson,
     local: LocalNetworks,
     certificates: Arc<Mutex<Certificates>>,
@@ -222,6 +228,7 @@ impl Decoder for ZeekDecoder {
         }
         match self.tsv.line(line) {
             ZeekLine::Directive => {
+                self.keep_header(line);
                 if line.starts_with(b"#path") {
                     self.tsv.path().clone_into(&mut self.log);
                     self.mapping = mapping_of(&self.log);
@@ -232,6 +239,30 @@ impl Decoder for ZeekDecoder {
             ZeekLine::Row(row) => self
                 .mapping
                 .map_or(Decoded::Unused("log_not_used"), |map| map(&row, &mut cx)),
+        }
+    }
+
+    fn keep(&self) -> Value {
+        String::from_utf8_lossy(&self.header).into()
+    }
+
+    fn restore(&mut self, kept: &Value) {
+        let mut nothing = Records::default();
+        for line in kept.as_str().unwrap_or_default().lines() {
+            self.line(line.as_bytes(), &mut nothing);
+        }
+    }
+}
+
+impl ZeekDecoder {
+    fn keep_header(&mut self, line: &[u8]) {
+        if line.starts_with(b"#separator") {
+            self.header.clear();
+        }
+        let fits = self.header.len() + line.len() < HEADER_BYTES_MAX;
+        if fits && !line.is_empty() && !line.starts_with(b"#close") {
+            self.header.extend_from_slice(line);
+            self.header.push(b'\n');
         }
     }
 }
@@ -366,20 +397,25 @@ fn open(inputs: Vec<Input>, cx: &SourceCx) -> Vec<Lane> {
     let certificates = Arc::new(Mutex::new(Certificates::new(certificates)));
     let local = cx.local.clone();
     LogSource::lanes(inputs, move |input| {
-        let log = input
-            .format
-            .split(' ')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        Box::new(ZeekDecoder {
-            mapping: mapping_of(&log),
-            log,
-            json: input.format.ends_with(" json"),
-            tsv: ZeekTsv::default(),
-            objects: ZeekJson::default(),
-            local: local.clone(),
-            certificates: Arc::clone(&certificates),
-        })
+        decoder(&input.format, &local, &certificates)
+    })
+}
+
+/// Reads lines of the log that `format` names.
+pub(crate) fn decoder(
+    format: &str,
+    local: &LocalNetworks,
+    certificates: &Arc<Mutex<Certificates>>,
+) -> Box<dyn Decoder> {
+    let log = format.split(' ').next().unwrap_or_default().to_owned();
+    Box::new(ZeekDecoder {
+        mapping: mapping_of(&log),
+        log,
+        json: format.ends_with(" json"),
+        tsv: ZeekTsv::default(),
+        header: Vec::new(),
+        objects: ZeekJson::default(),
+        local: local.clone(),
+        certificates: Arc::clone(certificates),
     })
 }

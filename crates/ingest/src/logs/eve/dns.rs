@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 use thymus_parsers::Json;
 use thymus_schema::{Conn, DnsAnswer, DnsFlavor, DnsTransaction, EventBody, Timestamp, Transport};
@@ -23,6 +24,7 @@ const ANSWERS_MAX: usize = 32;
 
 type Key = (u64, u64);
 
+#[derive(Serialize, Deserialize)]
 struct Query {
     key: Key,
     ts: Timestamp,
@@ -31,7 +33,7 @@ struct Query {
 }
 
 /// Queries whose answer has not come.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Waiting {
     queries: VecDeque<Query>,
     answered: VecDeque<Key>,

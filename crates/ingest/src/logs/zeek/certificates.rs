@@ -30,6 +30,8 @@ pub(crate) struct Certificates {
     order: VecDeque<Box<str>>,
     /// Time of the last record read.
     reached: Option<Timestamp>,
+    /// The logs are followed: their own lines are handed over as they are written.
+    followed: bool,
 }
 
 struct Reading {
@@ -46,6 +48,51 @@ impl Certificates {
             waiting: logs,
             ..Self::default()
         }
+    }
+
+    /// Of logs that grow: nothing is read ahead, [`Self::learn`] is told of each line.
+    pub(crate) fn followed() -> Self {
+        Self {
+            followed: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a certificate that is not here may still come.
+    pub(super) const fn is_followed(&self) -> bool {
+        self.followed
+    }
+
+    /// Takes over a line of a certificate log that is followed.
+    pub(super) fn learn(&mut self, row: &ZeekRow<'_>) {
+        if !self.followed {
+            return;
+        }
+        if let Some((_, keys, certificate)) = read(row) {
+            for key in keys {
+                self.keep(key, certificate.clone());
+            }
+        }
+    }
+
+    /// The certificates that came last, at most `count`, for the position file.
+    pub(crate) fn last(&self, count: usize) -> Vec<(Box<str>, Certificate)> {
+        let skip = self.order.len().saturating_sub(count);
+        let keys = self.order.iter().skip(skip);
+        keys.filter_map(|key| Some((key.clone(), self.by_key.get(key)?.clone())))
+            .collect()
+    }
+
+    /// Takes back what [`Self::last`] gave.
+    pub(crate) fn restore(&mut self, kept: Vec<(Box<str>, Certificate)>) {
+        for (key, certificate) in kept {
+            self.keep(key, certificate);
+        }
+    }
+
+    /// The certificate by the best of these names that is known.
+    pub(crate) fn known(&self, keys: &[Box<str>]) -> Option<&Certificate> {
+        keys.iter().find_map(|key| self.by_key.get(key))
     }
 
     /// The certificate with this file id or fingerprint, for a handshake at `ts`.
