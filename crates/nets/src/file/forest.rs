@@ -19,6 +19,8 @@ const PLACED: usize = TRIPLED + TRIPLES;
 const ABSENT: f32 = -1.0;
 /// Feature of a node that is a leaf.
 const LEAF: u16 = u16::MAX;
+/// Beginnings that go through the trees together: their numbers fit a core's own cache.
+const AT_ONCE: usize = 8;
 /// Each beginning is longer than the one before it by one part in so many.
 const FINENESS: usize = 16;
 
@@ -85,6 +87,16 @@ impl Counts {
         rest
     }
 
+    /// Writes the numbers of all features.
+    fn write(&self, features: &mut [f32]) {
+        let counted = self.bytes.iter().chain(&self.pairs).chain(&self.triples);
+        let len = self.len.max(1) as f32;
+        for (feature, count) in features.iter_mut().zip(counted) {
+            *feature = *count as f32 / len;
+        }
+        features[PLACED..].copy_from_slice(&self.first);
+    }
+
     /// The number that stands for `feature`: shares of all bytes, from 0 to 1, and first bytes.
     pub fn feature(&self, feature: usize) -> f32 {
         let share = |count: u64| count as f32 / self.len.max(1) as f32;
@@ -138,9 +150,20 @@ impl Node {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forest {
     /// The nodes of all trees.
-    nodes: Vec<Node>,
-    roots: Vec<u32>,
+    steps: Vec<Step>,
+    /// Where each tree begins, and how many questions it asks at most.
+    roots: Vec<(u32, u32)>,
     base: f32,
+}
+
+/// A node to walk over: a leaf leads to itself, so that all walks of a tree are equally long and none of them
+/// has to be foreseen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Step {
+    feature: u16,
+    value: f32,
+    /// Where to go when the feature is below the value, and where else.
+    to: [u32; 2],
 }
 
 impl Forest {
@@ -164,26 +187,66 @@ impl Forest {
             is_right.then_some(node)
         };
         let all: Vec<Node> = nodes.iter().enumerate().map(read).collect::<Option<_>>()?;
-        let roots: Vec<u32> = roots.iter().map(|root| *root as u32).collect();
-        let fits = roots.iter().all(|root| (*root as usize) < all.len());
-        fits.then_some(Self {
-            nodes: all,
-            roots,
+        let mut heights = vec![0_u32; all.len()];
+        for (at, node) in all.iter().enumerate().rev() {
+            if node.feature != LEAF {
+                let below = [node.left, node.right].map(|to| heights[to as usize]);
+                heights[at] = 1 + below[0].max(below[1]);
+            }
+        }
+        let root = |root: &f32| {
+            let height = heights.get(*root as usize)?;
+            Some((*root as u32, *height))
+        };
+        let step = |(at, node): (usize, &Node)| match node.feature {
+            LEAF => Step {
+                feature: 0,
+                value: node.value,
+                to: [at as u32; 2],
+            },
+            feature => Step {
+                feature,
+                value: node.value,
+                to: [node.left, node.right],
+            },
+        };
+        Some(Self {
+            roots: roots.iter().map(root).collect::<Option<_>>()?,
+            steps: all.iter().enumerate().map(step).collect(),
             base,
         })
     }
 
     /// The logit of being malicious of what was counted.
     pub fn logit(&self, counts: &Counts) -> f32 {
-        let leaf = |root: &u32| {
-            let mut node = self.nodes[*root as usize];
-            while node.feature != LEAF {
-                let is_left = counts.feature(usize::from(node.feature)) < node.value;
-                node = self.nodes[if is_left { node.left } else { node.right } as usize];
+        let mut features = vec![0.0; FEATURES];
+        counts.write(&mut features);
+        let mut logit = [0.0];
+        self.logits(&features, &mut logit);
+        logit[0]
+    }
+
+    /// The logits of what was counted up to [`AT_ONCE`] times: `features` are [`FEATURES`] numbers for each. All go
+    /// through a tree before any goes through the next, so that its nodes are read from memory once.
+    fn logits(&self, features: &[f32], logits: &mut [f32]) {
+        let (rows, _) = features.as_chunks::<FEATURES>();
+        logits.fill(0.0);
+        for (root, height) in &self.roots {
+            let mut at = [*root as usize; AT_ONCE];
+            for _ in 0..*height {
+                for (at, row) in at.iter_mut().zip(rows) {
+                    let step = &self.steps[*at];
+                    let is_left = row[usize::from(step.feature)] < step.value;
+                    *at = step.to[usize::from(!is_left)] as usize;
+                }
             }
-            node.value
-        };
-        self.base + self.roots.iter().map(leaf).sum::<f32>()
+            for (logit, at) in logits.iter_mut().zip(at) {
+                *logit += self.steps[at].value;
+            }
+        }
+        for logit in logits {
+            *logit += self.base;
+        }
     }
 }
 
@@ -203,18 +266,34 @@ pub struct Beginning {
 pub(super) fn worst_beginning(forest: &Forest, bytes: &[u8], shortest: usize) -> Option<Beginning> {
     let mut counts = Counts::default();
     let mut worst: Option<Beginning> = None;
+    let mut features = vec![0.0; AT_ONCE * FEATURES];
+    let (mut ends, mut logits) = (Vec::with_capacity(AT_ONCE), [0.0; AT_ONCE]);
     let (mut start, mut end) = (0, shortest);
     while end <= bytes.len() {
-        counts.add(&bytes[start..end]);
-        let logit = forest.logit(&counts);
-        if worst.is_none_or(|worst| logit > worst.logit) {
-            worst = Some(Beginning {
-                end: end as u64,
-                logit,
-                is_open: false,
-            });
+        ends.clear();
+        for row in features.chunks_mut(FEATURES) {
+            if end > bytes.len() {
+                break;
+            }
+            counts.add(&bytes[start..end]);
+            counts.write(row);
+            ends.push(end);
+            (start, end) = (end, end + (end / FINENESS).max(1));
         }
-        (start, end) = (end, end + (end / FINENESS).max(1));
+        let (features, logits) = (
+            &features[..ends.len() * FEATURES],
+            &mut logits[..ends.len()],
+        );
+        forest.logits(features, logits);
+        for (end, logit) in ends.iter().zip(logits) {
+            if worst.is_none_or(|worst| *logit > worst.logit) {
+                worst = Some(Beginning {
+                    end: *end as u64,
+                    logit: *logit,
+                    is_open: false,
+                });
+            }
+        }
     }
     if worst.is_none() && !bytes.is_empty() {
         counts.add(bytes);
