@@ -57,6 +57,13 @@ pub(super) struct Found {
     pub(super) stamp: Stamp,
 }
 
+impl Found {
+    /// Whether it lies behind the same followed path as what is called `name`.
+    pub(super) fn is_beside(&self, name: &str) -> bool {
+        self.name.split('/').next() == name.split('/').next()
+    }
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Listing {

@@ -33,8 +33,13 @@ impl Follow {
         }
         let sniffed = Format::sniff(&found.path, &head).map(|(format, _)| format);
         // A file that begins in the middle, because the one before was cut there, is not recognised.
-        let middle = sniffed.is_none();
-        let Some(format) = sniffed.or_else(|| self.format_in_the_middle(found, start)) else {
+        let middle = if sniffed.is_none() {
+            self.format_in_the_middle(found, start)
+        } else {
+            None
+        };
+        let joins = middle.as_ref().map(|(_, log)| *log);
+        let Some(format) = sniffed.or(middle.map(|(format, _)| format)) else {
             let whole = head.len() >= HEAD_BYTES_MAX;
             if !head.is_empty() {
                 let why = "not a log of a known format".to_owned();
@@ -45,10 +50,14 @@ impl Follow {
         if self.first_scan && self.options.from == FollowFrom::End && packed != Packed::Not {
             return self.put_aside(found, Why::Done);
         }
-        if middle {
+
+        if joins.is_some() {
+            if self.is_same_beginning(found, start) {
+                return self.put_aside(found, Why::Copy);
+            }
             self.goes_on(found);
         }
-        self.begin(found, packed, &format, start, out);
+        self.begin(found, (packed, joins), &format, start, out);
     }
 
     /// The file being read that begins with `head`.
@@ -145,9 +154,22 @@ impl Follow {
         self.tails.insert(found.key, tail);
     }
 
+    /// Whether it is what the log at hand holds so far, too little to tell it from others: a copy that was
+    /// made and not yet cut.
+    fn is_same_beginning(&self, found: &Found, head: &[u8]) -> bool {
+        let Some(log) = self.log_of(found) else {
+            return false;
+        };
+        let head = Fingerprint::of(head);
+        let mut of_log = self.tails.values();
+        head.len() > 0
+            && of_log.any(|tail| tail.place.log == log.number && tail.place.fingerprint == head)
+    }
+
     /// The file begins in the middle, so the one before it ends there: it is a copy.
     fn goes_on(&mut self, found: &Found) {
-        let log = self.log_of(found).filter(|log| log.path == found.path);
+        let current = |log: &&Log| log.path == found.path || plain_name(&found.path).is_none();
+        let log = self.log_of(found).filter(current);
         let number = log.map(|log| log.number);
         let of_log = self.tails.values_mut();
         let before = of_log
@@ -162,12 +184,16 @@ impl Follow {
     fn begin(
         &mut self,
         found: &Found,
-        packed: Packed,
+        (packed, joins): (Packed, Option<u32>),
         format: &Format,
         head: &[u8],
         out: &mut Vec<Event>,
     ) {
-        let number = self.log_at(found, format);
+        let known = self.log_of(found).map(|log| log.number);
+        let number = match joins.filter(|_| known.is_none()) {
+            Some(number) => number,
+            None => self.log_at(found, format),
+        };
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };
@@ -227,45 +253,55 @@ impl Follow {
         self.add_tail(place, found);
     }
 
-    /// The log that is written where the file was found, or that it was put aside from.
+    /// The log that is written where the file was found, or that it was put aside from, or of which only
+    /// what was put aside had been seen.
     fn log_of(&self, found: &Found) -> Option<&Log> {
-        let written = |log: &&Log| log.path == found.path;
-        let here = self.logs.values().find(written);
-        here.or_else(|| {
-            let root = found.name.split('/').next();
-            let name = plain_name(&found.path)?;
-            self.logs.values().find(|log| {
-                let file_name = log.path.file_name().map(|name| name.to_string_lossy());
-                log.name.split('/').next() == root && file_name.is_some_and(|it| it == name)
-            })
+        let here = self.logs.values().find(|log| log.path == found.path);
+        if here.is_some() || self.first_scan {
+            return here;
+        }
+        let name = found.path.file_name()?.to_string_lossy().into_owned();
+        let plain = plain_name(&found.path);
+        let beside = || self.logs.values().filter(|log| found.is_beside(&log.name));
+        let from = beside().find(|log| {
+            let of_log = log.path.file_name().map(|name| name.to_string_lossy());
+            plain.is_some() && of_log.as_deref() == plain.as_deref()
+        });
+        from.or_else(|| {
+            let aside = |log: &&Log| plain_name(&log.path).is_some_and(|it| it == name);
+            beside().filter(aside).max_by_key(|log| log.number)
         })
-        .filter(|log| !self.first_scan || log.path == found.path)
     }
 
     /// The format of a file that goes on with what another began, at its name or as one that was put
     /// aside from there.
-    fn format_in_the_middle(&mut self, found: &Found, start: &[u8]) -> Option<Format> {
+    fn format_in_the_middle(&mut self, found: &Found, start: &[u8]) -> Option<(Format, u32)> {
         if start.is_empty() {
             return None;
         }
         if let Some(log) = self.log_of(found) {
-            return Some(log.format.clone());
+            return Some((log.format.clone(), log.number));
         }
-        // What it was copied to before it was cut may have been seen first.
-        let name = found.path.file_name()?.to_string_lossy();
-        let root = found.name.split('/').next();
-        let copied = |log: &&mut Log| {
-            log.name.split('/').next() == root && plain_name(&log.path).is_some_and(|it| it == name)
+        // It may be known by nothing but others that were put aside.
+        let plain = plain_name(&found.path);
+        let aside = |log: &&mut Log| {
+            found.is_beside(&log.name) && plain.is_some() && plain_name(&log.path) == plain
         };
-        let log = self.logs.values_mut().rev().find(copied)?;
-        log.path.clone_from(&found.path);
-        Some(log.format.clone())
+        let log = self.logs.values_mut().rev().find(aside)?;
+        Some((log.format.clone(), log.number))
     }
 
     /// The log that the file is part of, or a new one.
     fn log_at(&mut self, found: &Found, format: &Format) -> u32 {
-        if let Some(log) = self.log_of(found) {
-            return log.number;
+        if let Some(number) = self.log_of(found).map(|log| log.number) {
+            let name = found.path.file_name().map(|name| name.to_string_lossy());
+            if let Some(log) = self.logs.get_mut(&number)
+                && plain_name(&log.path)
+                    .is_some_and(|plain| Some(plain.as_str()) == name.as_deref())
+            {
+                log.path.clone_from(&found.path);
+            }
+            return number;
         }
         let number = self.next_log;
         self.next_log += 1;
