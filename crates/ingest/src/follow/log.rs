@@ -116,6 +116,8 @@ pub(super) struct KeptLog {
     clock: Clock,
     coverage: Coverage,
     counters: FollowCounters,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cut: Vec<u8>,
     decoder: Value,
 }
 
@@ -130,6 +132,8 @@ pub(super) struct Log {
     pub(super) clock: Clock,
     pub(super) coverage: Coverage,
     pub(super) counters: FollowCounters,
+    /// The beginning of a line with which a copy ended, while what it goes on in is not there yet.
+    pub(super) cut: Vec<u8>,
     generations: u64,
     decoder: Box<dyn Decoder>,
     records: Records,
@@ -150,6 +154,7 @@ impl Log {
             clock: Clock::default(),
             coverage: Coverage::default(),
             counters: FollowCounters::default(),
+            cut: Vec::new(),
             generations: 0,
             decoder: format.decoder(path, shared),
             records: Records::default(),
@@ -167,6 +172,7 @@ impl Log {
             clock: self.clock,
             coverage: self.coverage.clone(),
             counters: self.counters,
+            cut: self.cut.clone(),
             decoder: self.decoder.keep(),
         }
     }
@@ -177,6 +183,7 @@ impl Log {
         log.clock = kept.clock;
         log.coverage = kept.coverage;
         log.counters = kept.counters;
+        log.cut = kept.cut;
         log.decoder.restore(&kept.decoder);
         log
     }
@@ -309,6 +316,32 @@ impl Log {
             } else {
                 window.pass(event, out);
             }
+        }
+    }
+
+    /// A copy ended with `line`, and what it goes on in is not there yet: a record is a record, anything
+    /// else waits for its rest.
+    pub(super) fn last(
+        &mut self,
+        place: &Place,
+        line: Vec<u8>,
+        window: &mut Window,
+        out: &mut Vec<Event>,
+    ) {
+        let decoded = self.decoder.line(&line, &mut self.records);
+        if matches!(decoded, Decoded::Broken(_)) {
+            self.cut = line;
+        } else {
+            self.decoded(decoded, place.id, place.line, window, out);
+        }
+    }
+
+    /// Nothing goes on with what a copy ended with: it is a line.
+    pub(super) fn rest(&mut self, id: InputId, window: &mut Window, out: &mut Vec<Event>) {
+        let line = std::mem::take(&mut self.cut);
+        if !line.is_empty() {
+            let decoded = self.decoder.line(&line, &mut self.records);
+            self.decoded(decoded, id, 0, window, out);
         }
     }
 

@@ -275,6 +275,7 @@ impl Follow {
         }
         for log in self.logs.values_mut() {
             let (_, id) = log.next_file();
+            log.rest(id, &mut self.window, out);
             log.finish(id, &mut self.window, out);
         }
         let all = Some(Timestamp::MAX);

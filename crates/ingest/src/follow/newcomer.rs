@@ -207,7 +207,8 @@ impl Follow {
             let place = &tail.place;
             place.log == number && place.read == 0 && place.path == log.path
         });
-        if let Some(current) = current.filter(|_| found.path != log.path) {
+        let is_current = found.path != log.path && plain_name(&log.path).is_none();
+        if let Some(current) = current.filter(|_| is_current) {
             copied = true;
             carry = std::mem::take(&mut current.place.carry);
             carry.truncate(carry.len().saturating_sub(current.place.copied));
@@ -219,6 +220,9 @@ impl Follow {
         let at_end = self.first_scan && self.options.from == FollowFrom::End;
         if at_end {
             log.preamble(head);
+        }
+        if carry.is_empty() {
+            carry = std::mem::take(&mut log.cut);
         }
         let read = if at_end { found.stamp.size } else { 0 };
         let place = Place {

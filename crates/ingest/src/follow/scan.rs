@@ -301,6 +301,9 @@ impl Follow {
                 next.place.copied = 0;
             }
 
+            (None, Some(log)) if copied && !partial.is_empty() => {
+                log.last(&tail.place, partial, &mut self.window, out);
+            }
             (_, Some(log)) if !partial.is_empty() => {
                 let piece = Piece::Line(Vec::new(), &partial);
                 log.line(&tail.place, piece, &mut self.window, out);
@@ -359,6 +362,7 @@ impl Follow {
         for number in idle.into_iter().take(surplus) {
             if let Some(mut log) = self.logs.remove(&number) {
                 let (_, id) = log.next_file();
+                log.rest(id, &mut self.window, out);
                 log.finish(id, &mut self.window, out);
                 self.closed.add(&log.coverage);
                 self.closed_counters.add(&log.counters);
