@@ -12,6 +12,7 @@ use thymus_schema::{Confidence, Coverage, Event, Incident, IncidentId, LocalNetw
 use thymus_sensor::Interface;
 
 use super::live::Standing;
+use super::printer::Printer;
 use super::{no_files, now_nanos, out_of_the_way};
 use crate::cli::{LiveArgs, OutputArgs};
 use crate::console::Paper;
@@ -37,6 +38,7 @@ pub(super) struct Desk<'a> {
     local: LocalNetworks,
     interface: String,
     watcher: Watcher,
+    printer: Printer,
     standing: Standing,
     lag_ms_max: u64,
     /// What was told of each incident.
@@ -78,6 +80,7 @@ impl<'a> Desk<'a> {
             local,
             interface: interface.name.clone(),
             watcher: Watcher::new(&args.output)?,
+            printer: Printer::start(stdout()),
             standing: Standing {
                 is_down: !interface.is_up,
                 ..Standing::default()
@@ -146,6 +149,7 @@ impl<'a> Desk<'a> {
             memory.keep(engine, &no_files(), &outcome.report)
         });
         self.watcher.finish()?;
+        self.printer.finish()?;
         Ok((outcome, kept))
     }
 
@@ -186,20 +190,26 @@ impl<'a> Desk<'a> {
         let outcome = self.outcome(engine);
         let budget = IncidentBudget::PerHundredDevices(self.args.run.budget);
         let findings = Findings::new(&outcome, budget);
+        let mut all_told = true;
         for incident in &findings.shown {
             let is = Told::of(incident);
             if self.told.get(&incident.id) == Some(&is) {
                 continue;
             }
             out_of_the_way(self.status.is_some())?;
-            tell(incident, &findings, &self.args.output)?;
+            let message = message(incident, &findings, &self.args.output)?;
+            if !self.printer.print(message)? {
+                // Nobody reads: told at a later look, when there is room.
+                all_told = false;
+                continue;
+            }
             if self.told.len() >= TOLD_MAX {
                 self.told.clear();
             }
             self.told.insert(incident.id, is);
             self.is_told_unsaved = true;
         }
-        self.is_changed = false;
+        self.is_changed = !all_told;
         self.looked = now();
         self.look_cost = self.looked.duration_since(began);
         Ok(())
@@ -287,17 +297,17 @@ fn lag_ms(ts: i64) -> u64 {
     nanos.unsigned_abs() / 1_000_000
 }
 
-/// Prints one incident.
-fn tell(incident: &Incident, findings: &Findings<'_>, output: &OutputArgs) -> Result<()> {
-    let mut out = BufWriter::new(stdout().lock());
+/// One incident as it is printed.
+fn message(incident: &Incident, findings: &Findings<'_>, output: &OutputArgs) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
     if output.json {
         serde_json::to_writer(&mut out, &output::incident_line(incident, findings))?;
-        out.write_all(b"\n")?;
+        out.push(b'\n');
     } else {
         let detail = detail_of(output);
         output::print_incident(incident, findings, detail, Paper::stdout(), &mut out)?;
     }
-    Ok(out.flush()?)
+    Ok(out)
 }
 
 /// Prints the report at the end of the run.

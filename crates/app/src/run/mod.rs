@@ -6,6 +6,7 @@
 mod desk;
 mod first;
 mod live;
+mod printer;
 mod stop;
 
 use std::collections::VecDeque;
