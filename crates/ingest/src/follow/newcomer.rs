@@ -103,7 +103,7 @@ impl Follow {
             return self.put_aside(found, Why::Done);
         };
         let finite = packed != Packed::Not || found.path != log.path;
-        let place = Place {
+        let mut place = Place {
             key: found.key,
             path: found.path.clone(),
             log: past.log,
@@ -116,7 +116,6 @@ impl Follow {
             skipping: false,
             fingerprint: past.fingerprint.clone(),
             size: 0,
-
             carry: Vec::new(),
             copied: 0,
             recovers: past.unread,
@@ -125,13 +124,16 @@ impl Follow {
             other.unread = 0;
         }
         // The beginning of the line that was cut is in the copy too.
-
         let next = self.next_of(past.log, past.generation);
         if let Some(next) = next.and_then(|key| self.tails.get_mut(&key)) {
-            next.place.carry.clear();
+            let mut before = std::mem::take(&mut next.place.carry);
+            before.truncate(before.len().saturating_sub(next.place.copied));
             next.place.copied = 0;
+            if past.offset == 0 {
+                // Nothing but the beginning of its first line was read.
+                place.carry = before;
+            }
         }
-
         self.add_tail(place, found);
     }
 
@@ -168,12 +170,11 @@ impl Follow {
 
     /// The file begins in the middle, so the one before it ends there: it is a copy.
     fn goes_on(&mut self, found: &Found) {
-        let current = |log: &&Log| log.path == found.path || plain_name(&found.path).is_none();
-        let log = self.log_of(found).filter(current);
-        let number = log.map(|log| log.number);
+        let number = self.log_of(found).map(|log| log.number);
         let of_log = self.tails.values_mut();
         let before = of_log
             .filter(|tail| Some(tail.place.log) == number && tail.place.path != found.path)
+            .filter(|tail| plain_name(&tail.place.path).is_some())
             .max_by_key(|tail| tail.place.generation);
         if let Some(before) = before {
             before.place.finite = true;
