@@ -79,8 +79,9 @@ fn program() -> PathBuf {
 
 /// A run that watches.
 struct Run {
-    child: Child,
-    said: BufReader<std::process::ChildStderr>,
+    /// Until it is waited for.
+    child: Option<Child>,
+    said: Option<BufReader<std::process::ChildStderr>>,
 }
 
 impl Run {
@@ -97,24 +98,42 @@ impl Run {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         assert!(line.contains("watching in0"), "{line}");
-        Self { child, said }
+        Self {
+            child: Some(child),
+            said: Some(said),
+        }
     }
 
     /// Sends it a signal and gives exit code, standard output and standard error.
     fn end(self, signal: Signal) -> (Option<i32>, String, String) {
         // The kernel hands over what it has within 50 ms; the program looks once more when asked to end.
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(self.id().cast_signed()), signal).unwrap();
         self.wait()
+    }
+
+    fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     fn wait(mut self) -> (Option<i32>, String, String) {
         let mut errors = String::new();
+        let mut said = self.said.take().unwrap();
         let reader = thread::spawn(move || {
-            self.said.read_to_string(&mut errors).unwrap();
+            said.read_to_string(&mut errors).unwrap();
             errors
         });
-        let Output { status, stdout, .. } = self.child.wait_with_output().unwrap();
+        let Output { status, stdout, .. } = self.child.take().unwrap().wait_with_output().unwrap();
         (status.code(), text(&stdout), reader.join().unwrap())
+    }
+}
+
+/// A test that fails leaves no run behind.
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }
 
@@ -368,7 +387,7 @@ fn a_tag_that_the_kernel_took_out_of_a_packet_is_put_back() {
 fn a_run_keeps_no_rights_that_it_does_not_need() {
     with_wire("a_run_keeps_no_rights_that_it_does_not_need", || {
         let rights = |run: &Run, field: &str| {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", run.child.id()));
+            let status = std::fs::read_to_string(format!("/proc/{}/status", run.id()));
             let status = status.unwrap();
             let value = status.lines().find_map(|line| line.strip_prefix(field));
             value.unwrap().trim().to_owned()
