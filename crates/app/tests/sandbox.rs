@@ -168,7 +168,7 @@ fn a_worker_that_dies_costs_the_first_file_it_had_and_no_other() {
 fn memory_is_bounded_by_the_system() {
     let policy = ScanPolicy::default();
     let limits = Limits {
-        memory_bytes_max: 56 << 20,
+        memory_bytes_max: 72 << 20,
         ..Limits::of(&policy)
     };
     with_worker(&policy, limits, |worker| {
