@@ -49,8 +49,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("tokio", &[]),
     ("candle-core", &["thymus-train"]),
     ("flate2", &["thymus-parsers"]),
-    // `train` compresses its own packs; what others made it opens through `parsers` or archive crates.
-    ("zstd", &["thymus-parsers", "thymus-train"]),
+    // `train` compresses its own packs and `store` its journal; what others made it opens through `parsers` or archive crates.
+    ("zstd", &["thymus-parsers", "thymus-store", "thymus-train"]),
     ("zip", &["thymus-scan", "thymus-train"]),
     ("sevenz-rust2", &["thymus-scan", "thymus-train"]),
     ("lzma-rust2", &["thymus-scan", "thymus-train"]),

@@ -5,6 +5,8 @@
 //! a full disk at any moment leaves a whole state. A damaged section is taken from the snapshot
 //! before, and what is lost for good is said.
 //!
+//! The [`journal`] is what a live run saw and found, in order, for the console and for a run that was killed.
+//!
 //! The quarantine ([`Quarantine`]) and the models that a user installed ([`models`]) are folders of
 //! their own.
 //!
@@ -14,6 +16,7 @@
 
 mod error;
 mod imports;
+pub mod journal;
 pub mod models;
 mod quarantine;
 mod snapshot_file;
