@@ -59,6 +59,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("yara-x", &["thymus-yara"]),
     ("netring", &["thymus-sensor"]),
     ("rusqlite", &["thymus-store"]),
+    ("parquet", &["thymus-store"]),
 ];
 
 /// Compares the workspace with the table.

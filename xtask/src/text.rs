@@ -12,6 +12,12 @@ const LINES_MAX: usize = 800;
 const RATCHET_FROM: usize = 500;
 const RATCHET: &[(&str, usize)] = &[];
 
+/// Files that may have unsafe code, with the reason.
+const UNSAFE: &[(&str, &str)] = &[(
+    "crates/store/src/archive/query/vtab.rs",
+    "SQLite's virtual tables are unsafe traits: two promises about layout, and no unsafe call",
+)];
+
 /// Words that must not be left in sources, with the reason.
 const WORDS: &[(&str, &str)] = &[
     ("FIXME", "fix it or say in the issue why not"),
@@ -57,7 +63,7 @@ fn source(path: &Path, text: &str, complaints: &mut Vec<String>) {
         let code = line.split("//").next().unwrap_or_default();
         code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
     });
-    if has_unsafe {
+    if has_unsafe && UNSAFE.iter().all(|(file, _)| *file != name) {
         complaints.push(format!(
             "{name}: unsafe code outside the list that tidy knows"
         ));

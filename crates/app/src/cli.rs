@@ -3,6 +3,7 @@
 mod lists;
 mod model;
 mod quarantine;
+mod query;
 mod rules;
 mod run;
 
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
+pub use query::QueryArgs;
 pub use rules::{RulesAction, RulesArgs};
 pub use run::LiveArgs;
 
@@ -46,6 +48,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Watch a network interface and tell what happens
     Run(LiveArgs),
+    /// Ask the events that were kept, in SQL
+    Query(QueryArgs),
     /// Judge files, and what is inside them
     Scan(ScanArgs),
     /// Keep malicious files where they do no harm, and give them back

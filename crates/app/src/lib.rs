@@ -30,6 +30,7 @@ pub mod evaluate;
 mod lists;
 mod model;
 mod quarantine;
+mod query;
 mod replay;
 mod rules;
 mod run;
@@ -72,6 +73,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
+        Command::Query(args) => query::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Quarantine(args) => quarantine::run(args),
         Command::Lists(args) => lists::run(args),

@@ -12,8 +12,9 @@
 //!
 //! Must not: know what a section means. The bytes are the business of whoever wrote them.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod archive;
 mod error;
 mod imports;
 pub mod journal;
@@ -22,6 +23,10 @@ mod quarantine;
 mod snapshot_file;
 mod state_dir;
 
+pub use archive::{
+    Archive, ArchiveError, ArchiveLimits, ArchiveReader, ArchiveStatus, QueryError, QueryLimits,
+    QueryResult,
+};
 pub use error::StoreError;
 pub use imports::Imports;
 pub use quarantine::{Entry, Kept, Quarantine, QuarantineError, Request, Restored};

@@ -6,7 +6,7 @@ mod listed;
 mod ruled;
 mod sarif;
 pub(crate) mod signed;
-mod since;
+pub(crate) mod since;
 mod text;
 pub(crate) mod worker;
 

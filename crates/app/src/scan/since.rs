@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 /// `2026-01-31`, `2026-01-31T08:00:00Z`, or `90m`, `36h`, `7d` ago.
-pub(super) fn parse(text: &str) -> Result<SystemTime> {
+pub(crate) fn parse(text: &str) -> Result<SystemTime> {
     if let Some(ago) = ago(text) {
         return now().checked_sub(ago).context("that is before all time");
     }

@@ -1,0 +1,359 @@
+//! The tables as SQLite sees them: virtual tables that are never created and only read.
+//!
+//! The one file with unsafe code in this workspace. SQLite asks that a table and a cursor begin with
+//! its own structure in C layout; the two `unsafe impl` are the promise that they do. Everything else
+//! here is safe code, and what decodes files is kept from panicking across SQLite's frames.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_int};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::types::ValueRef;
+use rusqlite::vtab::{
+    Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConfig, VTabConnection,
+    VTabCursor, sqlite3_vtab, sqlite3_vtab_cursor,
+};
+use rusqlite::{Connection, Error, Result};
+
+use super::scan::{Cell, Plan, Scan, Session, SqlColumn, Test, columns};
+use super::time::{self, TimeText};
+use crate::archive::tables::{ColumnType, TABLES, Table, common};
+
+/// What ends a query, as the error that SQLite carries.
+pub(super) const STOPPED: &str = "thymus: stopped";
+
+/// Makes the tables known to a connection.
+pub(super) fn register(connection: &Connection, session: &Arc<Session>) -> Result<()> {
+    let module = const { &Module::<EventTable>::eponymous_only_module() };
+    for table in TABLES {
+        connection.create_module(table.name, module, Some((table, Arc::clone(session))))?;
+    }
+    Ok(())
+}
+
+/// A table.
+#[repr(C)]
+pub(super) struct EventTable {
+    base: sqlite3_vtab,
+    table: &'static Table,
+    columns: Arc<Vec<SqlColumn>>,
+    session: Arc<Session>,
+}
+
+/// A reader of a table.
+#[repr(C)]
+pub(super) struct EventCursor<'vtab> {
+    base: sqlite3_vtab_cursor,
+    table: &'static Table,
+    columns: Arc<Vec<SqlColumn>>,
+    session: Arc<Session>,
+    scan: Option<Scan>,
+    row: i64,
+    text: RefCell<TimeText>,
+    of: PhantomData<&'vtab EventTable>,
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a promise about layout: `base` comes first, in C layout"
+)]
+unsafe impl<'vtab> VTab<'vtab> for EventTable {
+    type Aux = (&'static Table, Arc<Session>);
+    type Cursor = EventCursor<'vtab>;
+
+    fn connect(
+        db: &mut VTabConnection,
+        aux: Option<&Self::Aux>,
+        _module: &[u8],
+        _database: &[u8],
+        _table: &[u8],
+        _args: &[&[u8]],
+    ) -> Result<(Cow<'static, CStr>, Self)> {
+        let (table, session) = aux.ok_or(Error::InvalidQuery)?;
+        db.config(VTabConfig::DirectOnly)?;
+        let columns = columns(table);
+        let list: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{} {}", column.name, column.ty.sql()))
+            .collect();
+        let schema = format!("CREATE TABLE x({})", list.join(", "));
+        let schema = CString::new(schema).map_err(|error| failed(&error.to_string()))?;
+        let this = Self {
+            base: sqlite3_vtab::default(),
+            table,
+            columns: Arc::new(columns),
+            session: Arc::clone(session),
+        };
+        Ok((Cow::Owned(schema), this))
+    }
+
+    fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
+        let mut steps: Vec<String> = Vec::new();
+        let mut cost = self.rows().max(1.0);
+        let known: Vec<(usize, bool, bool)> = info
+            .constraints()
+            .enumerate()
+            .map(|(at, constraint)| (at, constraint.is_usable(), false))
+            .collect();
+        for (at, is_usable, _) in known {
+            let Some(step) = is_usable.then(|| self.step(info, at)).flatten() else {
+                continue;
+            };
+            if step.starts_with("in") {
+                info.set_in_constraint(at, true)?;
+            }
+            // What SQLite would convert before comparing it looks at again.
+            let is_final = !step.starts_with("eq");
+            cost *= if step.starts_with("in") || !is_final {
+                0.05
+            } else {
+                0.5
+            };
+            steps.push(step);
+            let mut usage = info.constraint_usage(at);
+            usage.set_argv_index(steps.len() as c_int);
+            usage.set_omit(is_final);
+        }
+        info.set_idx_str(&format!("{:x};{}", info.col_used(), steps.join(",")));
+        info.set_estimated_cost(cost);
+        info.set_estimated_rows(cost as i64);
+        Ok(true)
+    }
+
+    fn open(&'vtab mut self) -> Result<EventCursor<'vtab>> {
+        Ok(EventCursor {
+            base: sqlite3_vtab_cursor::default(),
+            table: self.table,
+            columns: Arc::clone(&self.columns),
+            session: Arc::clone(&self.session),
+            scan: None,
+            row: 0,
+            text: RefCell::default(),
+            of: PhantomData,
+        })
+    }
+}
+
+impl EventTable {
+    /// How many rows the table has.
+    fn rows(&self) -> f64 {
+        let kinds = self.session.parts.iter().flat_map(|info| &info.meta.kinds);
+        let own = kinds.filter(|kind| self.table.kind.is_empty() || self.table.kind == kind.kind);
+        own.map(|kind| kind.rows as f64).sum()
+    }
+
+    /// What of a constraint can be used: an operator and a column.
+    fn step(&self, info: &IndexInfo, at: usize) -> Option<String> {
+        let constraint = info.constraints().nth(at)?;
+        let column = usize::try_from(constraint.column()).ok()?;
+        let known = self.columns.get(column)?;
+        let op = match constraint.operator() {
+            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ => "eq",
+            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GE => "ge",
+            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GT => "gt",
+            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LE => "le",
+            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LT => "lt",
+            _ => return None,
+        };
+        let is_in = op == "eq" && info.is_in_constraint(at).unwrap_or(false);
+        match known.ty {
+            ColumnType::Time if known.physical == common::TS && !is_in => {
+                let op = if op == "eq" { "is" } else { op };
+                Some(format!("{op}{column}"))
+            }
+            ColumnType::Text | ColumnType::Integer | ColumnType::Boolean if op == "eq" => {
+                let is_exact = info.collation(at).is_ok_and(|name| name == "BINARY");
+                let op = if is_in { "in" } else { "eq" };
+                is_exact.then(|| format!("{op}{column}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl EventCursor<'_> {
+    fn plan(&self, idx_str: Option<&str>, args: &Filters<'_>) -> Result<Plan> {
+        let (used, steps) = idx_str
+            .and_then(|text| text.split_once(';'))
+            .unwrap_or(("", ""));
+        let used = u64::from_str_radix(used, 16).unwrap_or(u64::MAX);
+        // Bit 63 stands for all columns from there on.
+        let is_used = |at: usize| used >> at.min(63) & 1 == 1;
+        let mut wanted: Vec<usize> = Vec::new();
+        for (at, column) in self.columns.iter().enumerate() {
+            if is_used(at) && !wanted.contains(&column.physical) {
+                wanted.push(column.physical);
+            }
+        }
+        let mut range = self.session.range;
+        let mut tests = Vec::new();
+        for (at, step) in steps.split(',').filter(|step| !step.is_empty()).enumerate() {
+            let (op, column) = step.split_at_checked(2).unwrap_or((step, ""));
+            let column = column
+                .parse()
+                .ok()
+                .and_then(|column: usize| self.columns.get(column));
+            let Some(column) = column else { continue };
+            match op {
+                "eq" => {
+                    let value = args.iter().nth(at).unwrap_or(ValueRef::Null);
+                    tests.extend(test(*column, value).map(|test| (column.physical, test)));
+                }
+                "in" => {
+                    tests.push((column.physical, test_any(*column, args, at)?));
+                }
+                _ => {
+                    let value = args.iter().nth(at).unwrap_or(ValueRef::Null);
+                    narrow(&mut range, op, value)?;
+                }
+            }
+        }
+        Ok(Plan {
+            table: self.table,
+            wanted,
+            range,
+            tests,
+        })
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let Some(scan) = &mut self.scan else {
+            return Ok(());
+        };
+        self.row += 1;
+        match catch_unwind(AssertUnwindSafe(|| scan.advance())) {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => {
+                self.scan = None;
+                Ok(())
+            }
+            Ok(Err(_)) => Err(failed(STOPPED)),
+            Err(_) => Err(failed("reading events panicked")),
+        }
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a promise about layout: `base` comes first, in C layout"
+)]
+unsafe impl VTabCursor for EventCursor<'_> {
+    fn filter(&mut self, _: c_int, idx_str: Option<&str>, args: &Filters<'_>) -> Result<()> {
+        let plan = self.plan(idx_str, args)?;
+        self.row = 0;
+        self.scan = Some(Scan::new(Arc::clone(&self.session), plan));
+        self.step()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        self.step()
+    }
+
+    fn eof(&self) -> bool {
+        self.scan.is_none()
+    }
+
+    fn column(&self, ctx: &mut Context, at: c_int) -> Result<()> {
+        let column = usize::try_from(at).ok().and_then(|at| self.columns.get(at));
+        let (Some(column), Some(scan)) = (column, &self.scan) else {
+            return Ok(());
+        };
+        match (scan.cell(column.physical), column.ty) {
+            (Cell::Null, _) => Ok(()),
+            (Cell::Int(nanos), ColumnType::Time) => {
+                ctx.set_result(self.text.borrow_mut().of(nanos))
+            }
+            (Cell::Int(nanos), ColumnType::Real) => ctx.set_result(nanos as f64 / 1e9),
+            (Cell::Int(value), _) => ctx.set_result(value),
+            (Cell::Real(value), _) => ctx.set_result(value),
+            (Cell::Text(bytes), _) => match std::str::from_utf8(bytes) {
+                Ok(text) => ctx.set_result(text),
+                Err(_) => ctx.set_result(String::from_utf8_lossy(bytes).as_ref()),
+            },
+        }
+    }
+
+    fn rowid(&self) -> Result<i64> {
+        Ok(self.row)
+    }
+}
+
+/// The test for one value; `None` when SQLite has to look, because it would convert it.
+fn test(column: SqlColumn, value: ValueRef<'_>) -> Option<Test> {
+    match value {
+        ValueRef::Text(_) if column.ty == ColumnType::Text => value
+            .as_str()
+            .ok()
+            .map(|text| Test::Texts(vec![text.to_owned()])),
+        ValueRef::Integer(int) if column.ty != ColumnType::Text => Some(Test::Ints(vec![int])),
+        _ => None,
+    }
+}
+
+/// The test for one of the values of an IN, which SQLite converted to the column's type where that
+/// is possible: what is of another type equals nothing.
+fn test_any(column: SqlColumn, args: &Filters<'_>, at: usize) -> Result<Test> {
+    let (mut texts, mut ints) = (Vec::new(), Vec::new());
+    let mut values = args.in_values(at)?;
+    // A value is only good until the next one is asked for.
+    while let Some(value) = values.next()? {
+        match value {
+            ValueRef::Integer(int) => ints.push(int),
+            other => texts.extend(other.as_str().map(str::to_owned)),
+        }
+    }
+    let is_text = column.ty == ColumnType::Text;
+    Ok(if is_text {
+        Test::Texts(texts)
+    } else {
+        Test::Ints(ints)
+    })
+}
+
+/// Narrows a range of nanoseconds. SQL sees microseconds, so all of one are alike.
+fn narrow(range: &mut (i64, i64), op: &str, value: ValueRef<'_>) -> Result<()> {
+    let nanos = match value {
+        // Nothing compares with NULL.
+        ValueRef::Null => {
+            *range = (1, 0);
+            return Ok(());
+        }
+        ValueRef::Integer(secs) => secs.saturating_mul(1_000_000_000),
+        ValueRef::Real(secs) => (secs * 1e9) as i64,
+        _ => {
+            let text = value.as_str().unwrap_or_default();
+            let wrong = || {
+                failed(&format!(
+                    "'{text}' is no time; write it as '2026-11-23', '2026-11-23T10:00:00Z', or ago('1h')"
+                ))
+            };
+            time::parse(text).ok_or_else(wrong)?
+        }
+    };
+    let down = nanos.div_euclid(1_000).saturating_mul(1_000);
+    let up = if down == nanos {
+        down
+    } else {
+        down.saturating_add(1_000)
+    };
+    let last = down.saturating_add(999);
+    let (from, to) = match op {
+        "ge" => (up, i64::MAX),
+        "gt" => (last.saturating_add(1), i64::MAX),
+        "le" => (i64::MIN, last),
+        "lt" => (i64::MIN, up.saturating_sub(1)),
+        // Times that are no whole microsecond are seen by nobody.
+        _ if down != nanos => (1, 0),
+        _ => (down, last),
+    };
+    *range = (range.0.max(from), range.1.min(to));
+    Ok(())
+}
+
+fn failed(message: &str) -> Error {
+    Error::ModuleError(message.to_owned())
+}
