@@ -49,6 +49,8 @@ pub enum Found {
     Nothing,
     /// Something.
     Something,
+    /// What there was could not be looked at, and why has been said.
+    Trouble,
 }
 
 /// Runs the command line of this process.
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(Found::Nothing) => ExitCode::SUCCESS,
         Ok(Found::Something) => ExitCode::from(1),
+        Ok(Found::Trouble) => ExitCode::from(2),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("thymus: {error:#}");

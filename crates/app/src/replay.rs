@@ -55,7 +55,7 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
         |engine, ledger, report| {
             kept = state
                 .as_ref()
-                .map_or(Ok(()), |memory| memory.keep(engine, ledger, report));
+                .map_or(Ok(()), |memory| memory.keep(engine, ledger, report, &[]));
         },
     )?;
     watcher.finish()?;
@@ -192,8 +192,19 @@ impl Memory {
         self.sections = thymus_store::Sections::default();
     }
 
-    /// Writes what the engine and the analyst know.
-    pub(crate) fn keep(&self, engine: &Engine, ledger: &Ledger, report: &Report) -> Result<()> {
+    /// A section that was kept besides.
+    pub(crate) fn section(&self, name: &str) -> Option<&[u8]> {
+        self.sections.by_name.get(name).map(Vec::as_slice)
+    }
+
+    /// Writes what the engine and the analyst know, and sections that are kept `besides`.
+    pub(crate) fn keep(
+        &self,
+        engine: &Engine,
+        ledger: &Ledger,
+        report: &Report,
+        besides: &[(&str, &[u8])],
+    ) -> Result<()> {
         let mut imports = self.imports.clone();
         for id in ledger.read_ids() {
             imports.add(id);
@@ -202,7 +213,10 @@ impl Memory {
         engine.snapshot(&mut writer);
         report.snapshot(&mut writer);
         imports.snapshot(&mut writer);
-        Ok(self.dir.save(&writer.finish())?)
+        let mut sections = writer.finish();
+        let besides = besides.iter();
+        sections.extend(besides.map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())));
+        Ok(self.dir.save(&sections)?)
     }
 }
 

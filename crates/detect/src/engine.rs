@@ -350,6 +350,11 @@ impl Engine {
         }
     }
 
+    /// The time of the newest event.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Who is who.
     pub fn entities(&self) -> &Entities {
         &self.entities

@@ -6,6 +6,7 @@
 //! discovery and frames may only *complete* a device (they are easily forged, and a router's frame
 //! address speaks for everyone behind it). Outsiders on IPv6 are known by their /64.
 
+mod card;
 mod memory;
 
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ use crate::memory::{Ages, DAYS_KEPT};
 use crate::party::{DeviceIdx, Party, external_unit};
 use crate::prepared::Prepared;
 use crate::roles::Roles;
+
+pub use card::DeviceCard;
 
 /// An address as a number, IPv4 as the mapped one: one address has one number, and it hashes fast.
 pub(crate) type Bits = u128;

@@ -46,7 +46,7 @@ pub use cx::{DetectCx, Finding};
 pub use detector::{Detector, DetectorSpec, Settings};
 pub use detectors::DETECTORS;
 pub use engine::{Engine, EngineConfig, EngineSummary};
-pub use entities::Entities;
+pub use entities::{DeviceCard, Entities};
 pub use hours::HourlyMaximum;
 pub use interest::Interest;
 pub use memory::Memory;

@@ -1,6 +1,6 @@
 //! What a process that captures gives up once its socket is open: rights, other processes, the network but
-//! for what asks about interfaces, and files but for the folders it writes to. To be called while there is
-//! one thread: those started later inherit it.
+//! for what asks about interfaces, and files but for the folders it is given. To be called while there is one
+//! thread: those started later inherit it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,12 +61,12 @@ const DEADLY: &[i64] = &[
     libc::SYS_capset,
 ];
 
-/// Confines this process to what a capture takes, and to writing below `folders`. Whether the kernel has
-/// Landlock is told; without it files are not confined.
+/// Confines this process to what a capture and its analysis take, to writing below the folders `written`
+/// and reading below `read`. Whether the kernel has Landlock is told; without it files are not confined.
 ///
 /// # Errors
 /// When a folder cannot be opened, or the system refuses a step.
-pub fn confine(folders: &[PathBuf]) -> Result<bool, SensorError> {
+pub fn confine(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError> {
     for capability in CapabilitySet::all().iter() {
         let _is_shut = remove_capability_from_bounding_set(capability).is_ok();
     }
@@ -79,7 +79,7 @@ pub fn confine(folders: &[PathBuf]) -> Result<bool, SensorError> {
     };
     set_capabilities(None, fewer).map_err(at("capabilities"))?;
     set_no_new_privs(true).map_err(at("no_new_privs"))?;
-    let has_landlock = shut_files(folders)?;
+    let has_landlock = shut_files(written, read)?;
     let filter = filter().map_err(at("seccomp"))?;
     apply_filter_all_threads(&filter).map_err(at("seccomp"))?;
     Ok(has_landlock)
@@ -92,7 +92,7 @@ fn at<E: fmt::Display>(step: &'static str) -> impl Fn(E) -> SensorError {
     }
 }
 
-fn shut_files(folders: &[PathBuf]) -> Result<bool, SensorError> {
+fn shut_files(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError> {
     let landlock = at("Landlock");
     let created = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))
@@ -100,7 +100,13 @@ fn shut_files(folders: &[PathBuf]) -> Result<bool, SensorError> {
         .and_then(|rules| rules.scope(Scope::from_all(LANDLOCK)))
         .and_then(Ruleset::create);
     let mut rules: RulesetCreated = created.map_err(&landlock)?;
-    for folder in folders {
+    let written = written
+        .iter()
+        .map(|folder| (folder, AccessFs::from_all(LANDLOCK)));
+    let read = read
+        .iter()
+        .map(|folder| (folder, AccessFs::from_read(LANDLOCK)));
+    for (folder, access) in written.chain(read) {
         let folder = if folder.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -110,7 +116,7 @@ fn shut_files(folders: &[PathBuf]) -> Result<bool, SensorError> {
             path: folder.display().to_string(),
             why: error.to_string(),
         })?;
-        let rule = PathBeneath::new(open, AccessFs::from_all(LANDLOCK));
+        let rule = PathBeneath::new(open, access);
         rules = rules.add_rule(rule).map_err(&landlock)?;
     }
     let status = rules.restrict_self().map_err(&landlock)?;

@@ -42,9 +42,7 @@ pub enum SensorError {
         bytes: usize,
     },
     /// It was there, and is no more.
-    #[error(
-        "interface {name} is gone; what it gave until then is judged. Start again when it is back"
-    )]
+    #[error("interface {name} is gone; what it gave until then is judged")]
     Gone {
         /// The interface.
         name: String,

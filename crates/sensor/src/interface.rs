@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
+use serde::{Deserialize, Serialize};
 
 use crate::error::SensorError;
 
@@ -31,7 +32,7 @@ const LINK_TYPES: &[(u16, u32)] = &[
 ];
 
 /// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Its name.
     pub name: String,

@@ -5,8 +5,8 @@
 //! Must not: look into packets, judge, or read a clock but to tell packets of before the socket was bound.
 //!
 //! Reading order: which interfaces there are ([`Interface`]), the socket ([`Tap`]), what it fills
-//! ([`PacketBlock`]), the thread between it and the analysis ([`Sensor`]), what is kept of it on disk
-//! ([`Recorder`]), what the process gives up ([`confine()`]).
+//! ([`PacketBlock`]), the thread between it and the analysis ([`Sensor`]), the way to the analysing process
+//! ([`relay`]), what is kept on disk ([`Recorder`]), what the process gives up ([`confine()`]).
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod error;
 mod interface;
 mod queue;
 mod record;
+mod relay;
 mod sensor;
 mod tap;
 
@@ -25,5 +26,6 @@ pub use error::SensorError;
 pub use interface::Interface;
 pub use queue::Waited;
 pub use record::Recorder;
+pub use relay::{CaptureReport, RelayReceiver, RelaySender, Relayed, is_waiting, relay};
 pub use sensor::{Sensor, Shortfall};
 pub use tap::{Tap, TapOptions};

@@ -38,6 +38,17 @@ impl Recorder {
         })
     }
 
+    /// Goes on with a recording whose process was killed: what there is becomes the file before.
+    ///
+    /// # Errors
+    /// When a file cannot be renamed or made.
+    pub fn go_on(path: &Path, link_type: u32, bytes_max: u64) -> Result<Self, SensorError> {
+        match fs::rename(path, before(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(trouble(path, error)),
+            _ => Self::create(path, link_type, bytes_max),
+        }
+    }
+
     /// Adds the packets of a block.
     ///
     /// # Errors
@@ -56,17 +67,10 @@ impl Recorder {
         flushed.map_err(|source| trouble(&self.path, source))
     }
 
-    /// The file that this one takes the place of when it is full.
-    fn before(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".before");
-        PathBuf::from(name)
-    }
-
     fn add(&mut self, block: &PacketBlock) -> io::Result<()> {
         if self.written > self.file_bytes_max {
             self.out.flush()?;
-            fs::rename(&self.path, self.before())?;
+            fs::rename(&self.path, before(&self.path))?;
             (self.out, self.written) = begin(&self.path, self.link_type)?;
         }
         for record in block.records() {
@@ -93,6 +97,13 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// The file that this one takes the place of when it is full.
+fn before(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".before");
+    PathBuf::from(name)
 }
 
 fn trouble(path: &Path, source: io::Error) -> SensorError {

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::block::PacketBlock;
 use crate::error::SensorError;
 use crate::interface::Interface;
@@ -17,7 +19,7 @@ const WAIT: Duration = Duration::from_millis(100);
 const LAST_LOOKS: u32 = 128;
 
 /// Packets that were on the wire and not analysed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortfall {
     /// The kernel's ring had no room for them.
     pub kernel: u64,

@@ -6,8 +6,8 @@ use serde::Serialize;
 use thymus_analyst::{Names, narrative, sentence};
 use thymus_ingest::{LedgerEntry, LedgerTotals};
 use thymus_schema::{
-    Affected, AlertId, Confidence, EntityId, EventId, Fact, Incident, IncidentId, PValue, Phase,
-    Technique, Timestamp, Value,
+    Affected, AlertId, Confidence, Coverage, EntityId, EventId, Fact, Incident, IncidentId, PValue,
+    Phase, Technique, Timestamp, Value,
 };
 
 use crate::output::Findings;
@@ -90,7 +90,7 @@ struct FactObject<'a> {
 }
 
 #[derive(Serialize)]
-struct CoverageObject<'a> {
+pub(crate) struct CoverageObject<'a> {
     packets: u64,
     packets_judged: u64,
     bytes: u64,
@@ -124,6 +124,14 @@ pub(crate) fn incident_line<'a>(
     }
 }
 
+/// An incident by itself, as the report has it.
+pub(crate) fn incident_value(
+    incident: &Incident,
+    findings: &Findings<'_>,
+) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(incident_object(incident, findings))
+}
+
 /// The whole report as a line.
 pub(crate) fn summary_line<'a>(findings: &'a Findings<'a>) -> Line<impl Serialize + 'a> {
     Line {
@@ -149,19 +157,7 @@ pub(crate) fn object<'a>(findings: &'a Findings<'a>) -> Object<'a> {
             .collect(),
         incidents_hidden: findings.hidden,
         budget_per_day: findings.per_day,
-        coverage: CoverageObject {
-            packets: coverage.packets,
-            packets_judged: coverage.packets_judged,
-            bytes: coverage.bytes,
-            flows: coverage.flows,
-            records: coverage.records,
-            records_judged: coverage.records_judged,
-            events: coverage.events,
-            entities: coverage.entities,
-            cold_entities: coverage.cold_entities,
-            dropped: &coverage.dropped,
-            lag_ms_max: coverage.lag_ms_max,
-        },
+        coverage: coverage_object(coverage),
         local_networks: outcome
             .local
             .networks()
@@ -172,6 +168,23 @@ pub(crate) fn object<'a>(findings: &'a Findings<'a>) -> Object<'a> {
         inputs: outcome.ledger.totals(),
         ledger: outcome.ledger.entries.iter().collect(),
         detectors_disabled: &outcome.summary.disabled,
+    }
+}
+
+/// What was looked at, as the report has it.
+pub(crate) fn coverage_object(coverage: &Coverage) -> CoverageObject<'_> {
+    CoverageObject {
+        packets: coverage.packets,
+        packets_judged: coverage.packets_judged,
+        bytes: coverage.bytes,
+        flows: coverage.flows,
+        records: coverage.records,
+        records_judged: coverage.records_judged,
+        events: coverage.events,
+        entities: coverage.entities,
+        cold_entities: coverage.cold_entities,
+        dropped: &coverage.dropped,
+        lag_ms_max: coverage.lag_ms_max,
     }
 }
 

@@ -6,7 +6,7 @@ mod json;
 mod text;
 
 pub(crate) use html::page;
-pub(crate) use json::{incident_line, object, summary_line};
+pub(crate) use json::{coverage_object, incident_line, incident_value, object, summary_line};
 pub(crate) use text::{Detail, print, print_incident};
 
 use thymus_analyst::{IncidentBudget, Report};

@@ -3,16 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Write, stderr, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use thymus_analyst::{Analyst, IncidentBudget};
+use thymus_analyst::{Analyst, IncidentBudget, Report};
 use thymus_detect::Engine;
 use thymus_schema::{Confidence, Coverage, Event, Incident, IncidentId, LocalNetworks, Value};
-use thymus_sensor::Interface;
 
+use super::chronicle::Chronicle;
 use super::live::Standing;
 use super::printer::Printer;
+use super::resume::{Kept, POSITION, SECTION};
+use super::vitals::{self, Vitals};
 use super::{no_files, now_nanos, out_of_the_way};
 use crate::cli::{LiveArgs, OutputArgs};
 use crate::console::Paper;
@@ -35,8 +39,14 @@ pub(super) struct Desk<'a> {
     args: &'a LiveArgs,
     analyst: Analyst,
     memory: Option<Memory>,
+    chronicle: Option<Chronicle>,
+    vitals: Vitals,
     local: LocalNetworks,
-    interface: String,
+    /// What is watched, for people.
+    source: String,
+    /// Set to learn where reading stands, which is saved with what was learned from it.
+    wants_position: Option<Arc<AtomicBool>>,
+    position: Option<Vec<u8>>,
     watcher: Watcher,
     printer: Printer,
     standing: Standing,
@@ -49,6 +59,20 @@ pub(super) struct Desk<'a> {
     look_cost: Duration,
     saved: Instant,
     status: Option<Status>,
+}
+
+/// What a run begins with.
+pub(super) struct Start {
+    pub(super) analyst: Analyst,
+    pub(super) memory: Option<Memory>,
+    pub(super) chronicle: Option<Chronicle>,
+    pub(super) local: LocalNetworks,
+    pub(super) source: String,
+    pub(super) is_down: bool,
+    /// How often the analysis was started again.
+    pub(super) restarts: u64,
+    pub(super) wants_position: Option<Arc<AtomicBool>>,
+    pub(super) position: Option<Vec<u8>>,
 }
 
 /// As much of an incident as makes it worth telling again when it changes.
@@ -65,29 +89,27 @@ struct Status {
 }
 
 impl<'a> Desk<'a> {
-    pub(super) fn new(
-        args: &'a LiveArgs,
-        analyst: Analyst,
-        memory: Option<Memory>,
-        local: LocalNetworks,
-        interface: &Interface,
-    ) -> Result<Self> {
+    pub(super) fn new(args: &'a LiveArgs, start: Start) -> Result<Self> {
         let at = now();
         Ok(Self {
             args,
-            analyst,
-            memory,
-            local,
-            interface: interface.name.clone(),
+            analyst: start.analyst,
+            memory: start.memory,
+            chronicle: start.chronicle,
+            vitals: Vitals::new(start.source.clone(), start.restarts),
+            local: start.local,
+            source: start.source,
+            wants_position: start.wants_position,
+            position: start.position,
             watcher: Watcher::new(&args.output)?,
             printer: Printer::start(stdout()),
             standing: Standing {
-                is_down: !interface.is_up,
+                is_down: start.is_down,
                 ..Standing::default()
             },
             lag_ms_max: 0,
             told: BTreeMap::new(),
-            is_changed: false,
+            is_changed: true,
             is_told_unsaved: false,
             looked: at,
             look_cost: Duration::ZERO,
@@ -95,14 +117,6 @@ impl<'a> Desk<'a> {
             status: (stderr().is_terminal() && !args.output.quiet)
                 .then_some(Status { at, packets: 0 }),
         })
-    }
-
-    /// Gives the engine and the analyst what the run before knew.
-    pub(super) fn remember(&mut self, engine: &mut Engine) {
-        if let Some(memory) = &mut self.memory {
-            memory.remind(engine, &mut self.analyst);
-            memory.release();
-        }
     }
 
     /// After each batch of events.
@@ -115,10 +129,14 @@ impl<'a> Desk<'a> {
         for event in events {
             pipeline::Onlooker::event(&mut self.watcher, event, &self.local)?;
         }
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.events(events);
+        }
         self.take_alerts(engine)?;
         let lag_ms = standing.newest.map_or(0, lag_ms);
         self.lag_ms_max = self.lag_ms_max.max(lag_ms);
         self.switched(standing.is_down);
+        self.position = standing.position.clone().or(self.position.take());
         self.standing = standing;
         let at = now();
         let pause = LOOK_EVERY.max(self.look_cost * LOOK_SHARE);
@@ -130,24 +148,24 @@ impl<'a> Desk<'a> {
         if self.memory.is_some()
             && (since >= every || (self.is_told_unsaved && since >= SAVE_EVERY_MIN))
         {
-            self.save(engine);
+            self.save_soon(engine);
         }
         self.show_status(lag_ms);
-        Ok(())
+        self.tell_vitals(engine, lag_ms)
     }
 
     /// The end of the run: the outcome, and whether the state could be kept.
     pub(super) fn finish(mut self, engine: &mut Engine) -> Result<(Outcome, Result<()>)> {
         self.take_alerts(engine)?;
-        if self.args.output.json {
+        if self.args.output.json || self.chronicle.is_some() {
             // Each incident is a line of its own, also one that came last.
             self.look(engine)?;
         }
         out_of_the_way(self.status.is_some())?;
+        self.vitals.is_due = true;
+        self.tell_vitals(engine, 0)?;
         let outcome = self.outcome(engine);
-        let kept = self.memory.as_ref().map_or(Ok(()), |memory| {
-            memory.keep(engine, &no_files(), &outcome.report)
-        });
+        let kept = self.keep(engine, &outcome.report);
         self.watcher.finish()?;
         self.printer.finish()?;
         Ok((outcome, kept))
@@ -157,6 +175,7 @@ impl<'a> Desk<'a> {
         let before = self.analyst.alerts();
         let mut count = Counting {
             watcher: &mut self.watcher,
+            chronicle: self.chronicle.as_mut(),
             alerts: 0,
         };
         pipeline::hand_over(engine, &mut self.analyst, &mut count)?;
@@ -173,6 +192,9 @@ impl<'a> Desk<'a> {
             lag_ms_max: Some(self.lag_ms_max),
             ..self.standing.coverage.clone()
         };
+        coverage.drop_for("analysis_restarts", self.vitals.restarts);
+        let unwritten = self.chronicle.as_ref().map_or(0, Chronicle::dropped);
+        coverage.drop_for("journal_events_not_written", unwritten);
         pipeline::complete(&mut coverage, &summary, &report);
         Outcome {
             report,
@@ -210,21 +232,74 @@ impl<'a> Desk<'a> {
             self.is_told_unsaved = true;
         }
         self.is_changed = !all_told;
+        if let Some(chronicle) = &mut self.chronicle {
+            let all = findings.shown.iter().chain(&findings.below);
+            let values = all.filter_map(|incident| {
+                let value = output::incident_value(incident, &findings).ok()?;
+                Some((incident.id.to_string(), value))
+            });
+            chronicle.incidents(values.collect());
+        }
         self.looked = now();
         self.look_cost = self.looked.duration_since(began);
         Ok(())
     }
 
-    /// Saves what was learned. That it cannot be saved does not end the watching.
-    fn save(&mut self, engine: &mut Engine) {
-        let report = self.outcome(engine).report;
-        if let Some(memory) = &self.memory
-            && let Err(error) = memory.keep(engine, &no_files(), &report)
+    /// Saves what was learned, as soon as it is known where reading stands behind it.
+    fn save_soon(&mut self, engine: &mut Engine) {
+        if let Some(wants) = &self.wants_position
+            && self.position.is_none()
         {
+            wants.store(true, Ordering::Relaxed);
+            return;
+        }
+        self.save(engine);
+    }
+
+    /// Saves what was learned. That it cannot be saved does not end the watching.
+    pub(super) fn save(&mut self, engine: &mut Engine) {
+        let report = self.outcome(engine).report;
+        if let Err(error) = self.keep(engine, &report) {
             eprintln!("thymus: {error:#}; trying again later");
         }
         self.is_told_unsaved = false;
         self.saved = now();
+    }
+
+    fn keep(&mut self, engine: &Engine, report: &Report) -> Result<()> {
+        let Some(memory) = &self.memory else {
+            return Ok(());
+        };
+        let journal = self.chronicle.as_mut().map_or(0, Chronicle::position);
+        let local = self.local.clone();
+        let kept = serde_json::to_vec(&Kept { journal, local })?;
+        let position = self.position.take();
+        let mut besides = vec![(SECTION, kept.as_slice())];
+        besides.extend(position.as_deref().map(|position| (POSITION, position)));
+        memory.keep(engine, &no_files(), report, &besides)?;
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.kept(journal);
+        }
+        Ok(())
+    }
+
+    /// Tells the console how the run and its devices stand.
+    fn tell_vitals(&mut self, engine: &mut Engine, lag_ms: u64) -> Result<()> {
+        if self.chronicle.is_none() || !self.vitals.is_due() {
+            return Ok(());
+        }
+        let summary = engine.summary();
+        let mut coverage = self.standing.coverage.clone();
+        coverage.entities = summary.devices as u64;
+        coverage.cold_entities = summary.cold_devices as u64;
+        let status = self
+            .vitals
+            .status(&coverage, &summary, lag_ms, self.standing.is_down);
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.status(&status);
+            chronicle.devices(vitals::devices(engine)?);
+        }
+        Ok(())
     }
 
     /// Tells when the interface is switched off or on.
@@ -232,7 +307,7 @@ impl<'a> Desk<'a> {
         if is_down == self.standing.is_down {
             return;
         }
-        let name = &self.interface;
+        let name = &self.source;
         if is_down {
             eprintln!("thymus: {name} was switched off; waiting for it");
         } else {
@@ -253,7 +328,7 @@ impl<'a> Desk<'a> {
         let missed = |why: &str| coverage.dropped.get(why).copied().unwrap_or(0);
         let line = format!(
             "{}: {} packets/s, {} flows so far, {} packets missed, {:.1} s behind, {} incidents",
-            self.interface,
+            self.source,
             Value::Count(rate as u64),
             Value::Count(coverage.flows),
             Value::Count(missed("kernel_ring_full") + missed("analysis_queue_full")),
@@ -281,12 +356,16 @@ impl Told {
 /// Writes alerts and counts them.
 struct Counting<'a> {
     watcher: &'a mut Watcher,
+    chronicle: Option<&'a mut Chronicle>,
     alerts: u64,
 }
 
 impl pipeline::Onlooker for Counting<'_> {
     fn alert(&mut self, alert: &thymus_schema::Alert) -> Result<()> {
         self.alerts += 1;
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.alert(alert);
+        }
         self.watcher.alert(alert)
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use thymus_ingest::{Evidence, PEEK_PACKETS_MAX};
 use thymus_schema::LocalNetworks;
-use thymus_sensor::{PacketBlock, Sensor, Waited};
+use thymus_sensor::{PacketBlock, Waited};
 
-use super::stop::Stop;
+use super::wire::Wire;
 use crate::replay::now;
 
 /// The look ends after this time, whatever was seen.
@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// Finds the local networks by the rules that a replay goes by, and among the interface's own; gives the
 /// packets it looked at, which are still to be analysed.
-pub(super) fn look(sensor: &Sensor, stop: &Stop) -> (LocalNetworks, VecDeque<PacketBlock>) {
+pub(super) fn look(wire: &mut Wire) -> (LocalNetworks, VecDeque<PacketBlock>) {
     let mut evidence = Evidence::default();
     let mut held = VecDeque::new();
     let (mut packets, mut bytes) = (0, 0);
@@ -26,12 +26,13 @@ pub(super) fn look(sensor: &Sensor, stop: &Stop) -> (LocalNetworks, VecDeque<Pac
     while packets < PEEK_PACKETS_MAX
         && bytes < HELD_BYTES_MAX
         && began.elapsed() < LOOK_MAX
-        && !stop.is_due()
+        && !wire.is_stopping()
     {
-        match sensor.next(WAIT) {
+        match wire.next(WAIT) {
             Waited::Block(block) => {
+                let link_type = wire.interface().link_type;
                 for record in block.records().iter().take(PEEK_PACKETS_MAX - packets) {
-                    evidence.packet(sensor.interface().link_type, block.packet(record));
+                    evidence.packet(link_type, block.packet(record));
                 }
                 packets += block.records().len();
                 packets = packets.min(PEEK_PACKETS_MAX);
@@ -43,7 +44,7 @@ pub(super) fn look(sensor: &Sensor, stop: &Stop) -> (LocalNetworks, VecDeque<Pac
         }
     }
     let found = evidence.decide();
-    let own = sensor.interface().networks.iter();
+    let own = wire.interface().networks.iter();
     let own = own.filter(|net| !found.contains(net.addr())).copied();
     let extra: Vec<_> = found.networks().iter().copied().chain(own).collect();
     (LocalNetworks::found(extra), held)

@@ -1,4 +1,4 @@
-//! The packets of a sensor as a stream of events, through the flow engine that captures go through.
+//! The packets of a capture as a stream of events, through the flow engine that capture files go through.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use thymus_ingest::FlowEngine;
 use thymus_schema::{Coverage, Event, InputId};
-use thymus_sensor::{PacketBlock, Recorder, Sensor, Waited};
+use thymus_sensor::{PacketBlock, Recorder, Waited};
 
-use super::stop::Stop;
+use super::wire::Wire;
 use crate::pipeline::Stream;
 
 /// How long to wait for packets before the judging thread hears that there are none.
@@ -18,11 +18,10 @@ const RUN_PACKETS_MAX: usize = 512;
 
 /// A live capture on its way to the engine.
 pub(super) struct Live {
-    sensor: Sensor,
+    wire: Wire,
     engine: FlowEngine,
     first: VecDeque<PacketBlock>,
     recorder: Option<Recorder>,
-    stop: Stop,
     block: PacketBlock,
     /// Whether the block had to wait for the first look to end.
     is_first: bool,
@@ -41,26 +40,27 @@ pub(super) struct Standing {
     pub(super) newest: Option<i64>,
     /// Whether the interface is switched off.
     pub(super) is_down: bool,
+    /// Where reading stands behind this batch, when somebody wanted to know.
+    pub(super) position: Option<Vec<u8>>,
 }
 
 impl Live {
-    /// Over a sensor that runs, after the packets `first` that it gave already; `run` tells the events of this run from those of others.
+    /// Over a capture that runs, after the packets `first` that it gave already; `run` tells the events
+    /// of this run from those of others.
     pub(super) fn new(
-        sensor: Sensor,
+        wire: Wire,
         mut engine: FlowEngine,
         first: VecDeque<PacketBlock>,
         recorder: Option<Recorder>,
-        stop: Stop,
         run: i64,
     ) -> Self {
         engine.set_input(InputId(run.cast_unsigned()));
         Self {
-            sensor,
+            wire,
             engine,
             first,
             is_first: false,
             recorder,
-            stop,
             block: PacketBlock::default(),
             at: 0,
             newest: None,
@@ -70,23 +70,20 @@ impl Live {
 
     /// Why the capture or its recording ended, when nobody asked them to.
     pub(super) fn take_trouble(&mut self) -> Option<anyhow::Error> {
-        let of_sensor = self.sensor.take_trouble().map(anyhow::Error::from);
+        let of_wire = self.wire.take_trouble();
         let finished = self.recorder.take().map(Recorder::finish);
         let of_record = finished.and_then(Result::err).map(anyhow::Error::from);
-        of_sensor.or_else(|| self.trouble.take()).or(of_record)
+        of_wire.or_else(|| self.trouble.take()).or(of_record)
     }
 
     /// Replaces the block by the next one, or by none; `false` when there will be no more.
     fn next_block(&mut self) -> bool {
-        if self.stop.is_due() {
-            self.sensor.stop();
-        }
         let used = std::mem::take(&mut self.block);
-        self.sensor.give_back(used);
+        self.wire.give_back(used);
         self.at = 0;
         let first = self.first.pop_front();
         self.is_first = first.is_some();
-        match first.map_or_else(|| self.sensor.next(WAIT), Waited::Block) {
+        match first.map_or_else(|| self.wire.next(WAIT), Waited::Block) {
             Waited::Block(block) => self.block = block,
             Waited::Nothing => return true,
             Waited::Ended => return false,
@@ -110,7 +107,7 @@ impl Stream for Live {
         self.newest = None;
         let more = self.at < self.block.records().len() || self.next_block();
         let records = self.block.records();
-        let link_type = self.sensor.interface().link_type;
+        let link_type = self.wire.interface().link_type;
         let end = records.len().min(self.at + RUN_PACKETS_MAX);
         for at in self.at..end {
             let Some(record) = records.get(at) else {
@@ -131,14 +128,12 @@ impl Stream for Live {
 
     fn progress(&self) -> Standing {
         let mut coverage = self.engine.coverage();
-        let missed = self.sensor.shortfall();
-        coverage.packets += missed.kernel + missed.queue;
-        coverage.drop_for("kernel_ring_full", missed.kernel);
-        coverage.drop_for("analysis_queue_full", missed.queue);
+        self.wire.add_to(&mut coverage);
         Standing {
             coverage,
             newest: self.newest.filter(|_| !self.is_first),
-            is_down: self.sensor.is_down(),
+            is_down: self.wire.is_down(),
+            position: None,
         }
     }
 }

@@ -1,131 +1,70 @@
-//! `thymus run`: the packets of an interface in, incidents out, as they happen.
+//! `thymus run`: packets or logs in, incidents out, as they happen.
 //!
-//! The same path as a replay: only the stream differs. One thread empties the kernel's ring into a bounded
-//! queue, one reads and parses, and this one judges, prints and saves.
+//! One program, several processes: the supervisor starts the others and starts again what dies; the
+//! capture passes packets on; the analysis makes events of packets or of followed logs, and judges. The path
+//! from events on is that of a replay: only the stream differs. In the analysis one thread reads and
+//! parses, one judges, prints and saves, and one writes the journal.
 
+mod analyse;
+mod capture;
+mod chronicle;
 mod desk;
 mod first;
+mod followed;
 mod live;
 mod printer;
+mod resume;
 mod stop;
+mod supervise;
+mod vitals;
+mod wire;
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use thymus_analyst::{Analyst, AnalystConfig, IncidentBudget};
-use thymus_detect::{AlertBudget, Engine, EngineConfig};
-use thymus_ingest::{ANALYZERS, FlowEngine, FlowLimits, Indicators, Ledger};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use thymus_ingest::Ledger;
 use thymus_parsers::packet::decode_frame;
-use thymus_sensor::{Interface, Recorder, Sensor, SensorError, Tap, TapOptions};
+use thymus_sensor::{Tap, TapOptions};
 
 use crate::Found;
-use crate::cli::LiveArgs;
-use crate::output::Findings;
-use crate::pipeline;
-use crate::replay::{Memory, declared, now, timings, write_html};
-use desk::Desk;
-use live::Live;
-use stop::Stop;
+use crate::cli::{LiveArgs, Role};
 
 const MIB: usize = 1 << 20;
 
-/// Runs the command.
+/// Runs the command, or one process of it.
 ///
 /// # Errors
-/// When the interface cannot be captured, goes away, or when results or state cannot be written. What was
-/// seen until then is reported and saved.
+/// When there is nothing that can be watched, or when results or state cannot be written. What was seen
+/// until then is reported and saved.
 pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
-    let began = now();
-    let memory = args.run.state.as_deref().map(Memory::open).transpose()?;
-    let indicators = Indicators::load(&args.run.indicators)?;
-    let tap = open(args)?;
-    let interface = tap.interface().clone();
-    let recorder = args
-        .record
-        .as_deref()
-        .map(|path| record(path, &interface, args))
-        .transpose()?;
-    if !args.no_sandbox {
-        confine(args)?;
-    }
-    // Before any thread is started: all are to leave the signals to the one that waits for them.
-    let stop = Stop::listen(args.stop_after.map(Duration::from_secs))?;
-    let name = &interface.name;
-    if tap.is_down() {
-        eprintln!("thymus: {name} is switched off; waiting for it");
-    } else if !args.output.quiet {
-        eprintln!("thymus: watching {name}; Ctrl-C ends it and prints the report");
-    }
-    let sensor = Sensor::start(tap, args.buffer as usize * MIB);
-    let (local, first) = match declared(&args.run.local) {
-        Some(local) => (local, VecDeque::new()),
-        None => first::look(&sensor, &stop),
+    let Some(role) = args.role else {
+        return supervise::run(args);
     };
-    let mut engine = Engine::new(&EngineConfig {
-        local: local.clone(),
-        budget: AlertBudget::new(args.run.budget),
-        ..EngineConfig::default()
-    });
-    let analyst = Analyst::new(AnalystConfig {
-        titles: pipeline::titles(),
-        ..AnalystConfig::default()
-    });
-    let mut desk = Desk::new(args, analyst, memory, local.clone(), &interface)?;
-    desk.remember(&mut engine);
-    let flow = FlowEngine::new(local, FlowLimits::default(), ANALYZERS);
-    let live = Live::new(sensor, flow, first, recorder, stop, now_nanos());
-    let fed = pipeline::feed(
-        live,
-        &indicators,
-        &mut engine,
-        |engine, events, standing| desk.batch(engine, events, standing),
-    );
-    engine.finish();
-    let trouble = match fed {
-        Ok(mut live) => live.take_trouble(),
-        Err(error) => Some(error),
-    };
-    let detected = now();
-    let (outcome, kept) = desk.finish(&mut engine)?;
-    let findings = Findings::new(&outcome, IncidentBudget::PerHundredDevices(args.run.budget));
-    desk::write_summary(&findings, &args.output)?;
-    write_html(&findings, &args.output)?;
-    kept?;
-    if args.output.timings {
-        timings(&outcome, detected.duration_since(began), detected.elapsed());
+    if let Some(parent) = args.parent {
+        end_with(parent)?;
     }
-    if let Some(trouble) = trouble {
-        return Err(trouble);
+    match (role, args.interface.as_deref()) {
+        (Role::Capture, Some(interface)) => capture::run(args, interface),
+        (Role::Capture, None) => bail!("there is no interface to capture on"),
+        (Role::Analysis, _) => analyse::run(args),
     }
-    if outcome.coverage.judged_share() <= 0.0 {
-        bail!("nothing that was captured could be judged: the reasons are in the report");
-    }
-    Ok(if findings.shown.is_empty() {
-        Found::Nothing
-    } else {
-        Found::Something
-    })
 }
 
-/// Gives up what the run does not take, but for the folders it writes to.
-fn confine(args: &LiveArgs) -> Result<()> {
-    let output = &args.output;
-    let files = [&args.record, &output.html, &output.events, &output.alerts];
-    let parents = files.into_iter().flatten().filter_map(|file| file.parent());
-    let folders = parents.chain(args.run.state.as_deref());
-    let folders: Vec<PathBuf> = folders.map(Path::to_path_buf).collect();
-    if !thymus_sensor::confine(&folders)? && !output.quiet {
-        eprintln!("thymus: this kernel has no Landlock, so files are not shut off");
+/// Asks the kernel to end this process with the one that started it, as if somebody had asked it to end.
+fn end_with(parent: i32) -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::TERM)).context("cannot be tied to the parent")?;
+    let is_there = getppid().is_some_and(|now| now.as_raw_nonzero().get() == parent);
+    if !is_there {
+        bail!("the process that started this one is gone");
     }
     Ok(())
 }
 
 /// Opens the capture; all that can go wrong goes wrong here, before anything is printed.
-fn open(args: &LiveArgs) -> Result<Tap> {
+fn open(args: &LiveArgs, interface: &str) -> Result<Tap> {
     let tap = Tap::open(&TapOptions {
-        interface: args.interface.clone(),
+        interface: interface.to_owned(),
         promiscuous: !args.no_promiscuous,
         ring_bytes: args.buffer as usize * MIB,
     })?;
@@ -136,13 +75,8 @@ fn open(args: &LiveArgs) -> Result<Tap> {
     Ok(tap)
 }
 
-fn record(path: &Path, interface: &Interface, args: &LiveArgs) -> Result<Recorder, SensorError> {
-    let bytes_max = u64::from(args.record_size) * MIB as u64;
-    Recorder::create(path, interface.link_type, bytes_max)
-}
-
-/// The clock that the kernel stamps packets with: for how far behind the analysis is, and to tell one
-/// live run's events from those of another.
+/// The clock that the kernel stamps packets with: for how far behind the analysis is, to tell one run's
+/// events from those of another, and for logs that nobody writes to.
 #[expect(
     clippy::disallowed_methods,
     reason = "lag, and the name of this run; never the time of an event"

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use super::frame::{FrameKind, check, encode};
 use super::segment::{MAGIC, Next, Segment, list, path_of, read_frame, taken};
 
+/// Room on the disk that is kept for what is found, should there be no other left.
+const RESERVE: &str = "reserve";
+const RESERVE_BYTES: usize = 4 << 20;
+
 /// How much disk a journal may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
@@ -26,7 +30,8 @@ impl Default for JournalOptions {
     }
 }
 
-/// The only writer of a journal.
+/// The only writer of a journal. On a full disk events are not written, and what was found is, into room
+/// that is held for it.
 #[derive(Debug)]
 pub struct JournalWriter {
     dir: PathBuf,
@@ -46,6 +51,7 @@ impl JournalWriter {
     /// When the folder cannot be made or read.
     pub fn open(dir: &Path, options: JournalOptions, after: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
+        hold_reserve(dir);
         let last = list(dir)?.last().map(last_seq).transpose()?.unwrap_or(0);
         Ok(Self {
             dir: dir.to_path_buf(),
@@ -71,9 +77,10 @@ impl JournalWriter {
     /// hands of the system then: it outlives this process, and after [`JournalWriter::sync`] the machine.
     ///
     /// # Errors
-    /// When it cannot be written; then the journal is as it was before.
+    /// When it cannot be written: its number is not used again, so that readers count it as gone.
     pub fn write(&mut self, kind: FrameKind, json: &[u8]) -> io::Result<u64> {
         let seq = self.next;
+        self.next += 1;
         let frame = encode(seq, kind, json)?;
         let full = self.options.segment_bytes_max;
         if self.current.as_ref().is_some_and(|(_, _, at)| *at >= full) {
@@ -81,20 +88,39 @@ impl JournalWriter {
         }
         if self.current.is_none() {
             self.make_room();
+        }
+        match self.append(seq, &frame) {
+            Err(error) if is_full(&error) && kind != FrameKind::Events => {
+                // Events are told apart by being many: what is found must still get in.
+                let _is_free = fs::remove_file(self.dir.join(RESERVE)).is_ok();
+                self.append(seq, &frame)?;
+            }
+            done => done?,
+        }
+        Ok(seq)
+    }
+
+    fn append(&mut self, seq: u64, frame: &[u8]) -> io::Result<()> {
+        if self.current.is_none() {
             self.current = Some(self.begin(seq)?);
         }
-        if let Some((_, file, at)) = &mut self.current {
-            if let Err(error) = file.write_all(&frame) {
-                // A torn frame would hide what is written behind it.
-                if file.set_len(*at).is_err() || *at == MAGIC.len() as u64 {
-                    self.current = None;
-                }
-                return Err(error);
+        let Some((_, file, at)) = &mut self.current else {
+            return Ok(());
+        };
+        if let Err(error) = file.write_all(frame) {
+            // A torn frame would hide what is written behind it.
+            if file.set_len(*at).is_err() || *at == MAGIC.len() as u64 {
+                self.current = None;
             }
-            *at += frame.len() as u64;
+            return Err(error);
         }
-        self.next += 1;
-        Ok(seq)
+        *at += frame.len() as u64;
+        Ok(())
+    }
+
+    /// The next frame gets this number or a later one.
+    pub fn skip_to(&mut self, seq: u64) {
+        self.next = self.next.max(seq);
     }
 
     /// Waits until what was written is on the disk.
@@ -123,13 +149,14 @@ impl JournalWriter {
 
     /// Takes away what nobody needs, then what has to go.
     fn make_room(&mut self) {
+        hold_reserve(&self.dir);
         let Ok(segments) = list(&self.dir) else {
             return;
         };
         let done = taken(&self.dir).min(self.kept);
         let mut left: Vec<(Segment, u64)> = Vec::new();
         let ends = segments.iter().skip(1).map(|next| next.first - 1);
-        let ends = ends.chain([self.next - 1]);
+        let ends = ends.chain([self.next.saturating_sub(2)]);
         for (segment, last) in segments.iter().zip(ends) {
             if last <= done && fs::remove_file(&segment.path).is_ok() {
                 continue;
@@ -157,6 +184,19 @@ impl JournalWriter {
                 total -= bytes;
             }
         }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+/// Takes the room for the reserve where it is not taken; without room for it there is none.
+fn hold_reserve(dir: &Path) {
+    let path = dir.join(RESERVE);
+    if !path.exists() && fs::write(&path, vec![0; RESERVE_BYTES]).is_err() {
+        let _is_gone = fs::remove_file(path).is_ok();
     }
 }
 

@@ -1,0 +1,76 @@
+//! Logs that are followed, as a stream of events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use thymus_ingest::Follow;
+use thymus_schema::{Event, Timestamp};
+
+use super::live::Standing;
+use super::now_nanos;
+use super::stop::Stop;
+use crate::pipeline::Stream;
+
+/// Folders are looked at this often where the kernel does not tell of changes.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Followed logs on their way to the engine.
+pub(super) struct Followed {
+    follow: Follow,
+    stop: Stop,
+    /// Whether the judging thread wants to know where reading stands.
+    wanted: Arc<AtomicBool>,
+    /// Whether what waits for its time is kept for the next run.
+    is_kept: bool,
+    has_more: bool,
+    ended: bool,
+}
+
+impl Followed {
+    pub(super) fn new(follow: Follow, stop: Stop, wanted: Arc<AtomicBool>, is_kept: bool) -> Self {
+        Self {
+            follow,
+            stop,
+            wanted,
+            is_kept,
+            has_more: true,
+            ended: false,
+        }
+    }
+}
+
+impl Stream for Followed {
+    type Progress = Standing;
+    const IS_LIVE: bool = true;
+
+    fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool> {
+        if self.stop.is_due() {
+            self.ended = true;
+            if !self.is_kept {
+                self.follow.finish(out);
+            }
+            return Ok(false);
+        }
+        if !self.has_more {
+            self.follow.wait(WAIT);
+        }
+        self.follow.advance(Timestamp::from_nanos(now_nanos()));
+        self.has_more = self.follow.poll(out);
+        Ok(true)
+    }
+
+    fn progress(&self) -> Standing {
+        let is_wanted = self.is_kept && (self.ended || self.wanted.swap(false, Ordering::Relaxed));
+        let position = is_wanted.then(|| serde_json::to_vec(&self.follow.position()));
+        let newest = self.follow.logs().iter().filter_map(|log| log.newest).max();
+        let is_behind = self.has_more;
+        Standing {
+            coverage: self.follow.coverage(),
+            newest: newest.filter(|_| is_behind).map(Timestamp::as_nanos),
+            is_down: false,
+            position: position.and_then(Result::ok),
+        }
+    }
+}

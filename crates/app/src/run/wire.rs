@@ -1,0 +1,154 @@
+//! The packets that the capturing process sends, and how it stands, across its deaths.
+
+use std::collections::VecDeque;
+use std::io::{Stdin, stdin};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use thymus_schema::Coverage;
+use thymus_sensor::{CaptureReport, Interface, PacketBlock, RelayReceiver, Relayed, Waited};
+
+use super::stop::Stop;
+use crate::replay::now;
+
+/// Blocks kept for their room.
+const SPARE_MAX: usize = 16;
+/// Packets that come before the first report are held so far.
+const HELD_BYTES_MAX: usize = 256 << 20;
+/// A capture that says nothing for so long, when all is to end, is not there.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// Packets on their way in.
+pub(super) struct Wire {
+    receiver: RelayReceiver<Stdin>,
+    stop: Stop,
+    report: CaptureReport,
+    /// Missed by captures that are no more.
+    missed_before: (u64, u64),
+    restarts: u64,
+    away: Duration,
+    heard: Instant,
+    held: VecDeque<PacketBlock>,
+    spare: Vec<PacketBlock>,
+    trouble: Option<anyhow::Error>,
+}
+
+impl Wire {
+    /// Waits for the capture to say what it captures; nothing when the run is to end before.
+    pub(super) fn open(stop: Stop) -> Result<Option<Self>> {
+        let mut receiver = RelayReceiver::new(stdin());
+        let mut held = VecDeque::new();
+        let mut bytes = 0;
+        loop {
+            let mut block = PacketBlock::default();
+            match receiver.read(&mut block, Duration::from_millis(100))? {
+                Relayed::Packets => {
+                    bytes += block.size();
+                    if bytes > HELD_BYTES_MAX {
+                        bail!("the capturing process sends packets and does not say of what");
+                    }
+                    held.push_back(block);
+                }
+                Relayed::Report(report) => {
+                    return Ok(Some(Self {
+                        receiver,
+                        stop,
+                        report: *report,
+                        missed_before: (0, 0),
+                        restarts: 0,
+                        away: Duration::ZERO,
+                        heard: now(),
+                        held,
+                        spare: Vec::new(),
+                        trouble: None,
+                    }));
+                }
+                Relayed::Nothing if stop.is_due() => return Ok(None),
+                Relayed::Nothing => {}
+                Relayed::Closed => return Ok(None),
+            }
+        }
+    }
+
+    pub(super) fn interface(&self) -> &Interface {
+        &self.report.interface
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.report.is_down
+    }
+
+    /// Whether the run was asked to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_due()
+    }
+
+    /// Takes the next packets, waiting for them at most `wait`.
+    pub(super) fn next(&mut self, wait: Duration) -> Waited {
+        if let Some(block) = self.held.pop_front() {
+            return Waited::Block(block);
+        }
+        if self.report.ended {
+            return Waited::Ended;
+        }
+        let mut block = self.spare.pop().unwrap_or_default();
+        let relayed = self.receiver.read(&mut block, wait);
+        match relayed {
+            Ok(Relayed::Packets) => {
+                self.heard = now();
+                return Waited::Block(block);
+            }
+            Ok(Relayed::Report(report)) => self.take(*report),
+            Ok(Relayed::Nothing) => {
+                if self.stop.is_due() && self.heard.elapsed() >= SILENCE {
+                    return Waited::Ended;
+                }
+            }
+            Ok(Relayed::Closed) => return Waited::Ended,
+            Err(error) => {
+                self.trouble = Some(error.into());
+                return Waited::Ended;
+            }
+        }
+        self.give_back(block);
+        Waited::Nothing
+    }
+
+    fn take(&mut self, report: CaptureReport) {
+        if report.started != self.report.started {
+            let missed = self.report.shortfall;
+            self.missed_before.0 += missed.kernel;
+            self.missed_before.1 += missed.queue;
+            self.restarts += 1;
+            self.away += self.heard.elapsed();
+            eprintln!("thymus: capturing on {} again", report.interface.name);
+        }
+        self.heard = now();
+        self.report = report;
+    }
+
+    /// Gives a used block back, for its room.
+    pub(super) fn give_back(&mut self, mut block: PacketBlock) {
+        block.clear();
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(block);
+        }
+    }
+
+    /// What was missed, by reason.
+    pub(super) fn add_to(&self, coverage: &mut Coverage) {
+        let kernel = self.missed_before.0 + self.report.shortfall.kernel;
+        let queue = self.missed_before.1 + self.report.shortfall.queue;
+        coverage.packets += kernel + queue;
+        coverage.drop_for("kernel_ring_full", kernel);
+        coverage.drop_for("analysis_queue_full", queue);
+        coverage.drop_for("capture_restarts", self.restarts);
+        let away = u64::try_from(self.away.as_millis()).unwrap_or(u64::MAX);
+        coverage.drop_for("capture_away_ms", away);
+    }
+
+    /// Why nothing comes any more, when nobody asked for that.
+    pub(super) fn take_trouble(&mut self) -> Option<anyhow::Error> {
+        self.trouble.take()
+    }
+}
