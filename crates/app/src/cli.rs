@@ -1,5 +1,6 @@
 //! The command line as data.
 
+mod backup;
 mod lists;
 mod model;
 mod quarantine;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use backup::{BackupArgs, RestoreArgs};
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
@@ -50,6 +52,10 @@ pub enum Command {
     Run(LiveArgs),
     /// Ask the events that were kept, in SQL
     Query(QueryArgs),
+    /// Put a whole state folder into one file, also while it is in use
+    Backup(BackupArgs),
+    /// Put a backup back
+    Restore(RestoreArgs),
     /// Judge files, and what is inside them
     Scan(ScanArgs),
     /// Keep malicious files where they do no harm, and give them back

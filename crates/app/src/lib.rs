@@ -23,6 +23,7 @@ pub mod pipeline;
 
 pub mod output;
 
+mod backup;
 mod bench;
 mod catalogue;
 mod demo;
@@ -77,6 +78,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
         Command::Query(args) => query::run(args),
+        Command::Backup(args) => backup::take(args),
+        Command::Restore(args) => backup::give(args),
         Command::Scan(args) => scan::run(args),
         Command::Quarantine(args) => quarantine::run(args),
         Command::Lists(args) => lists::run(args),

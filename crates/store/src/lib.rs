@@ -15,6 +15,7 @@
 #![deny(unsafe_code)]
 
 pub mod archive;
+pub mod backup;
 mod error;
 mod imports;
 pub mod journal;

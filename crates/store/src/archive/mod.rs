@@ -100,6 +100,11 @@ pub struct ArchiveStatus {
     pub last_seq: u64,
 }
 
+/// Keeps every part of the archive in `dir` from going away as long as the value lives.
+pub(crate) fn hold(dir: &Path) -> Option<File> {
+    folder::lock_reader(dir)
+}
+
 /// The one that writes events.
 #[derive(Debug)]
 pub struct Archive {
