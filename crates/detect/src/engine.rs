@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use thymus_schema::{Alert, Event, LocalNetworks, PValue, Timestamp};
 
 use crate::alerts::AlertBook;
+use crate::audit::Promise;
 use crate::budget::AlertBudget;
 use crate::cx::{DetectCx, Finding};
 use crate::detector::{Detector, Settings};
@@ -49,6 +50,8 @@ pub struct EngineSummary {
     pub dropped: Vec<(&'static str, u64)>,
     /// Detectors that were switched off because they panicked.
     pub disabled: Vec<&'static str>,
+    /// What each detector promised and kept on this site.
+    pub promises: Vec<Promise>,
 }
 
 struct Unit {
@@ -392,6 +395,7 @@ impl Engine {
                 .filter(|unit| unit.disabled)
                 .map(|unit| unit.id)
                 .collect(),
+            promises: self.hours.promises(DETECTORS.iter().map(|spec| spec.id)),
         }
     }
 }

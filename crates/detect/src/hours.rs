@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
+use crate::audit::{Audit, Promise};
 use crate::calibration::{Calibrated, Conformal, Shipped, Watched};
 use crate::detector::DetectorSpec;
 use crate::entities::Entities;
@@ -33,9 +34,20 @@ pub struct HourlyMaximum {
 
 #[derive(Clone, Debug, Default)]
 struct Hour {
-    /// (detector, highest score, its p-value), few per hour.
-    highest: Vec<(usize, f64, Calibrated)>,
+    /// Few per hour.
+    highest: Vec<Highest>,
     discovered: bool,
+}
+
+/// The highest score of a detector.
+#[derive(Clone, Copy, Debug)]
+struct Highest {
+    detector: usize,
+    score: f64,
+    /// Its p-value.
+    claimed: PValue,
+    /// The same, weighed by whether the detector keeps its promise.
+    weighed: PValue,
 }
 
 impl Hour {
@@ -47,7 +59,7 @@ impl Hour {
         let inverse: f64 = self
             .highest
             .iter()
-            .map(|(_, _, calibrated)| 1.0 / calibrated.p_value.probability().max(1e-300))
+            .map(|highest| 1.0 / highest.weighed.probability().max(1e-300))
             .sum();
         if inverse > 0.0 {
             PValue::from_probability((1.0 / inverse).min(1.0))
@@ -70,6 +82,7 @@ struct Withheld {
 #[derive(Debug)]
 pub(crate) struct Hours {
     calibrations: Vec<Conformal>,
+    audit: Audit,
     watched: Watched,
     /// Number of the present hour since 1970.
     present: i64,
@@ -92,6 +105,7 @@ impl Hours {
                 .iter()
                 .map(|s| Conformal::new(Shipped::of(s.id)))
                 .collect(),
+            audit: Audit::new(specs.len()),
             watched: Watched::default(),
             present: i64::MIN,
             order: Vec::new(),
@@ -159,7 +173,7 @@ impl Hours {
             .map_or(PValue::ONE, Hour::evidence)
     }
 
-    /// Takes in a score and returns its calibrated p-value.
+    /// Takes in a score and returns its calibrated p-value, weighed by how the detector keeps its promise.
     pub(crate) fn score(
         &mut self,
         detector: usize,
@@ -167,7 +181,7 @@ impl Hours {
         score: f64,
         entities: &Entities,
     ) -> Calibrated {
-        let calibrated = match self.calibrations.get(detector) {
+        let mut calibrated = match self.calibrations.get(detector) {
             Some(conformal) => {
                 let key = party.key();
                 let watched = self.watched.hours(key);
@@ -178,11 +192,20 @@ impl Hours {
                 by: "shipped",
             },
         };
+        let claimed = calibrated.p_value;
+        calibrated.p_value = claimed.bonferroni(self.audit.weight(detector));
+        let this = Highest {
+            detector,
+            score,
+            claimed,
+            weighed: calibrated.p_value,
+        };
         if let Some(hour) = self.entry(party) {
-            match hour.highest.iter_mut().find(|(id, ..)| *id == detector) {
-                Some((_, highest, p)) if score > *highest => (*highest, *p) = (score, calibrated),
+            let mut highest = hour.highest.iter_mut();
+            match highest.find(|highest| highest.detector == detector) {
+                Some(highest) if score > highest.score => *highest = this,
                 Some(_) => {}
-                None => hour.highest.push((detector, score, calibrated)),
+                None => hour.highest.push(this),
             }
         }
         calibrated
@@ -215,8 +238,16 @@ impl Hours {
             if !hour.discovered {
                 passed.push(hour.evidence());
             }
+            if party.is_local() && !learning {
+                let said = hour
+                    .highest
+                    .iter()
+                    .map(|said| (said.detector, said.claimed));
+                self.audit.device_hour(party.key(), self.present, said);
+            }
             self.teach(party, &hour, entities, learning);
         }
+        self.audit.close(self.present);
         self.release();
         passed
     }
@@ -228,8 +259,8 @@ impl Hours {
             let score = hour
                 .highest
                 .iter()
-                .find(|(id, ..)| *id == detector)
-                .map_or(0.0, |(_, score, _)| *score);
+                .find(|highest| highest.detector == detector)
+                .map_or(0.0, |highest| highest.score);
             if let Some(kept) = &mut self.kept {
                 kept.push(HourlyMaximum {
                     detector,
@@ -272,6 +303,21 @@ impl Hours {
                 conformal.learn(next.entity, next.group, watched, next.score);
             }
         }
+    }
+
+    /// What detectors promised and kept.
+    pub(crate) fn promises(&self, ids: impl Iterator<Item = &'static str>) -> Vec<Promise> {
+        self.audit.promises(ids)
+    }
+
+    /// Whether they do.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// For its snapshot.
+    pub(crate) fn audit_mut(&mut self) -> &mut Audit {
+        &mut self.audit
     }
 
     pub(crate) fn device_hours(&self) -> f64 {

@@ -10,6 +10,7 @@
 
 mod alerts;
 mod attempts;
+mod audit;
 mod budget;
 mod calibration;
 mod controllers;
@@ -41,6 +42,7 @@ mod tails;
 mod trail;
 mod window;
 
+pub use audit::Promise;
 pub use budget::AlertBudget;
 pub use cx::{DetectCx, Finding};
 pub use detector::{Detector, DetectorSpec, Settings};

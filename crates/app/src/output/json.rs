@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use thymus_analyst::{Names, narrative, sentence};
+use thymus_detect::Promise;
 use thymus_ingest::{LedgerEntry, LedgerTotals};
 use thymus_schema::{
     Affected, AlertId, Confidence, Coverage, EntityId, EventId, Fact, Incident, IncidentId, PValue,
@@ -25,6 +26,7 @@ pub(crate) struct Object<'a> {
     inputs: LedgerTotals,
     ledger: Vec<&'a LedgerEntry>,
     detectors_disabled: &'a [&'static str],
+    detectors_demoted: Vec<&'a Promise>,
 }
 
 #[derive(Serialize)]
@@ -124,6 +126,13 @@ pub(crate) fn incident_line<'a>(
     }
 }
 
+/// Those that do not keep their promise here.
+fn demoted(promises: &[Promise]) -> Vec<&Promise> {
+    let mut demoted: Vec<&Promise> = promises.iter().collect();
+    demoted.retain(|promise| promise.demoted_since.is_some());
+    demoted
+}
+
 /// An incident by itself, as the report has it.
 pub(crate) fn incident_value(
     incident: &Incident,
@@ -168,6 +177,7 @@ pub(crate) fn object<'a>(findings: &'a Findings<'a>) -> Object<'a> {
         inputs: outcome.ledger.totals(),
         ledger: outcome.ledger.entries.iter().collect(),
         detectors_disabled: &outcome.summary.disabled,
+        detectors_demoted: demoted(&outcome.summary.promises),
     }
 }
 

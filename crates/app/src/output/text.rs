@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use thymus_analyst::{Told, legible, more_of_the_same, sentence, told};
+use thymus_detect::Promise;
 use thymus_ingest::{InputStatus, LedgerEntry};
 use thymus_schema::{Confidence, EventId, Incident, Step, Value};
 
@@ -326,6 +327,14 @@ impl Text {
         );
         for id in &outcome.summary.disabled {
             let line = format!("detector {id} failed and was switched off; please report it");
+            self.line(3, &line, Some(Tone::Alarm));
+        }
+        for line in outcome
+            .summary
+            .promises
+            .iter()
+            .filter_map(Promise::demotion)
+        {
             self.line(3, &line, Some(Tone::Alarm));
         }
     }

@@ -16,6 +16,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// A device younger than this cannot be compared with itself yet.
 const COLD: Duration = Duration::from_hours(24);
 
+/// Fewer device-hours say nothing about a rate of one in a hundred.
+const LEARNING_HOURS: f64 = 100.0;
+
 /// Counts since the last look.
 pub(super) struct Vitals {
     source: String,
@@ -53,8 +56,22 @@ impl Vitals {
         let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / secs).round();
         let detectors = DETECTORS.iter().map(|spec| {
             let is_off = summary.disabled.contains(&spec.id);
-            let state = if is_off { "disabled" } else { "ok" };
-            json!({ "id": spec.id, "title": spec.title, "state": state })
+            let promise = summary.promises.iter().find(|one| one.detector == spec.id);
+            let hours = promise.map_or(0.0, |one| one.device_hours);
+            let state = match promise.and_then(|one| one.demoted_since) {
+                _ if is_off => "disabled",
+                Some(_) => "demoted",
+                None if hours < LEARNING_HOURS => "learning",
+                None => "ok",
+            };
+            json!({
+                "id": spec.id, "title": spec.title, "state": state, "hours": hours,
+                "promised": promise.map(|one| one.promised),
+                "measured": promise.map(|one| one.measured),
+                "exceeded": promise.map(|one| one.exceeded),
+                "weight": promise.map(|one| one.weight),
+                "demoted_since": promise.and_then(|one| one.demoted_since),
+            })
         });
         self.is_due = false;
         self.told = now();

@@ -10,6 +10,9 @@ use crate::detectors::DETECTORS;
 const SNAPSHOT_VERSION: u32 = 4;
 /// The section of how long each entity was watched, beside those of the detectors' calibrations.
 const WATCHED: &str = "watched";
+/// The section of what detectors promised and kept.
+const AUDIT: &str = "audit";
+const AUDIT_VERSION: u32 = 1;
 
 impl Engine {
     /// Writes everything learned, a section per unit. Units know devices by their number in the
@@ -22,6 +25,8 @@ impl Engine {
         self.fdr.snapshot(out);
         out.section("entities", SNAPSHOT_VERSION).u64(self.events);
         self.entities.snapshot(out);
+        out.section(AUDIT, AUDIT_VERSION);
+        self.hours.audit().snapshot(ids(), out);
         out.section(&format!("calibration.{WATCHED}"), SNAPSHOT_VERSION)
             .u64(self.events);
         self.hours.watched().snapshot(out);
@@ -47,6 +52,7 @@ impl Engine {
     ) -> Vec<SnapshotError> {
         let mut sections = vec![
             ("engine".to_owned(), SNAPSHOT_VERSION),
+            (AUDIT.to_owned(), AUDIT_VERSION),
             ("entities".to_owned(), SNAPSHOT_VERSION),
             (format!("calibration.{WATCHED}"), SNAPSHOT_VERSION),
         ];
@@ -63,7 +69,7 @@ impl Engine {
                 continue;
             }
             let result = SnapshotReader::open(name, data, *version).and_then(|mut from| {
-                if name == "engine" {
+                if name == "engine" || name == AUDIT {
                     return self.restore_section(name, &mut from);
                 }
                 let events = from.u64()?;
@@ -96,6 +102,10 @@ impl Engine {
         let index_of = |id: &str| DETECTORS.iter().position(|spec| spec.id == id);
         match name.split_once('.') {
             None if name == "entities" => self.entities.restore(from),
+            None if name == AUDIT => {
+                let ids: Vec<&'static str> = ids().collect();
+                self.hours.audit_mut().restore(&ids, from)
+            }
             None => {
                 self.now = Timestamp::from_nanos(from.i64()?);
                 self.events = from.u64()?;
@@ -112,6 +122,10 @@ impl Engine {
             },
         }
     }
+}
+
+fn ids() -> impl Iterator<Item = &'static str> {
+    DETECTORS.iter().map(|spec| spec.id)
 }
 
 /// The version of a detector's section: the engine's part of it and its own.

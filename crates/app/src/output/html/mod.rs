@@ -295,6 +295,11 @@ fn coverage_rows(findings: &Findings<'_>) -> Vec<(String, String)> {
     for id in &outcome.summary.disabled {
         row("Detector switched off after a failure", (*id).to_owned());
     }
+    for promise in &outcome.summary.promises {
+        if let Some(sentence) = promise.demotion() {
+            row("Promise not kept", sentence);
+        }
+    }
     rows
 }
 
