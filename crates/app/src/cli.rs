@@ -1,6 +1,7 @@
 //! The command line as data.
 
 mod backup;
+mod drill;
 mod lists;
 mod model;
 mod quarantine;
@@ -14,6 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use backup::{BackupArgs, RestoreArgs};
+pub use drill::DrillArgs;
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
@@ -68,6 +70,8 @@ pub enum Command {
     Model(ModelArgs),
     /// Replay the capture that comes with Thymus
     Demo(DemoArgs),
+    /// Tell what would be found on this network, how soon, and from what size on
+    Drill(DrillArgs),
     /// Measure detection on labelled captures
     Eval(EvalArgs),
     /// Measure speed and memory

@@ -27,6 +27,7 @@ mod backup;
 mod bench;
 mod catalogue;
 mod demo;
+mod drill;
 pub mod evaluate;
 mod lists;
 mod model;
@@ -87,6 +88,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::ScanWorker => scan::worker::serve(),
         Command::Model(args) => model::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Drill(args) => drill::run(args),
         Command::Eval(args) => evaluate::run(args),
         Command::Bench(args) => bench::run(args),
         Command::List(args) => catalogue::list(args),

@@ -150,7 +150,18 @@ pub(crate) struct Memory {
 impl Memory {
     /// Opens the folder and reads what it holds.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let dir = StateDir::open(path)?;
+        Self::read(StateDir::open(path)?)
+    }
+
+    /// Reads what a folder holds that a run may be using; nothing can be kept in it.
+    pub(crate) fn peek(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            anyhow::bail!("{} is no folder", path.display());
+        }
+        Self::read(StateDir::peek(path))
+    }
+
+    fn read(dir: StateDir) -> Result<Self> {
         let sections = dir.load()?;
         for remark in &sections.remarks {
             eprintln!("thymus: state: {remark}");

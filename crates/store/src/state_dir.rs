@@ -27,8 +27,8 @@ pub struct Sections {
 #[derive(Debug)]
 pub struct StateDir {
     dir: PathBuf,
-    /// Held, not used: the lock goes with it, also when the process is killed.
-    _lock: File,
+    /// Held, not used: the lock goes with it, also when the process is killed. Who only looks has none.
+    _lock: Option<File>,
 }
 
 impl StateDir {
@@ -51,12 +51,21 @@ impl StateDir {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 dir: dir.to_path_buf(),
-                _lock: lock,
+                _lock: Some(lock),
             }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
                 dir: dir.to_path_buf(),
             }),
             Err(TryLockError::Error(source)) => Err(folder(source)),
+        }
+    }
+
+    /// Looks into a folder that may be another process's: a snapshot is put in its place whole, so it can
+    /// be read at any moment. Not to be written to.
+    pub fn peek(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            _lock: None,
         }
     }
 

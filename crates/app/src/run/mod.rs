@@ -25,10 +25,12 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use thymus_ingest::Ledger;
 use thymus_parsers::packet::decode_frame;
+use thymus_schema::LocalNetworks;
 use thymus_sensor::{Tap, TapOptions};
 
 use crate::Found;
 use crate::cli::{LiveArgs, Role};
+use crate::replay::Memory;
 
 const MIB: usize = 1 << 20;
 
@@ -59,6 +61,11 @@ fn end_with(parent: i32) -> Result<()> {
         bail!("the process that started this one is gone");
     }
     Ok(())
+}
+
+/// The local networks that the live run before went by.
+pub(crate) fn kept_local(memory: &Memory) -> Option<LocalNetworks> {
+    resume::Kept::of(memory).map(|kept| kept.local)
 }
 
 /// Opens the capture; all that can go wrong goes wrong here, before anything is printed.
