@@ -11,6 +11,7 @@
 mod counts;
 mod edges;
 mod fuzz;
+mod package;
 mod pages;
 mod steps;
 mod text;
@@ -31,6 +32,7 @@ usage: cargo xtask STEP...
   deny        licences, bans and sources of all dependencies (installs cargo-deny if missing)
   fuzz-build  every fuzz target builds
   yara        lints and tests of YARA rules, whose engine takes minutes to build (not part of ci)
+  deb         builds the Debian package, installs, tries, removes and purges it in a folder (not part of ci)
   fuzz SECS [TARGET...]
               fuzzes the targets named, or all, for SECS seconds each, led by coverage (not part of ci)
 ";
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
             "deny" => steps::deny(),
             "fuzz-build" => steps::fuzz_build(),
             "yara" => steps::yara(),
+            "deb" => package::deb(),
             "fuzz" => fuzz::run_all(
                 &arguments.next().unwrap_or_default(),
                 &arguments.by_ref().collect::<Vec<String>>(),
