@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "thymus-scan",
             "thymus-schema",
             "thymus-sensor",
+            "thymus-server",
             "thymus-store",
             "thymus-yara",
         ],
@@ -33,6 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-scan", &["thymus-nets", "thymus-parsers"]),
     ("thymus-schema", &[]),
     ("thymus-sensor", &[]),
+    ("thymus-server", &["thymus-schema", "thymus-store"]),
     ("thymus-store", &["thymus-schema"]),
     (
         "thymus-train",
@@ -46,7 +48,11 @@ const EDGES: &[(&str, &[&str])] = &[
 const WALLS: &[(&str, &[&str])] = &[
     ("anyhow", &["thymus-app", "thymus-train", "xtask"]),
     ("clap", &["thymus-app", "thymus-train"]),
-    ("tokio", &[]),
+    ("tokio", &["thymus-server"]),
+    ("axum", &["thymus-server"]),
+    ("hyper", &["thymus-server"]),
+    ("tokio-rustls", &["thymus-server"]),
+    ("rcgen", &["thymus-server"]),
     ("candle-core", &["thymus-train"]),
     ("flate2", &["thymus-parsers"]),
     // `train` compresses its own packs and `store` its journal; what others made it opens through `parsers` or archive crates.
