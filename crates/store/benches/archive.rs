@@ -5,8 +5,7 @@
 //! ```
 //!
 //! The events are those of the captures in the lab, again and again, each time later and of other
-//! devices. With a folder the archive stays there, for `eval/store`, which asks another engine the
-//! same questions.
+//! devices. With a folder the archive stays there, for `eval/store`, which asks another engine too.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +22,7 @@ use thymus_ingest::{Replay, ReplayOptions};
 use thymus_schema::{Event, FlowId, Timestamp};
 use thymus_store::{Archive, ArchiveLimits, QueryLimits};
 
-/// What is asked. `eval/store/questions.sql` has the same for the other engine.
+/// What is asked. `eval/store` asks two engines more, and compares the answers.
 const QUESTIONS: &[(&str, &str)] = &[
     ("count all", "SELECT count(*) FROM events"),
     (
@@ -82,9 +81,9 @@ fn captures() -> Vec<Event> {
 }
 
 /// Copy number `copy` of an event: later, and between other hosts.
-fn moved(event: &Event, copy: u64, after: Duration) -> Event {
+fn moved(event: &Event, copy: u64, ts: Timestamp) -> Event {
     let mut event = event.clone();
-    event.ts = event.ts.plus(after);
+    event.ts = ts;
     event.id.input.0 ^= copy.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     if let Some(conn) = &mut event.conn {
         conn.flow = FlowId(conn.flow.0 ^ copy.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -111,11 +110,8 @@ fn main() {
     let dir = kept.as_deref().unwrap_or(made.path());
     let lab = captures();
     let (first, last) = (lab.first().unwrap().ts, lab.last().unwrap().ts);
-    // All of a copy lie within three hours, whichever day a capture is of.
-    let place = |event: &Event| {
-        let into = event.ts.since(first).as_secs() % 10_800;
-        Duration::from_secs(into)
-    };
+    // The events of a copy follow one another over ten minutes, whichever day a capture is of.
+    let place = |at: usize| Duration::from_nanos(600_000_000_000 / lab.len() as u64 * at as u64);
     println!("{} events of the lab, {} to {}", lab.len(), first, last);
     let limits = ArchiveLimits {
         free_min: 0,
@@ -128,20 +124,15 @@ fn main() {
     let mut spent = Duration::ZERO;
     let mut now = start;
     while count < wanted {
-        let mut events: Vec<Event> = lab
-            .iter()
-            .map(|event| {
-                let mut event = moved(event, copy, Duration::ZERO);
-                event.ts = start.plus(Duration::from_secs(copy * 600) + place(&event));
-                event
-            })
-            .collect();
-        events.sort_by_key(|event| event.ts);
+        let after = Duration::from_secs(copy * 600);
+        let events = lab.iter().enumerate();
+        let events = events.map(|(at, event)| moved(event, copy, start.plus(after + place(at))));
+        let events: Vec<Event> = events.collect();
         for frame in events.chunks(2_000) {
             seq += 1;
             let began = Instant::now();
             archive.append(seq, frame).unwrap();
-            now = now.plus(Duration::from_secs(2)).max(frame[0].ts);
+            now = frame[0].ts;
             archive.tick(now).unwrap();
             spent += began.elapsed();
             count += frame.len() as u64;
@@ -155,8 +146,9 @@ fn main() {
     }
     spent += began.elapsed();
     let status = archive.status();
+    let cpu = processor_secs();
     println!(
-        "written {} events in {:.1} s: {:.0} events/s, {} parts, {:.1} MB, {:.1} bytes an event",
+        "written {} events in {:.1} s ({cpu:.1} s of the processor with making them): {:.0} events/s, {} parts, {:.1} MB, {:.1} bytes an event",
         status.events,
         spent.as_secs_f64(),
         status.events as f64 / spent.as_secs_f64(),
@@ -199,6 +191,22 @@ fn main() {
         );
     }
     println!("peak memory {} kB", peak_memory());
+}
+
+/// Seconds of the processor that this process took.
+fn processor_secs() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks: f64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    ticks / 100.0
 }
 
 fn peak_memory() -> String {

@@ -17,8 +17,7 @@ Examples:
                 GROUP BY 1, 2 HAVING count(*) = 1\" --json | jq .rows
 
 SQL is SQLite's. Times are text in UTC: ts >= '2026-11-23T10:00', ts > ago('1h'). Narrowing the time, by
---from or by ts, makes a query fast. To join two tables, put the smaller side into
-WITH name AS MATERIALIZED (SELECT ...), or it is read anew for every row of the other.
+--from or by ts, makes a query fast; ORDER BY ts DESC LIMIT 100 looks at the last hour only.
 The events lie in DIR/store/events/*/*.parquet, which other tools read too.
 
 Exit codes: 0 answered, 2 an error or a part that could not be read.";

@@ -43,14 +43,14 @@ impl Buffer {
                 ts_max: i64::MIN,
             }
         });
-        let ts = event.ts.as_nanos();
+        let ts = event.ts.as_nanos().div_euclid(1_000);
         pending.ts_min = pending.ts_min.min(ts);
         pending.ts_max = pending.ts_max.max(ts);
         let json = serde_json::to_string(event).unwrap_or_default();
         let id = event.id.to_string();
         let mut row = Row::new(&mut pending.columns, &mut self.scratch);
         row.text(&id);
-        row.nanos(ts);
+        row.micros(ts);
         row.text(kind);
         row.conn(event.conn.as_ref());
         row.text(&json);

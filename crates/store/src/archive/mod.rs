@@ -124,6 +124,8 @@ pub struct Archive {
     seq_from: Option<u64>,
     seq_seen: u64,
     seq_done: u64,
+    /// The last frame of which something lay in a part when the archive was opened.
+    seq_found: u64,
     shed_events: u64,
     shedding: Option<String>,
     expired_events: u64,
@@ -148,6 +150,7 @@ impl Archive {
         let listing = known.list(dir, |_| true)?;
         let from_parts = listing.parts.values().map(|info| info.meta.seq_done).max();
         let seq_done = from_parts.unwrap_or(0).max(retain::read_position(dir));
+        let seq_found = listing.parts.values().map(|info| info.meta.seq_last).max();
         let mut archive = Self {
             dir: dir.to_path_buf(),
             limits,
@@ -162,6 +165,7 @@ impl Archive {
             seq_from: None,
             seq_seen: seq_done,
             seq_done,
+            seq_found: seq_found.unwrap_or(0),
             shed_events: 0,
             shedding: None,
             expired_events: 0,
@@ -189,7 +193,7 @@ impl Archive {
         self.seq_from.get_or_insert(seq);
         for event in events {
             let hour = event.ts.as_secs().div_euclid(3_600);
-            if !self.has(hour, seq) {
+            if seq > self.seq_found || !self.has(hour, seq) {
                 self.waiting_bytes += self.waiting.entry(hour).or_default().push(event);
             }
         }
@@ -368,14 +372,8 @@ impl Archive {
             parts: self.parts.len() as u64,
             bytes: self.parts.values().map(|info| info.bytes).sum(),
             events: kinds().map(|kind| kind.rows).sum(),
-            oldest: kinds()
-                .map(|kind| kind.ts_min)
-                .min()
-                .map(Timestamp::from_nanos),
-            newest: kinds()
-                .map(|kind| kind.ts_max)
-                .max()
-                .map(Timestamp::from_nanos),
+            oldest: kinds().map(|kind| kind.ts_min).min().map(from_micros),
+            newest: kinds().map(|kind| kind.ts_max).max().map(from_micros),
             buffered: self.waiting_rows() as u64,
             shed_events: self.shed_events,
             shedding: self.shedding.clone(),
@@ -384,6 +382,11 @@ impl Archive {
             last_seq: self.seq_done,
         }
     }
+}
+
+/// Parts keep microseconds, as most that read Parquet know no finer ones; the JSON keeps all.
+fn from_micros(micros: i64) -> Timestamp {
+    Timestamp::from_nanos(micros.saturating_mul(1_000))
 }
 
 impl Drop for Archive {

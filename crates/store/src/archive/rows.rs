@@ -66,13 +66,13 @@ impl<'a> Row<'a> {
         self.int(Some(value.into()).filter(|value| *value != 0));
     }
 
-    /// A time, also 1970.
-    pub(crate) fn nanos(&mut self, nanos: i64) {
-        self.int(Some(nanos));
+    /// A time in microseconds, also 1970.
+    pub(crate) fn micros(&mut self, micros: i64) {
+        self.int(Some(micros));
     }
 
     fn time(&mut self, value: Timestamp) {
-        self.int(Some(value.as_nanos()).filter(|value| *value != 0));
+        self.int(Some(value.as_nanos().div_euclid(1_000)).filter(|value| *value != 0));
     }
 
     fn flag(&mut self, value: bool) {

@@ -1,6 +1,10 @@
 use std::fs;
 
-use thymus_schema::EventId;
+use proptest::prelude::*;
+use thymus_schema::{
+    Conn, DnsAnswer, DnsTransaction, Endpoint, EventBody, EventId, FlowId, FlowRecord,
+    HttpTransaction, InputId, Login, MailEnvelope, QuirkSeen, Scope, SmbOperation, Transport,
+};
 
 use super::*;
 
@@ -88,7 +92,7 @@ fn events_come_back_as_they_were() {
     assert_eq!((status.events, status.parts, status.last_seq), (3, 2, 1));
     assert_eq!(
         status.oldest,
-        Timestamp::parse("2026-11-23T10:00:00.123456789Z")
+        Timestamp::parse("2026-11-23T10:00:00.123456Z")
     );
     assert_eq!(status.newest, Timestamp::parse("2026-11-23T11:00:00Z"));
 }
@@ -351,4 +355,198 @@ fn names_of_parts_read_as_they_are_written() {
         assert_eq!(PartName::parse(day, file), None, "{day}/{file}");
     }
     assert_eq!(EventId::default().to_string(), "0000000000000000-0");
+}
+
+/// Events with whatever the wire may say.
+fn any_event() -> impl Strategy<Value = Event> {
+    let body = prop_oneof![
+        (
+            any::<String>(),
+            any::<u16>(),
+            any::<Option<u8>>(),
+            prop::collection::vec(any::<String>(), 0..4)
+        )
+            .prop_map(|(query, qtype, rcode, answers)| {
+                let answer = |text: String| DnsAnswer::of_text(16, text.into(), 60);
+                EventBody::Dns(Box::new(DnsTransaction {
+                    query: query.into(),
+                    qtype,
+                    rcode,
+                    answers: answers.into_iter().map(answer).collect(),
+                    ..DnsTransaction::default()
+                }))
+            }),
+        (any::<String>(), any::<String>(), any::<u16>(), any::<u64>()).prop_map(
+            |(host, uri, status, response_len)| {
+                EventBody::Http(Box::new(HttpTransaction {
+                    host: host.into(),
+                    uri: uri.into(),
+                    status,
+                    response_len,
+                    ..HttpTransaction::default()
+                }))
+            }
+        ),
+        (any::<u64>(), any::<u64>(), any::<Duration>(), any::<bool>()).prop_map(
+            |(client_bytes, server_bytes, duration, last)| {
+                EventBody::Flow(Box::new(FlowRecord {
+                    client_bytes,
+                    server_bytes,
+                    duration,
+                    last,
+                    ..FlowRecord::default()
+                }))
+            }
+        ),
+        (any::<String>(), any::<u32>()).prop_map(|(user, attempts)| {
+            let user = user.into();
+            EventBody::Login(Box::new(Login {
+                user,
+                attempts,
+                ..Login::default()
+            }))
+        }),
+        (any::<String>(), any::<u32>()).prop_map(|(path, status)| {
+            let path = path.into();
+            EventBody::Smb(Box::new(SmbOperation {
+                path,
+                status,
+                ..SmbOperation::default()
+            }))
+        }),
+        prop::collection::vec(any::<String>(), 0..4).prop_map(|to| {
+            let to = to.into_iter().map(Into::into).collect();
+            EventBody::Mail(Box::new(MailEnvelope {
+                to,
+                ..MailEnvelope::default()
+            }))
+        }),
+        any::<String>().prop_map(|quirk| {
+            EventBody::Quirk(QuirkSeen {
+                parser: "dns".into(),
+                quirk: quirk.into(),
+            })
+        }),
+    ];
+    let ends = (
+        any::<std::net::IpAddr>(),
+        any::<u16>(),
+        any::<std::net::IpAddr>(),
+        any::<u16>(),
+    );
+    let conn = (any::<u64>(), ends, any::<u32>()).prop_map(|(flow, (a, ap, b, bp), scope)| Conn {
+        flow: FlowId(flow),
+        client: Endpoint::new(a, ap),
+        server: Endpoint::new(b, bp),
+        transport: Transport::Sctp,
+        scope: Scope(scope),
+    });
+    // Times of all centuries that nanoseconds reach, mostly of two hours.
+    let ts = prop_oneof![3 => 1_795_428_000_000_000_000..1_795_435_200_000_000_000_i64, 1 => any::<i64>()];
+    (ts, prop::option::of(conn), body).prop_map(|(ts, conn, body)| Event {
+        id: EventId::default(),
+        ts: Timestamp::from_nanos(ts),
+        conn,
+        body,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_event_comes_back_as_it_was(given in prop::collection::vec(any_event(), 1..60), cut in 0usize..60) {
+        let mut given = given;
+        for (index, event) in (0..).zip(&mut given) {
+            event.id = EventId { input: InputId(7), index };
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut archive = Archive::open(folder.path(), limits()).unwrap();
+        let (first, second) = given.split_at(cut.min(given.len()));
+        archive.append(1, first).unwrap();
+        archive.flush().unwrap();
+        archive.append(2, second).unwrap();
+        archive.flush().unwrap();
+        // Hours that are over are merged, so copies of copies are looked at too.
+        for _ in 0..8 {
+            archive.tick(Timestamp::MAX).unwrap();
+        }
+        prop_assert_eq!(&events(folder.path()), &given);
+        let reader = archive.reader();
+        let rows = reader
+            .query("SELECT id, query, rcode, client_port FROM dns ORDER BY ts", &QueryLimits::default())
+            .unwrap();
+        prop_assert_eq!(rows.skipped, Vec::<String>::new());
+        for row in rows.rows {
+            let event = given.iter().find(|event| event.id.to_string() == row[0]).unwrap();
+            let EventBody::Dns(dns) = &event.body else { panic!("of another kind") };
+            prop_assert_eq!(row[1].as_str().unwrap_or_default(), dns.query.as_str());
+            prop_assert_eq!(row[2].as_u64(), dns.rcode.map(u64::from));
+            prop_assert_eq!(row[3].as_u64(), event.conn.map(|conn| u64::from(conn.client.port)));
+        }
+    }
+}
+
+#[test]
+fn columns_that_were_made_to_harm_stop_at_the_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut archive = Archive::open(folder.path(), limits()).unwrap();
+    let given: Vec<Event> = (0..300)
+        .map(|i| {
+            let name = format!("{}.example", i * 7_919 % 101);
+            if i % 5 == 0 {
+                quirk(i, "2026-11-23T10:00:01Z")
+            } else {
+                dns(i, "2026-11-23T10:00:00Z", &name)
+            }
+        })
+        .collect();
+    archive.append(1, &given).unwrap();
+    drop(archive);
+    let whole = fs::read(folder.path().join("2026-11-23/10-000.parquet")).unwrap();
+    let footer = whole.len() - 8;
+    let columns_end =
+        footer - u32::from_le_bytes(whole[footer..footer + 4].try_into().unwrap()) as usize;
+    let hurt = folder.path().join("hurt.parquet");
+    let columns = [
+        "ts",
+        "id",
+        "json",
+        "client_addr",
+        "client_port",
+        "dns_query",
+        "dns_rcode",
+        "quirk_quirk",
+    ];
+    let (mut seed, mut refused, mut read) = (1u64, 0, 0);
+    for _ in 0..300 {
+        let mut bytes = whole.clone();
+        for _ in 0..4 {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let at = 4 + (seed >> 33) as usize % (columns_end - 4);
+            bytes[at] = (seed >> 25) as u8;
+        }
+        fs::write(&hurt, &bytes).unwrap();
+        let Ok(part) = part::Part::open(&hurt) else {
+            continue;
+        };
+        for name in columns {
+            let scan = part.column_unverified(name);
+            let rows =
+                scan.and_then(|scan| scan.map(|mut scan| scan.read(given.len())).transpose());
+            match rows {
+                Ok(_) => read += 1,
+                Err(error) => {
+                    assert!(error.to_string().contains("hurt.parquet"), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(
+        refused > 100 && read > 100,
+        "{refused} refused, {read} read"
+    );
 }

@@ -237,7 +237,7 @@ fn schema() -> Type {
             ColumnType::Real => (PhysicalType::DOUBLE, None),
             ColumnType::Boolean => (PhysicalType::BOOLEAN, None),
             ColumnType::Time => {
-                let unit = TimeUnit::NANOS;
+                let unit = TimeUnit::MICROS;
                 (
                     PhysicalType::INT64,
                     Some(LogicalType::timestamp(true, unit)),

@@ -65,7 +65,7 @@ pub(super) fn register(connection: &Connection, local: LocalNetworks, now: i64) 
     })?;
     connection.create_scalar_function("ago", 1, flags, move |ctx| {
         let secs = span(ctx, 0)?;
-        let then = now.saturating_sub((secs * 1e9) as i64);
+        let then = now.saturating_sub((secs * 1e6) as i64);
         Ok(TimeText::default().of(then).to_owned())
     })?;
     connection.create_aggregate_function("percentile", 2, flags, Percentile::of(None))?;
@@ -113,11 +113,7 @@ fn bucket(ctx: &Context<'_>) -> Result<Option<String>> {
         .div_euclid(1_000)
         .div_euclid(width)
         .saturating_mul(width);
-    Ok(Some(
-        TimeText::default()
-            .of(micros.saturating_mul(1_000))
-            .to_owned(),
-    ))
+    Ok(Some(TimeText::default().of(micros).to_owned()))
 }
 
 /// Bits a character of `text`.

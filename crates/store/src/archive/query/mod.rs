@@ -7,6 +7,9 @@
 
 mod functions;
 mod help;
+mod joined;
+mod ordered;
+mod page;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -39,7 +42,7 @@ pub struct QueryLimits {
     pub rows_max: usize,
     /// About how many bytes the answer may have.
     pub answer_bytes_max: usize,
-    /// Memory for sorting and grouping; what is beyond goes to temporary files.
+    /// Memory for sorting and grouping, beyond which temporary files serve, and for each side of a join.
     pub memory_max: usize,
     /// Only events from then on.
     pub from: Option<Timestamp>,
@@ -159,13 +162,21 @@ impl ArchiveReader {
             .flat_map(|info| &info.meta.kinds)
             .map(|kind| kind.ts_max)
             .max();
-        let now = limits.now.map(Timestamp::as_nanos).or(latest).unwrap_or(0);
-        let last = limits
-            .to
-            .map_or(i64::MAX, |to| to.as_nanos().saturating_sub(1));
+        let now = limits
+            .now
+            .map(|now| now.as_nanos().div_euclid(1_000))
+            .or(latest)
+            .unwrap_or(0);
+        let floor = |at: Timestamp| at.as_nanos().div_euclid(1_000);
+        let ceil = |at: Timestamp| floor(at) + i64::from(at.as_nanos() % 1_000 != 0);
+        let range = (
+            limits.from.map_or(i64::MIN, ceil),
+            limits.to.map_or(i64::MAX, |to| ceil(to) - 1),
+        );
         let session = Arc::new(Session {
             parts,
-            range: (limits.from.map_or(i64::MIN, Timestamp::as_nanos), last),
+            range,
+            join_bytes_max: limits.memory_max,
             stop: Arc::clone(&limits.stop),
             scanned: AtomicU64::new(0),
             skipped: Mutex::new(listing.damaged.into_iter().map(|(_, why)| why).collect()),

@@ -1,9 +1,11 @@
 //! Reading the rows of a table, part by part: only the columns that are asked for, only the parts,
 //! kinds and times that can match, and a column only when a row of the batch is still wanted.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::page::{Cell, Page};
 use crate::archive::cells::{Batch, Values};
 use crate::archive::error::ArchiveError;
 use crate::archive::part::{ColumnScan, KindRows, Part, PartInfo};
@@ -11,15 +13,15 @@ use crate::archive::tables::{COMMON, ColumnType, PHYSICAL, Table, common};
 
 /// Rows looked at together.
 const STEP: usize = 4_096;
-/// A row without a value.
-const NONE: u32 = u32::MAX;
 
 /// What all scans of one query share.
 pub(super) struct Session {
     /// The parts, oldest first.
     pub(super) parts: Vec<Arc<PartInfo>>,
-    /// The times looked at, in nanoseconds, both included.
+    /// The times looked at, in microseconds, both included.
     pub(super) range: (i64, i64),
+    /// About how many bytes the rows of one join may take.
+    pub(super) join_bytes_max: usize,
     /// Whether to end.
     pub(super) stop: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Rows looked at.
@@ -30,7 +32,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Notes a part that cannot be read; the query goes on without it.
-    fn skip(&self, error: &ArchiveError) {
+    pub(super) fn skip(&self, error: &ArchiveError) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let text = error.to_string();
         if !skipped.contains(&text) {
@@ -110,60 +112,12 @@ pub(super) struct Plan {
     pub(super) table: &'static Table,
     /// Physical columns wanted.
     pub(super) wanted: Vec<usize>,
-    /// Times, in nanoseconds, both included.
+    /// Times, in microseconds, both included.
     pub(super) range: (i64, i64),
     /// Physical columns with what they must be.
     pub(super) tests: Vec<(usize, Test)>,
-}
-
-/// Some rows of one physical column, with room for those that have no value.
-#[derive(Debug)]
-pub(super) struct Page {
-    values: Values,
-    slots: Vec<u32>,
-}
-
-/// One value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Cell<'a> {
-    /// No value.
-    Null,
-    /// A whole number.
-    Int(i64),
-    /// A number.
-    Real(f64),
-    /// Text, as bytes of the file.
-    Text(&'a [u8]),
-}
-
-impl Page {
-    fn new(batch: Batch) -> Self {
-        let mut next = 0;
-        let slot = |level: &i16| {
-            if *level == 1 {
-                next += 1;
-                next - 1
-            } else {
-                NONE
-            }
-        };
-        let slots = batch.levels.iter().map(slot).collect();
-        Self {
-            values: batch.values,
-            slots,
-        }
-    }
-
-    /// The value of a row.
-    pub(super) fn cell(&self, row: usize) -> Cell<'_> {
-        let slot = self.slots.get(row).copied().unwrap_or(NONE) as usize;
-        let found = match &self.values {
-            Values::Text(values) => values.get(slot).map(|value| Cell::Text(value.data())),
-            Values::Int(values) => values.get(slot).map(|value| Cell::Int(*value)),
-            Values::Real(values) => values.get(slot).map(|value| Cell::Real(*value)),
-        };
-        found.unwrap_or(Cell::Null)
-    }
+    /// The places of the parts in the session.
+    pub(super) parts: Range<usize>,
 }
 
 /// A column of the part that is read.
@@ -206,6 +160,10 @@ impl Track {
 /// Rows of one kind in an open part.
 struct Current {
     part: Arc<Part>,
+    /// The row of the part behind the present batch.
+    end: usize,
+    /// How many rows the present batch has.
+    len: usize,
     tracks: Vec<Track>,
     left: usize,
 }
@@ -226,9 +184,9 @@ pub(super) struct Scan {
 impl Scan {
     pub(super) fn new(session: Arc<Session>, plan: Plan) -> Self {
         Self {
+            next_part: plan.parts.start,
             session,
             plan,
-            next_part: 0,
             open: None,
             current: None,
             rows: Vec::new(),
@@ -266,7 +224,7 @@ impl Scan {
         let Some(current) = &self.current else {
             return Cell::Null;
         };
-        let row = self.rows.get(self.at).copied().unwrap_or(NONE) as usize;
+        let row = self.rows.get(self.at).copied().unwrap_or(u32::MAX) as usize;
         let track = current
             .tracks
             .iter()
@@ -274,6 +232,16 @@ impl Scan {
         track
             .and_then(|track| track.page.as_ref())
             .map_or(Cell::Null, |page| page.cell(row))
+    }
+
+    /// Where the present row lies: the part's place in the session and the row in it.
+    pub(super) fn place(&self) -> (usize, usize) {
+        let row = self.rows.get(self.at).copied().unwrap_or(0) as usize;
+        let before = self
+            .current
+            .as_ref()
+            .map_or(0, |current| current.end - current.len);
+        (self.next_part.saturating_sub(1), before + row)
     }
 
     /// Reads the next batch; false when there is none.
@@ -303,6 +271,8 @@ impl Scan {
         };
         let rows = current.left.min(STEP);
         current.left -= rows;
+        current.end += rows;
+        current.len = rows;
         self.session
             .scanned
             .fetch_add(rows as u64, Ordering::Relaxed);
@@ -312,7 +282,10 @@ impl Scan {
 
     /// Opens the next part that can match.
     fn open_next(&mut self) -> Result<bool, ArchiveError> {
-        while let Some(info) = self.session.parts.get(self.next_part) {
+        while self.next_part < self.plan.parts.end {
+            let Some(info) = self.session.parts.get(self.next_part) else {
+                break;
+            };
             self.next_part += 1;
             if info.meta.kinds.iter().any(|kind| self.can_match(kind)) {
                 let part = Arc::new(Part::open(&info.path)?);
@@ -356,6 +329,8 @@ impl Scan {
         };
         Current {
             part,
+            end: start,
+            len: 0,
             tracks: columns.into_iter().map(track).collect(),
             left: usize::try_from(kind.rows).unwrap_or(usize::MAX),
         }

@@ -147,6 +147,95 @@ fn times_are_compared_as_times() {
 }
 
 #[test]
+fn rows_come_by_their_time_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = ArchiveLimits {
+        free_min: 0,
+        age_max: None,
+        ..ArchiveLimits::default()
+    };
+    let mut archive = Archive::open(folder.path(), limits).unwrap();
+    // Out of order, in several parts of three hours, of two kinds.
+    for seq in 0..6_u64 {
+        let frame = (0..1_000).map(|i| {
+            let at = (seq * 1_000 + i) * 7_919 % 6_000;
+            let ts = Timestamp::parse("2026-11-23T10:00:00Z").unwrap();
+            let ts = ts
+                .plus(std::time::Duration::from_millis(at * 1_700))
+                .to_string();
+            let body = if at % 3 == 0 {
+                r#""kind":"quirk""#
+            } else {
+                r#""kind":"dns","query":"a""#
+            };
+            event(at, &ts, body)
+        });
+        archive.append(seq + 1, &frame.collect::<Vec<_>>()).unwrap();
+        archive.flush().unwrap();
+    }
+    let reader = archive.reader();
+    let column = |sql: &str| -> Vec<Value> {
+        let result = reader.query(sql, &QueryLimits::default()).unwrap();
+        result.rows.into_iter().map(|row| row[0].clone()).collect()
+    };
+    for (table, condition) in [
+        ("events", "1"),
+        ("dns", "ts >= '2026-11-23T11:10'"),
+        ("dns", "client_port = 5007 + 1"),
+    ] {
+        // The + takes the order away from the table.
+        let by_sqlite = column(&format!(
+            "SELECT id FROM {table} WHERE {condition} ORDER BY +ts"
+        ));
+        let by_us = column(&format!(
+            "SELECT id FROM {table} WHERE {condition} ORDER BY ts"
+        ));
+        assert_eq!(by_us, by_sqlite, "{table} {condition}");
+        let mut falling = column(&format!(
+            "SELECT id FROM {table} WHERE {condition} ORDER BY ts DESC"
+        ));
+        falling.reverse();
+        assert_eq!(falling, by_sqlite, "{table} {condition}");
+    }
+    let latest = "SELECT id FROM events ORDER BY ts DESC LIMIT 3";
+    let result = reader.query(latest, &QueryLimits::default()).unwrap();
+    assert_eq!(result.rows.len(), 3);
+    assert!(
+        result.scanned_rows < 3_000,
+        "only the last hour: {}",
+        result.scanned_rows
+    );
+}
+
+#[test]
+fn tables_are_joined_without_reading_one_for_every_row_of_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut archive = archive(folder.path());
+    let sql = "SELECT count(*), count(DISTINCT a.id) FROM dns AS a JOIN dns AS b \
+               ON a.query = b.query AND a.client_port <> b.client_port WHERE b.rcode = 3";
+    let result = archive.query(sql, &QueryLimits::default()).unwrap();
+    // Each of five names was asked for 12 times, 6 of them without success.
+    assert_eq!(result.rows, [[json!(5 * 6 * 11), json!(60)]]);
+    assert!(
+        result.scanned_rows <= 5 * 60,
+        "{} rows",
+        result.scanned_rows
+    );
+    // Too large for memory: slower, and the same.
+    let small = QueryLimits {
+        memory_max: 1_000,
+        ..QueryLimits::default()
+    };
+    let slow = archive.query(sql, &small).unwrap();
+    assert_eq!(slow.rows, result.rows);
+    assert!(slow.scanned_rows > result.scanned_rows);
+    let numbers = "SELECT count(*) FROM flows AS f JOIN dns AS d ON d.client_port = f.client_port - 60 + d.qtype - 1";
+    assert_eq!(ask(&mut archive, numbers), [[json!(1)]]);
+    let in_list = "SELECT count(*) FROM dns WHERE query IN (SELECT query FROM dns) AND client_port IN (5000, 5001)";
+    assert_eq!(ask(&mut archive, in_list), [[json!(2)]]);
+}
+
+#[test]
 fn the_functions_do_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let mut archive = archive(folder.path());

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,10 @@ use rusqlite::vtab::{
 };
 use rusqlite::{Connection, Error, Result};
 
-use super::scan::{Cell, Plan, Scan, Session, SqlColumn, Test, columns};
+use super::joined::{self, Joined};
+use super::ordered::{self, Ordered};
+use super::page::Cell;
+use super::scan::{Plan, Scan, Session, SqlColumn, Stopped, Test, columns};
 use super::time::{self, TimeText};
 use crate::archive::tables::{ColumnType, TABLES, Table, common};
 
@@ -51,7 +55,12 @@ pub(super) struct EventCursor<'vtab> {
     table: &'static Table,
     columns: Arc<Vec<SqlColumn>>,
     session: Arc<Session>,
-    scan: Option<Scan>,
+    scan: Option<Reading>,
+    /// What was asked for last, in the words of `best_index`.
+    asked: String,
+    joined: Option<Joined>,
+    /// Whether rows by value do not serve: there are too many, or each time others.
+    is_join_too_large: bool,
     row: i64,
     text: RefCell<TimeText>,
     of: PhantomData<&'vtab EventTable>,
@@ -118,6 +127,9 @@ unsafe impl<'vtab> VTab<'vtab> for EventTable {
             usage.set_argv_index(steps.len() as c_int);
             usage.set_omit(is_final);
         }
+        let order = self.order(info);
+        info.set_order_by_consumed(order.is_some());
+        info.set_idx_num(order.unwrap_or(0));
         info.set_idx_str(&format!("{:x};{}", info.col_used(), steps.join(",")));
         info.set_estimated_cost(cost);
         info.set_estimated_rows(cost as i64);
@@ -131,11 +143,22 @@ unsafe impl<'vtab> VTab<'vtab> for EventTable {
             columns: Arc::clone(&self.columns),
             session: Arc::clone(&self.session),
             scan: None,
+            asked: String::new(),
+            joined: None,
+            is_join_too_large: false,
             row: 0,
             text: RefCell::default(),
             of: PhantomData,
         })
     }
+}
+
+/// How rows are handed out.
+enum Reading {
+    Plain(Scan),
+    ByTime(Ordered),
+    /// By the cursor's rows by value.
+    ByValue,
 }
 
 impl EventTable {
@@ -144,6 +167,25 @@ impl EventTable {
         let kinds = self.session.parts.iter().flat_map(|info| &info.meta.kinds);
         let own = kinds.filter(|kind| self.table.kind.is_empty() || self.table.kind == kind.kind);
         own.map(|kind| kind.rows as f64).sum()
+    }
+
+    /// The order by time that is asked for, if it can be given: 1 rising, 2 falling.
+    fn order(&self, info: &IndexInfo) -> Option<c_int> {
+        let mut terms = info.order_bys();
+        let (Some(term), None) = (terms.next(), terms.next()) else {
+            return None;
+        };
+        let column = self.columns.get(usize::try_from(term.column()).ok()?)?;
+        let mut hours: BTreeMap<i64, u64> = BTreeMap::new();
+        for info in &self.session.parts {
+            let kinds = info.meta.kinds.iter();
+            let own =
+                kinds.filter(|rows| matches!(self.table.kind, "") || self.table.kind == rows.kind);
+            *hours.entry(info.name.hour).or_default() += own.map(|rows| rows.rows).sum::<u64>();
+        }
+        let fits = hours.values().all(|rows| *rows <= ordered::ROWS_MAX);
+        let order = if term.is_order_by_desc() { 2 } else { 1 };
+        (column.physical == common::TS && fits).then_some(order)
     }
 
     /// What of a constraint can be used: an operator and a column.
@@ -217,23 +259,68 @@ impl EventCursor<'_> {
             wanted,
             range,
             tests,
+            parts: 0..self.session.parts.len(),
         })
     }
 
-    fn step(&mut self) -> Result<()> {
-        let Some(scan) = &mut self.scan else {
-            return Ok(());
-        };
-        self.row += 1;
-        match catch_unwind(AssertUnwindSafe(|| scan.advance())) {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => {
-                self.scan = None;
-                Ok(())
-            }
-            Ok(Err(_)) => Err(failed(STOPPED)),
-            Err(_) => Err(failed("reading events panicked")),
+    /// Whether rows by value serve the plan, with the cursor before the first of them.
+    fn join(&mut self, asked: &str, plan: &Plan) -> Result<bool> {
+        let is_again = self.asked == asked;
+        asked.clone_into(&mut self.asked);
+        if !is_again || self.is_join_too_large {
+            return Ok(false);
         }
+        let Some((rest, column, key)) = joined::split(plan) else {
+            return Ok(false);
+        };
+        if let Some(joined) = &self.joined {
+            self.is_join_too_large = !joined.serves(&rest, column);
+        } else {
+            let (session, max) = (&self.session, self.session.join_bytes_max);
+            self.joined = guarded(|| Joined::build(session, rest, column, max))?;
+            self.is_join_too_large = self.joined.is_none();
+        }
+        if self.is_join_too_large {
+            self.joined = None;
+        }
+        if let Some(joined) = &mut self.joined {
+            joined.find(&key);
+        }
+        Ok(self.joined.is_some())
+    }
+
+    fn step(&mut self) -> Result<()> {
+        self.row += 1;
+        let is_there = match &mut self.scan {
+            None => return Ok(()),
+            Some(Reading::Plain(scan)) => guarded(|| scan.advance())?,
+            Some(Reading::ByTime(rows)) => guarded(|| rows.advance())?,
+            Some(Reading::ByValue) => self.joined.as_mut().is_some_and(Joined::advance),
+        };
+        if !is_there {
+            self.scan = None;
+        }
+        Ok(())
+    }
+
+    fn cell(&self, physical: usize) -> Cell<'_> {
+        match &self.scan {
+            None => Cell::Null,
+            Some(Reading::Plain(scan)) => scan.cell(physical),
+            Some(Reading::ByTime(rows)) => rows.cell(physical),
+            Some(Reading::ByValue) => self
+                .joined
+                .as_ref()
+                .map_or(Cell::Null, |joined| joined.cell(physical)),
+        }
+    }
+}
+
+/// Keeps a panic from SQLite's frames.
+fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, Stopped>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|_| failed(STOPPED)),
+        Err(_) => Err(failed("reading events panicked")),
     }
 }
 
@@ -242,10 +329,16 @@ impl EventCursor<'_> {
     reason = "a promise about layout: `base` comes first, in C layout"
 )]
 unsafe impl VTabCursor for EventCursor<'_> {
-    fn filter(&mut self, _: c_int, idx_str: Option<&str>, args: &Filters<'_>) -> Result<()> {
+    fn filter(&mut self, order: c_int, idx_str: Option<&str>, args: &Filters<'_>) -> Result<()> {
         let plan = self.plan(idx_str, args)?;
         self.row = 0;
-        self.scan = Some(Scan::new(Arc::clone(&self.session), plan));
+        let session = Arc::clone(&self.session);
+        let is_joined = order == 0 && self.join(idx_str.unwrap_or_default(), &plan)?;
+        self.scan = Some(match order {
+            0 if is_joined => Reading::ByValue,
+            0 => Reading::Plain(Scan::new(session, plan)),
+            order => Reading::ByTime(Ordered::new(session, plan, order == 2)),
+        });
         self.step()
     }
 
@@ -259,15 +352,13 @@ unsafe impl VTabCursor for EventCursor<'_> {
 
     fn column(&self, ctx: &mut Context, at: c_int) -> Result<()> {
         let column = usize::try_from(at).ok().and_then(|at| self.columns.get(at));
-        let (Some(column), Some(scan)) = (column, &self.scan) else {
-            return Ok(());
-        };
-        match (scan.cell(column.physical), column.ty) {
+        let Some(column) = column else { return Ok(()) };
+        match (self.cell(column.physical), column.ty) {
             (Cell::Null, _) => Ok(()),
-            (Cell::Int(nanos), ColumnType::Time) => {
-                ctx.set_result(self.text.borrow_mut().of(nanos))
+            (Cell::Int(micros), ColumnType::Time) => {
+                ctx.set_result(self.text.borrow_mut().of(micros))
             }
-            (Cell::Int(nanos), ColumnType::Real) => ctx.set_result(nanos as f64 / 1e9),
+            (Cell::Int(micros), ColumnType::Real) => ctx.set_result(micros as f64 / 1e6),
             (Cell::Int(value), _) => ctx.set_result(value),
             (Cell::Real(value), _) => ctx.set_result(value),
             (Cell::Text(bytes), _) => match std::str::from_utf8(bytes) {
@@ -314,7 +405,7 @@ fn test_any(column: SqlColumn, args: &Filters<'_>, at: usize) -> Result<Test> {
     })
 }
 
-/// Narrows a range of nanoseconds. SQL sees microseconds, so all of one are alike.
+/// Narrows a range of microseconds.
 fn narrow(range: &mut (i64, i64), op: &str, value: ValueRef<'_>) -> Result<()> {
     let nanos = match value {
         // Nothing compares with NULL.
@@ -334,21 +425,16 @@ fn narrow(range: &mut (i64, i64), op: &str, value: ValueRef<'_>) -> Result<()> {
             time::parse(text).ok_or_else(wrong)?
         }
     };
-    let down = nanos.div_euclid(1_000).saturating_mul(1_000);
-    let up = if down == nanos {
-        down
-    } else {
-        down.saturating_add(1_000)
-    };
-    let last = down.saturating_add(999);
+    let floor = nanos.div_euclid(1_000);
+    let is_exact = nanos.rem_euclid(1_000) == 0;
     let (from, to) = match op {
-        "ge" => (up, i64::MAX),
-        "gt" => (last.saturating_add(1), i64::MAX),
-        "le" => (i64::MIN, last),
-        "lt" => (i64::MIN, up.saturating_sub(1)),
-        // Times that are no whole microsecond are seen by nobody.
-        _ if down != nanos => (1, 0),
-        _ => (down, last),
+        "ge" if is_exact => (floor, i64::MAX),
+        "ge" | "gt" => (floor + 1, i64::MAX),
+        "lt" if is_exact => (i64::MIN, floor - 1),
+        "le" | "lt" => (i64::MIN, floor),
+        _ if is_exact => (floor, floor),
+        // No time in a part is between two microseconds.
+        _ => (1, 0),
     };
     *range = (range.0.max(from), range.1.min(to));
     Ok(())
