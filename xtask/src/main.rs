@@ -16,6 +16,7 @@ mod pages;
 mod steps;
 mod text;
 mod tidy;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ usage: cargo xtask STEP...
   doc         rustdoc, warnings are errors
   deny        licences, bans and sources of all dependencies (installs cargo-deny if missing)
   fuzz-build  every fuzz target builds
+  ui          the browser console: types, tests, and that its bundle is what its sources build to
   yara        lints and tests of YARA rules, whose engine takes minutes to build (not part of ci)
   deb         builds the Debian package, installs, tries, removes and purges it in a folder (not part of ci)
   fuzz SECS [TARGET...]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
             "doc" => steps::doc(),
             "deny" => steps::deny(),
             "fuzz-build" => steps::fuzz_build(),
+            "ui" => ui::all(),
             "yara" => steps::yara(),
             "deb" => package::deb(),
             "fuzz" => fuzz::run_all(
