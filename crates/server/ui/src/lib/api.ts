@@ -94,6 +94,7 @@ export const post = <T>(path: string, body: unknown = {}): Promise<T> =>
 export const postQuietly = <T>(path: string, body: unknown): Promise<T> =>
   call<T>('POST', path, { body, quiet: true });
 export const patch = <T>(path: string, body: unknown): Promise<T> => call<T>('PATCH', path, { body });
+export const put = <T>(path: string, body: unknown): Promise<T> => call<T>('PUT', path, { body });
 export const remove = <T>(path: string): Promise<T> => call<T>('DELETE', path);
 
 /** A file of the server, handed to the person; errors come before the browser shows anything. */

@@ -183,6 +183,8 @@ export interface DevicePeer {
   first_seen?: string | null;
   last_seen?: string | null;
   is_new?: boolean;
+  /** How many peers a row stands for whose address is `*`. */
+  folded?: number;
 }
 
 export interface DeviceLife {
@@ -280,7 +282,9 @@ export interface Health {
     limit_bytes?: number | null;
     oldest_event?: string | null;
   };
+  /** The share is that which nobody looked at. */
   blind_spots?: { what: string; share: number | null; why: string }[];
+  remarks?: string[];
   dropped?: Record<string, number>;
 }
 
@@ -297,8 +301,9 @@ export interface AuditRow {
 export interface User {
   name: string;
   role: Role;
+  pseudonymised?: boolean;
+  is_disabled?: boolean;
   created_at?: string | null;
-  last_login?: string | null;
 }
 
 export interface Token {
@@ -307,6 +312,6 @@ export interface Token {
   role: Role;
   created_at?: string | null;
   expires_at?: string | null;
-  last_used?: string | null;
+  used_at?: string | null;
   token?: string;
 }
