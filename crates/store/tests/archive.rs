@@ -12,9 +12,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use thymus_schema::{Event, EventBody, EventId, InputId, QuirkSeen, Timestamp};
+use thymus_store::journal::{FrameBody, JournalOptions, JournalReader, JournalWriter};
 use thymus_store::{Archive, ArchiveLimits, ArchiveReader, QueryLimits};
 
 const KILLED: &str = "THYMUS_ARCHIVE_TEST_KILLED";
+const KEEPER: &str = "THYMUS_ARCHIVE_TEST_KEEPER";
 const FULL: &str = "THYMUS_ARCHIVE_TEST_FULL";
 const PER_FRAME: u64 = 3;
 
@@ -111,6 +113,69 @@ fn a_kill_at_any_moment_loses_and_doubles_no_event() {
         );
     }
     assert!(last > 0, "something was written");
+}
+
+/// What a keeper does, until the journal has no more.
+fn keep(journal: &Path, events: &Path) -> Archive {
+    let mut archive = Archive::open(events, limits()).unwrap();
+    let mut reader = JournalReader::open(journal, archive.last_seq());
+    while let Some(frame) = reader.read().unwrap() {
+        if let FrameBody::Events(events) = &frame.body {
+            archive.append(frame.seq, events).unwrap();
+        }
+    }
+    archive
+}
+
+#[test]
+fn the_journal_feeds_what_a_keeper_that_died_had_not_written() {
+    if let Ok(folder) = std::env::var(KEEPER) {
+        let folder = Path::new(&folder);
+        let _archive = keep(&folder.join("journal"), &folder.join("events"));
+        // Dies with events that wait.
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [journal, events] = ["journal", "events"].map(|name| folder.path().join(name));
+    let mut writer = JournalWriter::open(&journal, JournalOptions::default(), 0).unwrap();
+    for round in 1..=4_u64 {
+        for _ in 0..25 {
+            let seq = writer.position() + 1;
+            let body = FrameBody::Events(frame(seq));
+            writer.write(body.kind(), &body.json().unwrap()).unwrap();
+            let status = FrameBody::Status(serde_json::json!({}));
+            writer
+                .write(status.kind(), &status.json().unwrap())
+                .unwrap();
+        }
+        if round < 4 {
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "the_journal_feeds_what_a_keeper_that_died_had_not_written",
+                    "--exact",
+                ])
+                .env(KEEPER, folder.path())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap();
+            assert_eq!(status.code(), None, "it died");
+            let kept = numbers(&events, "SELECT count(*) FROM events")[0];
+            assert!(
+                kept < round * 25 * PER_FRAME,
+                "nothing waited in round {round}"
+            );
+        }
+    }
+    let mut archive = keep(&journal, &events);
+    archive.flush().unwrap();
+    assert_eq!(
+        archive.last_seq(),
+        writer.position() - 1,
+        "the last frame is a status"
+    );
+    let found = numbers(&events, "SELECT count(*), count(DISTINCT id) FROM events");
+    assert_eq!(found, [100 * PER_FRAME; 2]);
 }
 
 /// Run by the test below where the disk holds one megabyte.
