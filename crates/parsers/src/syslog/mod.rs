@@ -1,4 +1,15 @@
-//! Syslog in datagrams (RFC 3164, RFC 5424), by its front.
+//! Syslog (RFC 3164, RFC 5424): known by its front, read as a message ([`message`]), cut out of a stream
+//! ([`frames`]), and what services say about log-ins ([`account`]) and leases ([`lease`]).
+
+mod accounts;
+mod frame;
+mod leases;
+mod message;
+
+pub use accounts::{Account, Verdict, account};
+pub use frame::{FRAME_BYTES_MAX, Framing, frame};
+pub use leases::{Lease, lease};
+pub use message::{Message, Stamp, message};
 
 const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
@@ -44,6 +55,15 @@ pub fn front(bytes: &[u8]) -> Option<Front> {
 /// Entry of the mutation test and the fuzzer.
 pub fn fuzz(bytes: &[u8]) {
     debug_assert!(front(bytes).is_none() || bytes.first() == Some(&b'<'));
+    if let Some(message) = message(bytes) {
+        let _account = account(message.program, message.text);
+        let _lease = lease(message.program, message.text);
+    }
+    let mut rest = bytes;
+    while let Framing::Whole { used, .. } = frame(rest) {
+        debug_assert!(used > 0);
+        rest = rest.get(used..).unwrap_or_default();
+    }
 }
 
 #[cfg(test)]
