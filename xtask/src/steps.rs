@@ -1,7 +1,7 @@
 //! The steps that call other programs.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -53,6 +53,7 @@ pub(crate) fn clippy() -> Result<()> {
 
 /// All tests but those of [`yara`], then the counts of all test programs together.
 pub(crate) fn test() -> Result<()> {
+    have_exporters()?;
     tested(&[
         "test",
         "--workspace",
@@ -146,6 +147,27 @@ pub(crate) fn deny() -> Result<()> {
         "bans",
         "sources",
     ])
+}
+
+/// The collector is tested with what others export, against what others make of it.
+fn have_exporters() -> Result<()> {
+    const PACKAGES: [(&str, &str); 4] = [
+        ("softflowd", "/usr/sbin/softflowd"),
+        ("nfdump", "/usr/bin/nfcapd"),
+        ("nfdump-sflow", "/usr/bin/sfcapd"),
+        ("pmacct", "/usr/sbin/pmacctd"),
+    ];
+    let missing = PACKAGES
+        .iter()
+        .filter(|(_, program)| !Path::new(program).exists());
+    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing {}", missing.join(", "));
+    let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
+    run(Command::new("apt-get").args(install).args(missing))
+        .context("install softflowd, nfdump, nfdump-sflow and pmacct yourself")
 }
 
 /// The fuzzer's runtime is C++; the product itself needs none.

@@ -17,6 +17,7 @@ mod analyzers;
 mod auth;
 
 mod capture;
+mod collect;
 mod flow;
 mod follow;
 
@@ -30,6 +31,7 @@ mod replay;
 pub use analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 pub use analyzers::ANALYZERS;
 pub use capture::{CaptureLimits, CaptureSource, PEEK_PACKETS_MAX, PacketSeen, peek};
+pub use collect::{Collector, CollectorLimits, Export, ExporterCounters, ProgramCounter};
 pub use error::IngestError;
 pub use flow::{FlowEngine, FlowLimits};
 pub use follow::{

@@ -7,6 +7,7 @@ pub(crate) mod eve;
 pub(crate) mod lines;
 mod names;
 mod record;
+pub(crate) mod syslog;
 pub(crate) mod zeek;
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ use crate::ledger::Problem;
 use crate::reorder::Reorder;
 use crate::source::{Lane, Source};
 use lines::{Line, Lines};
-pub(crate) use record::{Records, Wanted};
+pub(crate) use record::{ACK, FIN, RST, Records, SYN, Wanted, state_by_flags};
 
 /// Lines read before control goes back to the merge.
 const BATCH_LINES: usize = 1024;

@@ -85,4 +85,5 @@ pub const SOURCES: &[SourceSpec] = &[
     crate::logs::zeek::SPEC,
     crate::logs::eve::SPEC,
     crate::logs::alerts::SPEC,
+    crate::logs::syslog::SPEC,
 ];

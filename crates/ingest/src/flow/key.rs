@@ -15,7 +15,7 @@ pub(crate) struct Directed {
 }
 
 /// A packed key. Two sizes, because most flows are IPv4 and every packet looks one up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     V4(KeyV4),
     V6(KeyV6),

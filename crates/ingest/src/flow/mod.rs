@@ -32,7 +32,8 @@ use crate::analyzer::AnalyzerSpec;
 use clock::Clock;
 use dispatch::{Dispatcher, Feed};
 use fragments::Fragments;
-use orient::ServicePorts;
+pub(crate) use key::{Directed, Key};
+pub(crate) use orient::{ServicePorts, icmp_request, is_group};
 use table::{Counts, Flow, Table};
 use traffic::{Traffic, WINDOW_SECS};
 

@@ -99,7 +99,7 @@ impl ServicePorts {
 
     /// How much a port looks like a service's: 3 a known or registered one (4 when it is also privileged), 2 a privileged one, 1 one outside the
     /// ephemeral ranges, 0 any other.
-    fn rank(&self, transport: Transport, port: u16) -> u8 {
+    pub(crate) fn rank(&self, transport: Transport, port: u16) -> u8 {
         match port {
             _ if self.usual.contains(&(transport, port)) => 3 + u8::from(port < 1024),
             1..1024 => 2,

@@ -13,11 +13,11 @@ use super::window::{Clock, Held, Window};
 use crate::input::Input;
 use crate::local::Evidence;
 use crate::logs::zeek::Certificates;
-use crate::logs::{Decoded, Decoder, PART_SHIFT, Records, alerts, eve, zeek};
+use crate::logs::{Decoded, Decoder, PART_SHIFT, Records, alerts, eve, syslog, zeek};
 use crate::source::{Head, SourceSpec};
 
 /// The kinds of logs that are followed, asked in this order.
-const KINDS: &[&SourceSpec] = &[&zeek::SPEC, &eve::SPEC, &alerts::SPEC];
+const KINDS: &[&SourceSpec] = &[&zeek::SPEC, &eve::SPEC, &alerts::SPEC, &syslog::SPEC];
 
 /// What the readers of all logs share.
 pub(super) struct Shared {
@@ -60,6 +60,7 @@ impl Format {
         match self.kind.as_str() {
             "zeek" => zeek::decoder(&self.name, &shared.local, &shared.certificates),
             "eve" => eve::decoder(&shared.local),
+            "syslog" => syslog::decoder(path),
             _ => alerts::decoder(&self.name, path, &shared.local),
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use thymus_schema::{Conn, EntityId, EventBody, LocalNetworks, Service, Timestamp};
+use thymus_schema::{Conn, ConnState, EntityId, EventBody, LocalNetworks, Service, Timestamp};
 
 /// An event without its id.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,5 +101,32 @@ fn dns_service(port: u16) -> Service {
         5355 => Service::Llmnr,
         137 => Service::Nbns,
         _ => Service::Dns,
+    }
+}
+
+/// TCP's flags (RFC 9293).
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
+
+/// How a TCP connection went, by the flags of all packets of each side together; none when the server sent
+/// nothing.
+pub(crate) fn state_by_flags(client: u8, server: u8) -> ConnState {
+    match () {
+        () if client & SYN == 0 && server & SYN != 0 => ConnState::Shr,
+        () if client & SYN == 0 => ConnState::Oth,
+        () if server == 0 && client & RST != 0 => ConnState::Rstos0,
+        () if server == 0 && client & FIN != 0 => ConnState::Sh,
+        () if server == 0 => ConnState::S0,
+        () if server & SYN == 0 && server & RST != 0 => ConnState::Rej,
+        () if client & RST != 0 && client & FIN == 0 => ConnState::Rsto,
+        () if server & RST != 0 && server & FIN == 0 => ConnState::Rstr,
+        () => match (client & FIN != 0, server & FIN != 0) {
+            (true, true) => ConnState::Sf,
+            (true, false) => ConnState::S2,
+            (false, true) => ConnState::S3,
+            (false, false) => ConnState::S1,
+        },
     }
 }

@@ -86,6 +86,8 @@ pub struct FlowFields {
     pub(super) size: Option<u64>,
     /// What a firewall did: 1 began, 2 ended, 3 denied, 5 goes on.
     pub firewall_event: Option<u8>,
+    /// Whether the source began, where the record says who did.
+    pub source_began: Option<bool>,
     /// What a firewall or translator reports other than a flow.
     pub is_translation: bool,
     pub(super) totals: [Option<u64>; 2],
@@ -120,6 +122,13 @@ impl FlowFields {
                     .filter(|id| *id > 0);
             }
             230 => self.is_translation = true,
+            239 => {
+                self.source_began = match last(value) {
+                    1 => Some(true),
+                    2 => Some(false),
+                    _ => None,
+                }
+            }
             233 => self.firewall_event = Some(last(value)),
             1 | 2 | 6 | 23 | 24 | 85 | 86 | 231 | 232 | 298 | 299 => {
                 self.enter_count(layout, field.element, value);
@@ -134,6 +143,9 @@ impl FlowFields {
 
     fn enter_count(&mut self, layout: Layout, element: u16, value: &[u8]) {
         let number = unsigned(value);
+        if matches!(element, 231 | 298) {
+            self.source_began = Some(true);
+        }
         match element {
             1 | 231 => self.forward.octets = number,
             2 | 298 => self.forward.packets = number,

@@ -4,7 +4,7 @@ use thymus_parsers::Json;
 use thymus_schema::{ConnState, EventBody, FlowRecord, Transport};
 
 use super::{EveRecord, time};
-use crate::logs::record::service_by_name;
+use crate::logs::record::{service_by_name, state_by_flags};
 use crate::logs::{Decoded, Records};
 
 pub(super) fn flow(flow: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Decoded {
@@ -42,9 +42,6 @@ pub(super) fn flow(flow: &Json<'_>, record: &EveRecord<'_>, records: &mut Record
 }
 
 fn state(record: &EveRecord<'_>, flow: &Json<'_>, server_packets: u64) -> ConnState {
-    const FIN: u8 = 0x01;
-    const SYN: u8 = 0x02;
-    const RST: u8 = 0x04;
     let tcp = record.json.get("tcp");
     let flags = |name| u8::from_str_radix(tcp.get(name).text(), 16).ok();
     let (Some(client), Some(server)) = (flags("tcp_flags_ts"), flags("tcp_flags_tc")) else {
@@ -54,20 +51,5 @@ fn state(record: &EveRecord<'_>, flow: &Json<'_>, server_packets: u64) -> ConnSt
             _ => ConnState::Sf,
         };
     };
-    match () {
-        () if client & SYN == 0 && server & SYN != 0 => ConnState::Shr,
-        () if client & SYN == 0 => ConnState::Oth,
-        () if server == 0 && client & RST != 0 => ConnState::Rstos0,
-        () if server == 0 && client & FIN != 0 => ConnState::Sh,
-        () if server == 0 => ConnState::S0,
-        () if server & SYN == 0 && server & RST != 0 => ConnState::Rej,
-        () if client & RST != 0 && client & FIN == 0 => ConnState::Rsto,
-        () if server & RST != 0 && server & FIN == 0 => ConnState::Rstr,
-        () => match (client & FIN != 0, server & FIN != 0) {
-            (true, true) => ConnState::Sf,
-            (true, false) => ConnState::S2,
-            (false, true) => ConnState::S3,
-            (false, false) => ConnState::S1,
-        },
-    }
+    state_by_flags(client, server)
 }
