@@ -67,6 +67,18 @@ const DEADLY: &[i64] = &[
 /// # Errors
 /// When a folder cannot be opened, or the system refuses a step.
 pub fn confine(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError> {
+    confine_to(written, read, &[])
+}
+
+/// The same for a process that only listens: it touches no file, and takes connections.
+///
+/// # Errors
+/// When the system refuses a step.
+pub fn confine_listener() -> Result<bool, SensorError> {
+    confine_to(&[], &[], &[libc::SYS_accept, libc::SYS_accept4])
+}
+
+fn confine_to(written: &[PathBuf], read: &[PathBuf], allowed: &[i64]) -> Result<bool, SensorError> {
     for capability in CapabilitySet::all().iter() {
         let _is_shut = remove_capability_from_bounding_set(capability).is_ok();
     }
@@ -80,7 +92,7 @@ pub fn confine(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorErro
     set_capabilities(None, fewer).map_err(at("capabilities"))?;
     set_no_new_privs(true).map_err(at("no_new_privs"))?;
     let has_landlock = shut_files(written, read)?;
-    let filter = filter().map_err(at("seccomp"))?;
+    let filter = filter(allowed).map_err(at("seccomp"))?;
     apply_filter_all_threads(&filter).map_err(at("seccomp"))?;
     Ok(has_landlock)
 }
@@ -123,8 +135,9 @@ fn shut_files(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError
     Ok(status.ruleset != RulesetStatus::NotEnforced)
 }
 
-fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules: BTreeMap<i64, _> = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
+fn filter(allowed: &[i64]) -> Result<BpfProgram, seccompiler::BackendError> {
+    let deadly = DEADLY.iter().filter(|call| !allowed.contains(call));
+    let rules: BTreeMap<i64, _> = deadly.map(|call| (*call, Vec::new())).collect();
     let machine = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(
         rules,

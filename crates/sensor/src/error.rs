@@ -41,6 +41,16 @@ pub enum SensorError {
         /// What was asked for.
         bytes: usize,
     },
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; name an address of this machine and a port that is free"
+    )]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// It was there, and is no more.
     #[error("interface {name} is gone; what it gave until then is judged")]
     Gone {

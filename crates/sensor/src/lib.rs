@@ -2,7 +2,11 @@
 //! with a memory-mapped ring (TPACKET_V3, packet(7)), in blocks that wait in a bounded queue. What the
 //! kernel dropped and what the queue had no room for is counted.
 //!
-//! Must not: look into packets, judge, or read a clock but to tell packets of before the socket was bound.
+//! Must not: look into packets, judge, or read a clock but to tell packets of before the socket was bound, and for what
+//! comes over connections, which the kernel does not stamp.
+//!
+//! Beside an interface, sockets can be listened on for what others send ([`Listener`]): what comes is put in
+//! front of a header as it had it on the wire, so that it goes the way of packets.
 //!
 //! Reading order: which interfaces there are ([`Interface`]), the socket ([`Tap`]), what it fills
 //! ([`PacketBlock`]), the thread between it and the analysis ([`Sensor`]), the way to the analysing process
@@ -14,6 +18,8 @@ mod block;
 mod confine;
 mod error;
 mod interface;
+mod listen;
+mod listen_packet;
 mod queue;
 mod record;
 mod relay;
@@ -21,11 +27,12 @@ mod sensor;
 mod tap;
 
 pub use block::{PacketBlock, PacketRecord};
-pub use confine::confine;
+pub use confine::{confine, confine_listener};
 pub use error::SensorError;
 pub use interface::Interface;
+pub use listen::{ListenOn, Listener};
 pub use queue::Waited;
 pub use record::Recorder;
 pub use relay::{CaptureReport, RelayReceiver, RelaySender, Relayed, is_waiting, relay};
-pub use sensor::{Sensor, Shortfall};
-pub use tap::{Tap, TapOptions};
+pub use sensor::{Catch, Sensor, Shortfall};
+pub use tap::{Filled, Tap, TapOptions};

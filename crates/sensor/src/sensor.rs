@@ -11,12 +11,32 @@ use crate::block::PacketBlock;
 use crate::error::SensorError;
 use crate::interface::Interface;
 use crate::queue::{Queue, Waited};
-use crate::tap::{Filled, Tap};
+use crate::tap::Filled;
 
 /// How long the thread waits before it looks whether it is to stop.
 const WAIT: Duration = Duration::from_millis(100);
 /// Looks at the ring after it was asked to stop: it ends earlier where nothing comes any more.
 const LAST_LOOKS: u32 = 128;
+
+/// Where packets come from: an interface, or sockets that others send to.
+pub trait Catch: Send + 'static {
+    /// What is captured.
+    fn interface(&self) -> &Interface;
+
+    /// Whether it is switched off, so that nothing comes.
+    fn is_down(&self) -> bool {
+        false
+    }
+
+    /// Puts the next packets in the place of those in `block`, waiting for them at most `wait`.
+    ///
+    /// # Errors
+    /// When nothing can come any more.
+    fn fill(&mut self, block: &mut PacketBlock, wait: Duration) -> Result<Filled, SensorError>;
+
+    /// What the kernel had no room for since it was last asked.
+    fn kernel_dropped(&mut self) -> u64;
+}
 
 /// Packets that were on the wire and not analysed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +67,7 @@ struct Shared {
 
 impl Sensor {
     /// Starts a thread that captures into a queue of at most `queue_bytes`.
-    pub fn start(tap: Tap, queue_bytes: usize) -> Self {
+    pub fn start(tap: impl Catch, queue_bytes: usize) -> Self {
         let shared = Arc::new(Shared {
             queue: Queue::new(queue_bytes),
             stop: AtomicBool::new(false),
@@ -132,7 +152,7 @@ impl Drop for Ending<'_> {
 }
 
 impl Shared {
-    fn run(&self, mut tap: Tap) {
+    fn run(&self, mut tap: impl Catch) {
         let _ending = Ending(&self.queue);
         let mut looks_left = LAST_LOOKS;
         while looks_left > 0 {

@@ -17,6 +17,7 @@ use nix::sys::socket::{getsockopt, sockopt::SocketError};
 use crate::block::PacketBlock;
 use crate::error::SensorError;
 use crate::interface::Interface;
+use crate::sensor::Catch;
 
 /// Bytes of a block of the ring, which is also the longest packet there can be, nearly.
 const RING_BLOCK_BYTES: usize = 1 << 20;
@@ -49,11 +50,53 @@ pub struct Tap {
 
 /// What a look at the ring gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Filled {
+pub enum Filled {
     /// Packets.
     Packets,
     /// None in the time that was given.
     Nothing,
+}
+
+impl Catch for Tap {
+    fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    fn is_down(&self) -> bool {
+        self.is_down
+    }
+
+    fn fill(&mut self, block: &mut PacketBlock, wait: Duration) -> Result<Filled, SensorError> {
+        block.clear();
+        if self.is_down {
+            self.look_whether_up()?;
+        }
+        if self.take(block) {
+            return Ok(Filled::Packets);
+        }
+        let mut polled = [PollFd::new(self.capture.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(self.system("wait for packets", errno)),
+        }
+        let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        let said = polled.first().and_then(PollFd::revents);
+        if said.is_some_and(|said| said.intersects(broken)) {
+            self.look_at_error()?;
+        }
+        Ok(if self.take(block) {
+            Filled::Packets
+        } else {
+            Filled::Nothing
+        })
+    }
+
+    fn kernel_dropped(&mut self) -> u64 {
+        self.capture
+            .stats()
+            .map_or(0, |counts| u64::from(counts.drops))
+    }
 }
 
 impl Tap {
@@ -95,47 +138,6 @@ impl Tap {
     /// Whether the interface is switched off, so that nothing comes.
     pub fn is_down(&self) -> bool {
         self.is_down
-    }
-
-    /// Puts the next packets in the place of those in `block`, waiting for them at most `wait`.
-    ///
-    /// # Errors
-    /// When the interface is gone, or the socket broken.
-    pub(crate) fn fill(
-        &mut self,
-        block: &mut PacketBlock,
-        wait: Duration,
-    ) -> Result<Filled, SensorError> {
-        block.clear();
-        if self.is_down {
-            self.look_whether_up()?;
-        }
-        if self.take(block) {
-            return Ok(Filled::Packets);
-        }
-        let mut polled = [PollFd::new(self.capture.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        match poll(&mut polled, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(self.system("wait for packets", errno)),
-        }
-        let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-        let said = polled.first().and_then(PollFd::revents);
-        if said.is_some_and(|said| said.intersects(broken)) {
-            self.look_at_error()?;
-        }
-        Ok(if self.take(block) {
-            Filled::Packets
-        } else {
-            Filled::Nothing
-        })
-    }
-
-    /// Packets that the kernel had no room for since the last call.
-    pub(crate) fn kernel_dropped(&self) -> u64 {
-        self.capture
-            .stats()
-            .map_or(0, |counts| u64::from(counts.drops))
     }
 
     /// Copies the next block of the ring, if there is one, and gives it back.
