@@ -21,7 +21,7 @@ pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use query::QueryArgs;
 pub use rules::{RulesAction, RulesArgs};
-pub use run::{LiveArgs, Role};
+pub use run::{CollectOn, LiveArgs, Role};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,8 +1,11 @@
 //! `thymus run` on the command line.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgGroup, Args, ValueEnum};
+use thymus_ingest::Export;
 
 use super::{OutputArgs, RunArgs};
 
@@ -12,6 +15,7 @@ Examples:
   thymus run --interface eth0 --json | jq 'select(.kind == \"incident\").title'
   thymus run --interface eth0 --record today.pcapng   then replay it: the same incidents
   thymus run --follow /opt/zeek/logs --follow /var/log/suricata --state ~/thymus   no root needed
+  thymus run --collect netflow://0.0.0.0:2055 --collect syslog://0.0.0.0:5514      what routers and servers send
 
 It goes on until Ctrl-C or SIGTERM (a second one does not wait), then saves the state and prints the report
 that replay prints. What dies of its processes on the way is started again. Each incident is
@@ -23,7 +27,7 @@ Exit codes: 0 nothing to show, 1 something to show, 2 an error or nothing judged
 /// `thymus run`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = RUN_EXAMPLES)]
-#[command(group = ArgGroup::new("source").required(true).args(["interface", "follow"]))]
+#[command(group = ArgGroup::new("source").required(true).args(["interface", "follow", "collect"]))]
 pub struct LiveArgs {
     /// The interface to watch
     #[arg(long, short, value_name = "IF")]
@@ -31,6 +35,12 @@ pub struct LiveArgs {
     /// Watch logs of Zeek, Suricata or other tools while they are written: a folder or a file; repeat for several
     #[arg(long, short, value_name = "PATH")]
     pub follow: Vec<PathBuf>,
+    /// Take what others send: netflow (v5, v9, IPFIX), sflow or syslog, as KIND://ADDRESS:PORT; repeat for several
+    ///
+    /// Without an address it is 127.0.0.1, without a port the usual one (2055, 6343, 514). Syslog comes in
+    /// datagrams and over connections.
+    #[arg(long, short, value_name = "URL")]
+    pub collect: Vec<CollectOn>,
     /// Of logs that are there already, read only what is added from now on
     #[arg(long, requires = "follow")]
     pub only_new: bool,
@@ -87,6 +97,69 @@ impl Role {
         match self {
             Self::Capture => "capture",
             Self::Analysis => "analysis",
+        }
+    }
+}
+
+/// An address to take exports at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CollectOn {
+    /// What comes there.
+    pub export: Export,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+impl FromStr for CollectOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, place) = text.split_once("://").unwrap_or((text, ""));
+        let export: Export = kind.parse()?;
+        let place = place.trim_end_matches('/');
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let address = match place.strip_prefix(':') {
+            _ if place.is_empty() => Some(SocketAddr::new(loopback, export.usual_port())),
+            Some(port) => port
+                .parse()
+                .ok()
+                .map(|port| SocketAddr::new(loopback, port)),
+            None => place.parse().ok().or_else(|| {
+                let bare = place.trim_start_matches('[').trim_end_matches(']');
+                let addr: IpAddr = bare.parse().ok()?;
+                Some(SocketAddr::new(addr, export.usual_port()))
+            }),
+        };
+        let address = address.filter(|address| address.port() != 0);
+        let address = address.ok_or_else(|| {
+            format!("{place} is no address with a port; write {kind}://192.0.2.1:2055")
+        })?;
+        Ok(Self { export, address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_the_usual_port_are_meant_where_nothing_is_said() {
+        let on = |text: &str| {
+            let on: CollectOn = text.parse().unwrap();
+            format!("{} {}", on.export.as_str(), on.address)
+        };
+        assert_eq!(on("netflow"), "netflow 127.0.0.1:2055");
+        assert_eq!(on("ipfix://:4739"), "netflow 127.0.0.1:4739");
+        assert_eq!(on("sflow://0.0.0.0"), "sflow 0.0.0.0:6343");
+        assert_eq!(on("syslog://[::]:5514/"), "syslog [::]:5514");
+        assert_eq!(on("syslog://[::1]"), "syslog [::1]:514");
+        for wrong in [
+            "",
+            "http://0.0.0.0:80",
+            "netflow://router:2055",
+            "sflow://0.0.0.0:0",
+        ] {
+            assert!(wrong.parse::<CollectOn>().is_err(), "{wrong}");
         }
     }
 }

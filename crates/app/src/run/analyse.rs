@@ -1,4 +1,4 @@
-//! The analysing process: packets or logs in, incidents out. Of all processes it is the one that reads
+//! The analysing process: packets, logs or exports in, incidents out. Of all processes it is the one that reads
 //! hostile bytes, and the one that gives up most.
 
 use std::collections::VecDeque;
@@ -16,6 +16,7 @@ use thymus_schema::LocalNetworks;
 use thymus_sensor::{Interface, PacketBlock, Recorder};
 
 use super::chronicle::Chronicle;
+use super::collected::Collected;
 use super::desk::{Desk, Start};
 use super::followed::Followed;
 use super::live::{Live, Standing};
@@ -57,10 +58,11 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
         indicators,
         kept,
     };
-    if args.interface.is_none() {
+    if !args.follow.is_empty() {
         return told.logs(stop);
     }
     match Wire::open(stop)? {
+        Some(wire) if !args.collect.is_empty() => told.exports(wire),
         Some(wire) => told.packets(wire),
         None => Ok(Found::Nothing),
     }
@@ -121,6 +123,21 @@ impl Told<'_> {
         };
         let live = Live::new(wire, flow, first, recorder, now_nanos());
         self.judge(live, source, Live::take_trouble)
+    }
+
+    /// What others send. Nothing of it tells networks apart, so the private ones are local unless told.
+    fn exports(self, wire: Wire) -> Result<Found> {
+        let named = declared(&self.args.run.local);
+        let local = named.or(self.kept.as_ref().map(|kept| kept.local.clone()));
+        let source = Source {
+            name: wire.interface().name.clone(),
+            is_down: false,
+            local: local.unwrap_or_default(),
+            wants_position: None,
+            position: None,
+        };
+        let collected = Collected::new(wire, &self.args.collect, now_nanos());
+        self.judge(collected, source, Collected::take_trouble)
     }
 
     fn logs(self, stop: Stop) -> Result<Found> {

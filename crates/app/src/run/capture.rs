@@ -1,15 +1,17 @@
-//! The capturing process: the packets of an interface, passed on. It looks into none of them.
+//! The capturing process: the packets of an interface, or what others send, passed on. It looks into none
+//! of them.
 
 use std::io::stdout;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use thymus_sensor::{CaptureReport, RelaySender, Sensor, Waited};
+use thymus_ingest::Export;
+use thymus_sensor::{CaptureReport, Catch, ListenOn, Listener, RelaySender, Sensor, Waited};
 
 use super::stop::Stop;
 use super::{MIB, now_nanos, open};
 use crate::Found;
-use crate::cli::LiveArgs;
+use crate::cli::{CollectOn, LiveArgs};
 use crate::replay::now;
 
 const WAIT: Duration = Duration::from_millis(100);
@@ -24,9 +26,30 @@ pub(super) fn run(args: &LiveArgs, interface: &str) -> Result<Found> {
     if !args.no_sandbox {
         thymus_sensor::confine(&[], &[])?;
     }
+    pass_on(tap, args)
+}
+
+/// Takes what others send until it is asked to end.
+pub(super) fn listen(args: &LiveArgs) -> Result<Found> {
+    let on: Vec<ListenOn> = args.collect.iter().map(listen_on).collect();
+    let listener = Listener::open("exports", &on, args.buffer as usize * MIB)?;
+    if !args.no_sandbox {
+        thymus_sensor::confine_listener()?;
+    }
+    pass_on(listener, args)
+}
+
+fn listen_on(on: &CollectOn) -> ListenOn {
+    ListenOn {
+        address: on.address,
+        streams: on.export == Export::Syslog,
+    }
+}
+
+fn pass_on(catch: impl Catch, args: &LiveArgs) -> Result<Found> {
     // Before any thread is started: all are to leave the signals to the one that waits for them.
     let stop = Stop::listen()?;
-    let mut sensor = Sensor::start(tap, args.buffer as usize * MIB);
+    let mut sensor = Sensor::start(catch, args.buffer as usize * MIB);
     let mut sender = RelaySender::new(stdout());
     let started = now_nanos();
     let mut asked: Option<Instant> = None;

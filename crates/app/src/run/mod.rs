@@ -1,4 +1,4 @@
-//! `thymus run`: packets or logs in, incidents out, as they happen.
+//! `thymus run`: packets, logs or exports in, incidents out, as they happen.
 //!
 //! One program, several processes: the supervisor starts the others and starts again what dies; the
 //! capture passes packets on; the analysis makes events of packets or of followed logs, and judges. The path
@@ -8,6 +8,7 @@
 mod analyse;
 mod capture;
 mod chronicle;
+mod collected;
 mod desk;
 mod first;
 mod followed;
@@ -48,7 +49,8 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
     }
     match (role, args.interface.as_deref()) {
         (Role::Capture, Some(interface)) => capture::run(args, interface),
-        (Role::Capture, None) => bail!("there is no interface to capture on"),
+        (Role::Capture, None) if !args.collect.is_empty() => capture::listen(args),
+        (Role::Capture, None) => bail!("there is nothing to capture"),
         (Role::Analysis, _) => analyse::run(args),
     }
 }

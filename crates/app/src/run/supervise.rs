@@ -19,7 +19,7 @@ use thymus_sensor::{Interface, is_waiting, relay};
 
 use super::now_nanos;
 use crate::Found;
-use crate::cli::{LiveArgs, Role};
+use crate::cli::{CollectOn, LiveArgs, Role};
 use crate::replay::now;
 
 /// Nothing is looked at more often than this while all goes well.
@@ -49,7 +49,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
             .map(|dir| dir.join("processes.json")),
         noted: None,
     };
-    if args.interface.is_some() {
+    if args.interface.is_some() || !args.collect.is_empty() {
         house.start(Role::Capture, Stdio::null(), Stdio::from(into.try_clone()?))?;
         if !house.is_capturing(&out, &signals)? {
             house.end_all();
@@ -57,7 +57,16 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
         }
     }
     if !args.output.quiet {
-        let what = args.interface.as_deref().unwrap_or("logs");
+        let what = args
+            .interface
+            .clone()
+            .unwrap_or_else(|| match args.collect.as_slice() {
+                [] => "logs".to_owned(),
+                all => {
+                    let each = |on: &CollectOn| format!("{} at {}", on.export.as_str(), on.address);
+                    all.iter().map(each).collect::<Vec<_>>().join(", ")
+                }
+            });
         eprintln!("thymus: watching {what}; Ctrl-C ends it and prints the report");
     }
     house.start(

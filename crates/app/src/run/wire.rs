@@ -135,13 +135,24 @@ impl Wire {
         }
     }
 
+    /// What was missed since the start: the kernel had no room for it, or the queue here.
+    pub(super) fn missed(&self) -> [u64; 2] {
+        let (kernel, queue) = self.missed_before;
+        let missed = self.report.shortfall;
+        [kernel + missed.kernel, queue + missed.queue]
+    }
+
     /// What was missed, by reason.
     pub(super) fn add_to(&self, coverage: &mut Coverage) {
-        let kernel = self.missed_before.0 + self.report.shortfall.kernel;
-        let queue = self.missed_before.1 + self.report.shortfall.queue;
+        let [kernel, queue] = self.missed();
         coverage.packets += kernel + queue;
         coverage.drop_for("kernel_ring_full", kernel);
         coverage.drop_for("analysis_queue_full", queue);
+        self.add_absence_to(coverage);
+    }
+
+    /// How often and how long nobody captured.
+    pub(super) fn add_absence_to(&self, coverage: &mut Coverage) {
         coverage.drop_for("capture_restarts", self.restarts);
         let away = u64::try_from(self.away.as_millis()).unwrap_or(u64::MAX);
         coverage.drop_for("capture_away_ms", away);
