@@ -229,6 +229,13 @@ fn tables_are_joined_without_reading_one_for_every_row_of_the_other() {
     let slow = archive.query(sql, &small).unwrap();
     assert_eq!(slow.rows, result.rows);
     assert!(slow.scanned_rows > result.scanned_rows);
+    let more = "SELECT count(*) FROM dns AS a, dns AS b, dns AS c WHERE b.client_port = a.client_port \
+                AND c.client_port = b.client_port + a.qtype - b.qtype";
+    assert_eq!(ask(&mut archive, more), [[json!(60)]]);
+    let far =
+        "SELECT count(*) FROM dns AS a, dns AS b, dns AS c WHERE a.flow = b.flow AND c.id = b.id";
+    let error = archive.query(far, &small).unwrap_err().to_string();
+    assert!(error.contains("narrow the time"), "{error}");
     let numbers = "SELECT count(*) FROM flows AS f JOIN dns AS d ON d.client_port = f.client_port - 60 + d.qtype - 1";
     assert_eq!(ask(&mut archive, numbers), [[json!(1)]]);
     let in_list = "SELECT count(*) FROM dns WHERE query IN (SELECT query FROM dns) AND client_port IN (5000, 5001)";

@@ -30,6 +30,9 @@ use crate::archive::tables::{ColumnType, TABLES, Table, common};
 /// What ends a query, as the error that SQLite carries.
 pub(super) const STOPPED: &str = "thymus: stopped";
 
+/// How often a table is read anew for a join that memory has no room for.
+const RESCANS_MAX: u32 = 100;
+
 /// Makes the tables known to a connection.
 pub(super) fn register(connection: &Connection, session: &Arc<Session>) -> Result<()> {
     let module = const { &Module::<EventTable>::eponymous_only_module() };
@@ -61,6 +64,8 @@ pub(super) struct EventCursor<'vtab> {
     joined: Option<Joined>,
     /// Whether rows by value do not serve: there are too many, or each time others.
     is_join_too_large: bool,
+    /// How often the table was then read anew.
+    rescans: u32,
     row: i64,
     text: RefCell<TimeText>,
     of: PhantomData<&'vtab EventTable>,
@@ -117,10 +122,13 @@ unsafe impl<'vtab> VTab<'vtab> for EventTable {
             }
             // What SQLite would convert before comparing it looks at again.
             let is_final = !step.starts_with("eq");
-            cost *= if step.starts_with("in") || !is_final {
-                0.05
-            } else {
+            // The smaller side of a join is to be the one that is held: what equals a value costs more than in
+            // proportion to the table.
+            let by_value = (cost / 1e10).min(0.05);
+            cost *= if is_final && !step.starts_with("in") {
                 0.5
+            } else {
+                by_value
             };
             steps.push(step);
             let mut usage = info.constraint_usage(at);
@@ -132,7 +140,7 @@ unsafe impl<'vtab> VTab<'vtab> for EventTable {
         info.set_idx_num(order.unwrap_or(0));
         info.set_idx_str(&format!("{:x};{}", info.col_used(), steps.join(",")));
         info.set_estimated_cost(cost);
-        info.set_estimated_rows(cost as i64);
+        info.set_estimated_rows((cost as i64).max(1));
         Ok(true)
     }
 
@@ -146,6 +154,7 @@ unsafe impl<'vtab> VTab<'vtab> for EventTable {
             asked: String::new(),
             joined: None,
             is_join_too_large: false,
+            rescans: 0,
             row: 0,
             text: RefCell::default(),
             of: PhantomData,
@@ -267,12 +276,19 @@ impl EventCursor<'_> {
     fn join(&mut self, asked: &str, plan: &Plan) -> Result<bool> {
         let is_again = self.asked == asked;
         asked.clone_into(&mut self.asked);
-        if !is_again || self.is_join_too_large {
-            return Ok(false);
-        }
-        let Some((rest, column, key)) = joined::split(plan) else {
+        let Some((rest, column, key)) = joined::split(plan).filter(|_| is_again) else {
             return Ok(false);
         };
+        if self.is_join_too_large {
+            self.rescans += 1;
+            if self.rescans > RESCANS_MAX {
+                return Err(failed(
+                    "both sides of a join are larger than the memory of a query; narrow the time, or join what a \
+                     subquery has narrowed before",
+                ));
+            }
+            return Ok(false);
+        }
         if let Some(joined) = &self.joined {
             self.is_join_too_large = !joined.serves(&rest, column);
         } else {
