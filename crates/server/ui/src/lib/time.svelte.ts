@@ -15,7 +15,8 @@ const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 export const at = (text: string | number | null | undefined): Date | null => {
   if (text === null || text === undefined || text === '') return null;
   const date = new Date(text);
-  return Number.isNaN(date.getTime()) ? null : date;
+  // The beginning of 1970 is what is sent where nothing is known.
+  return Number.isNaN(date.getTime()) || date.getTime() <= 0 ? null : date;
 };
 
 export const clockTime = (d: Date, seconds = false): string =>
@@ -43,7 +44,8 @@ export function ago(d: Date, now: number): string {
   if (s < 60) return 'just now';
   if (s < 3600) return `${Math.floor(s / 60)} min ago`;
   if (s < 86_400) return `${Math.floor(s / 3600)} h ago`;
-  return `${Math.floor(s / 86_400)} d ago`;
+  if (s < 45 * 86_400) return `${Math.floor(s / 86_400)} d ago`;
+  return dayText(d, now);
 }
 
 /** From first to last, without saying the day twice. */

@@ -281,6 +281,8 @@ export interface Health {
     packets_bytes?: number;
     limit_bytes?: number | null;
     oldest_event?: string | null;
+    /** Why something is not kept now. */
+    trouble?: string | null;
   };
   /** The share is that which nobody looked at. */
   blind_spots?: { what: string; share: number | null; why: string }[];
