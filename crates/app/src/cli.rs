@@ -1,6 +1,7 @@
 //! The command line as data.
 
 mod backup;
+mod console;
 mod drill;
 mod lists;
 mod model;
@@ -15,6 +16,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use backup::{BackupArgs, RestoreArgs};
+pub use console::{
+    AuditAction, AuditArgs, ConsoleArgs, ConsoleRole, TokenAction, TokenArgs, UserAction, UserArgs,
+};
 pub use drill::DrillArgs;
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use model::{ModelArgs, ModelCommand, ShadowArgs};
@@ -52,6 +56,14 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Watch a network interface and tell what happens
     Run(LiveArgs),
+    /// Show what was found in a browser
+    Console(ConsoleArgs),
+    /// Add, list and remove users of the console
+    User(UserArgs),
+    /// Make, list and remove tokens for programs that use the console
+    Token(TokenArgs),
+    /// Print or check the log of who changed what in the console
+    Audit(AuditArgs),
     /// Ask the events that were kept, in SQL
     Query(QueryArgs),
     /// Put a whole state folder into one file, also while it is in use

@@ -10,7 +10,7 @@ use crate::cli::{DemoArgs, RunArgs};
 use crate::replay::replay;
 
 /// Name and content, in order of time. The lab's README says how they were made.
-const CAPTURES: [(&str, &[u8]); 2] = [
+pub(crate) const CAPTURES: [(&str, &[u8]); 2] = [
     (
         "office-day.pcap.gz",
         include_bytes!("../../../lab/captures/office-day.pcap.gz"),

@@ -37,6 +37,7 @@ mod replay;
 mod rules;
 mod run;
 mod scan;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -78,6 +79,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
+        Command::Console(args) => serve::run(args),
+        Command::User(args) => serve::accounts::user(args),
+        Command::Token(args) => serve::accounts::token(args),
+        Command::Audit(args) => serve::accounts::audit(args),
         Command::Query(args) => query::run(args),
         Command::Backup(args) => backup::take(args),
         Command::Restore(args) => backup::give(args),

@@ -75,7 +75,15 @@ pub fn confine(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorErro
 /// # Errors
 /// When the system refuses a step.
 pub fn confine_listener() -> Result<bool, SensorError> {
-    confine_to(&[], &[], &[libc::SYS_accept, libc::SYS_accept4])
+    confine_server(&[])
+}
+
+/// The same for a process that serves, on a socket it opened before, what lies below `written`.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_server(written: &[PathBuf]) -> Result<bool, SensorError> {
+    confine_to(written, &[], &[libc::SYS_accept, libc::SYS_accept4])
 }
 
 fn confine_to(written: &[PathBuf], read: &[PathBuf], allowed: &[i64]) -> Result<bool, SensorError> {

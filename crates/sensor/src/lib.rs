@@ -27,7 +27,7 @@ mod sensor;
 mod tap;
 
 pub use block::{PacketBlock, PacketRecord};
-pub use confine::{confine, confine_listener};
+pub use confine::{confine, confine_listener, confine_server};
 pub use error::SensorError;
 pub use interface::Interface;
 pub use listen::{ListenOn, Listener};

@@ -7,6 +7,8 @@
 //!
 //! The [`journal`] is what a live run saw and found, in order, for the console and for a run that was killed.
 //!
+//! The [`database`] is what the console shows and what people did about it.
+//!
 //! The quarantine ([`Quarantine`]) and the models that a user installed ([`models`]) are folders of
 //! their own.
 //!
@@ -16,6 +18,7 @@
 
 pub mod archive;
 pub mod backup;
+pub mod database;
 mod error;
 mod imports;
 pub mod journal;
@@ -28,6 +31,7 @@ pub use archive::{
     Archive, ArchiveError, ArchiveLimits, ArchiveReader, ArchiveStatus, QueryError, QueryLimits,
     QueryResult,
 };
+pub use database::{Database, DatabaseError};
 pub use error::StoreError;
 pub use imports::Imports;
 pub use quarantine::{Entry, Kept, Quarantine, QuarantineError, Request, Restored};

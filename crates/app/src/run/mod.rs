@@ -20,6 +20,9 @@ mod supervise;
 mod vitals;
 mod wire;
 
+pub(crate) use stop::Stop;
+pub(crate) use vitals::devices;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -56,7 +59,7 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
 }
 
 /// Asks the kernel to end this process with the one that started it, as if somebody had asked it to end.
-fn end_with(parent: i32) -> Result<()> {
+pub(crate) fn end_with(parent: i32) -> Result<()> {
     set_parent_process_death_signal(Some(Signal::TERM)).context("cannot be tied to the parent")?;
     let is_there = getppid().is_some_and(|now| now.as_raw_nonzero().get() == parent);
     if !is_there {
@@ -90,7 +93,7 @@ fn open(args: &LiveArgs, interface: &str) -> Result<Tap> {
     clippy::disallowed_methods,
     reason = "lag, and the name of this run; never the time of an event"
 )]
-fn now_nanos() -> i64 {
+pub(crate) fn now_nanos() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)

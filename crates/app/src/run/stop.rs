@@ -10,13 +10,13 @@ use nix::sys::signal::{SigSet, Signal};
 
 /// Whether it is time to end.
 #[derive(Clone, Debug)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Takes the signals from this thread and those it starts later.
-    pub(super) fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let mut signals = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             signals.add(signal);
@@ -33,7 +33,7 @@ impl Stop {
     }
 
     /// Whether it is time.
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 }

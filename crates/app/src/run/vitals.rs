@@ -95,7 +95,7 @@ impl Vitals {
 }
 
 /// All devices, by id.
-pub(super) fn devices(engine: &Engine) -> Result<Vec<(String, Value)>> {
+pub(crate) fn devices(engine: &Engine) -> Result<Vec<(String, Value)>> {
     let entities = engine.entities();
     let cards = entities.indices().filter_map(|idx| entities.card(idx));
     cards

@@ -1,0 +1,81 @@
+//! What the server needs of this program.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use thymus_schema::Timestamp;
+use thymus_server::{Host, HostError, Storage};
+use thymus_store::{Archive, ArchiveLimits, ArchiveReader, ArchiveStatus, Database};
+
+use super::{demo, now};
+
+/// The folder that is served, and how its keeping stands.
+pub(super) struct Site {
+    state: PathBuf,
+    standing: Mutex<Standing>,
+}
+
+/// How the keeping stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    pub(super) archive: ArchiveStatus,
+    pub(super) trouble: Option<String>,
+}
+
+impl Site {
+    pub(super) fn new(state: &Path) -> Self {
+        Self {
+            state: state.to_path_buf(),
+            standing: Mutex::new(Standing::default()),
+        }
+    }
+
+    pub(super) fn set(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+}
+
+impl Host for Site {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn events(&self, of_demo: bool) -> ArchiveReader {
+        let state = if of_demo {
+            demo::folder(&self.state)
+        } else {
+            self.state.clone()
+        };
+        ArchiveReader::new(&Archive::folder(&state))
+    }
+
+    fn storage(&self) -> Storage {
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let archive = &standing.archive;
+        Storage {
+            db_bytes: 0,
+            events_bytes: archive.bytes,
+            packets_bytes: bytes_in(&self.state.join("packets")),
+            limit_bytes: ArchiveLimits::default().bytes_max,
+            oldest_event: archive.oldest,
+            trouble: standing.trouble.clone().or(archive.shedding.clone()),
+        }
+    }
+
+    fn load_demo(&self) -> Result<Database, HostError> {
+        demo::load(&self.state).map_err(|error| HostError(format!("{error:#}")))
+    }
+
+    fn unload_demo(&self) -> Result<(), HostError> {
+        demo::unload(&self.state).map_err(|error| HostError(format!("{error:#}")))
+    }
+}
+
+fn bytes_in(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(std::fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
+        .sum()
+}

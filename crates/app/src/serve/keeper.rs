@@ -1,0 +1,197 @@
+//! The keeper: from the journal into the database and the archive, and on to whoever watches.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use thymus_server::Hub;
+use thymus_store::database::Ingested;
+use thymus_store::journal::{Frame, FrameBody, JournalReader};
+use thymus_store::{Archive, ArchiveLimits, Database, DatabaseError};
+
+use super::host::{Site, Standing};
+use super::now;
+use crate::replay;
+
+const IDLE: Duration = Duration::from_millis(200);
+const TICK_EVERY: Duration = Duration::from_secs(1);
+const RETAIN_EVERY: Duration = Duration::from_mins(10);
+const COPY_EVERY: Duration = Duration::from_mins(15);
+/// How long to wait when the disk does not take anything.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Takes in what a run writes.
+pub(super) struct Keeper<'a> {
+    database: &'a Database,
+    site: &'a Site,
+    hub: &'a Hub,
+    archive: Archive,
+    journal: JournalReader,
+    changed: BTreeSet<&'static str>,
+    trouble: Option<String>,
+    gone: u64,
+    ticked: Instant,
+    retained: Instant,
+    copied: Instant,
+}
+
+impl<'a> Keeper<'a> {
+    /// Goes on where the last one ended.
+    ///
+    /// # Errors
+    /// When the archive cannot be opened.
+    pub(super) fn open(
+        state: &Path,
+        database: &'a Database,
+        site: &'a Site,
+        hub: &'a Hub,
+    ) -> Result<Self> {
+        let archive = Archive::open(&Archive::folder(state), ArchiveLimits::default())?;
+        let after = archive.last_seq().min(database.position()?);
+        let at = replay::now();
+        Ok(Self {
+            journal: JournalReader::open(&state.join("journal"), after),
+            database,
+            site,
+            hub,
+            archive,
+            changed: BTreeSet::new(),
+            trouble: None,
+            gone: 0,
+            ticked: at,
+            retained: at,
+            copied: at,
+        })
+    }
+
+    /// Goes on until `is_over`.
+    ///
+    /// # Errors
+    /// When the database is damaged: a new start falls back to its last good copy.
+    pub(super) fn run(mut self, is_over: &dyn Fn() -> bool) -> Result<()> {
+        while !is_over() {
+            match self.journal.read() {
+                Ok(Some(frame)) => self.take(&frame, is_over)?,
+                Ok(None) => std::thread::sleep(IDLE),
+                Err(error) => {
+                    self.in_trouble(format!("the journal cannot be read: {error}"));
+                    std::thread::sleep(RETRY);
+                }
+            }
+            self.tick();
+        }
+        // What did not get there is taken from the journal again.
+        if let Err(error) = self.archive.flush() {
+            eprintln!("thymus: {error}");
+        }
+        self.taken();
+        if let Err(error) = self.database.keep_copy() {
+            eprintln!("thymus: {error}");
+        }
+        Ok(())
+    }
+
+    /// Takes in one frame, however often it has to be tried.
+    fn take(&mut self, frame: &Frame, is_over: &dyn Fn() -> bool) -> Result<()> {
+        if let FrameBody::Events(events) = &frame.body
+            && let Err(error) = self.archive.append(frame.seq, events)
+        {
+            self.in_trouble(error.to_string());
+        }
+        loop {
+            match self.database.ingest(frame.seq, &frame.body, now()) {
+                Ok(done) => {
+                    self.told(frame, done);
+                    return Ok(());
+                }
+                Err(error @ DatabaseError::Damaged { .. }) => {
+                    return Err(error).context("the console cannot go on");
+                }
+                Err(error) => self.in_trouble(error.to_string()),
+            }
+            if is_over() {
+                bail!("what could not be kept stays in the journal for the next start");
+            }
+            std::thread::sleep(RETRY);
+        }
+    }
+
+    fn told(&mut self, frame: &Frame, done: Ingested) {
+        self.trouble = None;
+        if done.is_known {
+            return;
+        }
+        if let FrameBody::Status(status) = &frame.body {
+            self.hub.tell("status", status.clone());
+        }
+        for incident in done.incidents {
+            self.hub.tell(
+                "incident",
+                json!({ "id": incident.id, "title": incident.title, "confidence": incident.confidence }),
+            );
+        }
+        self.changed.extend(done.changed);
+    }
+
+    /// What is due now and then.
+    fn tick(&mut self) {
+        if self.ticked.elapsed() < TICK_EVERY {
+            return;
+        }
+        self.ticked = replay::now();
+        if let Err(error) = self.archive.tick(now()) {
+            self.in_trouble(error.to_string());
+        }
+        for what in std::mem::take(&mut self.changed) {
+            self.hub.tell("changed", json!({ "what": what }));
+        }
+        self.taken();
+        let gone = self.journal.counters().frames_gone;
+        if gone > self.gone {
+            eprintln!(
+                "thymus: {} parts of the journal went before the console took them in",
+                gone - self.gone
+            );
+            self.gone = gone;
+        }
+        self.site.set(Standing {
+            archive: self.archive.status(),
+            trouble: self.trouble.clone(),
+        });
+        if self.retained.elapsed() >= RETAIN_EVERY {
+            self.retained = replay::now();
+            if let Err(error) = self.database.retain(now()) {
+                self.in_trouble(error.to_string());
+            }
+        }
+        if self.copied.elapsed() >= COPY_EVERY {
+            self.copied = replay::now();
+            if let Err(error) = self.database.keep_copy() {
+                self.in_trouble(error.to_string());
+            }
+        }
+    }
+
+    /// Tells the writer of the journal what is not needed here any more.
+    fn taken(&self) {
+        if let Ok(position) = self.database.position() {
+            let seq = self.archive.last_seq().min(position);
+            // It only keeps the journal from growing; the next time says the same.
+            let _is_told = seq == 0 || self.journal.taken(seq).is_ok();
+        }
+    }
+
+    /// Says once what is wrong.
+    fn in_trouble(&mut self, what: String) {
+        if self.trouble.as_ref() != Some(&what) {
+            eprintln!("thymus: {what}");
+            self.trouble = Some(what);
+            self.site.set(Standing {
+                archive: self.archive.status(),
+                trouble: self.trouble.clone(),
+            });
+        }
+    }
+}

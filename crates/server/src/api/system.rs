@@ -1,0 +1,156 @@
+//! How things stand, the demo, and the document.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use serde_json::{Value, json};
+use thymus_store::database::{HealthHistory, Overview};
+use utoipa::ToSchema;
+
+use super::{Answer, done};
+use crate::auth::Caller;
+use crate::error::{ApiError, ErrorBody};
+use crate::state::{App, Storage};
+
+/// How the program is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// The latest status of the run; `null` before the first.
+    status: Value,
+    /// How it stood over time.
+    history: HealthHistory,
+    /// How much of the disk is used.
+    storage: Storage,
+    /// What was not looked at, with its share and why.
+    blind_spots: Vec<Value>,
+    /// What was dropped, by reason.
+    dropped: Value,
+    /// What was damaged when the database was opened.
+    remarks: Vec<String>,
+}
+
+/// How things stand.
+#[utoipa::path(get, path = "/overview", security(("session" = ["viewer"]), ("token" = ["viewer"])),
+    responses((status = 200, body = Overview)))]
+pub(crate) async fn overview(State(app): State<Arc<App>>) -> Answer<Overview> {
+    app.wait(|app| {
+        let is_demo = app.demo().is_some();
+        Ok(Json(app.evidence().overview(app.host.now(), is_demo)?))
+    })
+    .await
+}
+
+/// How the program is.
+#[utoipa::path(get, path = "/health", security(("session" = ["viewer"]), ("token" = ["viewer"])),
+    responses((status = 200, body = Health)))]
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Answer<Health> {
+    app.wait(|app| {
+        let status = app.evidence().status()?;
+        let coverage = status.get("coverage").cloned().unwrap_or_default();
+        let mut storage = app.host.storage();
+        storage.db_bytes = app.main.bytes();
+        Ok(Json(Health {
+            blind_spots: blind_spots(&coverage),
+            dropped: coverage
+                .get("dropped")
+                .cloned()
+                .unwrap_or_else(|| json!({})),
+            history: app.evidence().health_history()?,
+            storage,
+            status,
+            remarks: app.main.remarks().to_vec(),
+        }))
+    })
+    .await
+}
+
+/// What was seen and not judged, as far as the coverage says.
+fn blind_spots(coverage: &Value) -> Vec<Value> {
+    let number = |key: &str| coverage.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+    let mut spots = Vec::new();
+    for (what, all, judged) in [
+        ("packets", "packets", "packets_judged"),
+        ("log records", "records", "records_judged"),
+    ] {
+        let (all, judged) = (number(all), number(judged));
+        if all > judged {
+            spots.push(json!({ "what": what, "share": (all - judged) / all,
+                "why": "seen and not judged; the reasons are in what was dropped" }));
+        }
+    }
+    let (devices, cold) = (number("entities"), number("cold_entities"));
+    if devices > 0.0 && cold > 0.0 {
+        spots.push(json!({ "what": "devices", "share": cold / devices,
+            "why": "not known well yet: judged by what devices like them do" }));
+    }
+    spots
+}
+
+/// Loads the demo: until it is taken away, all that was found is the demo's.
+#[utoipa::path(post, path = "/demo", security(("session" = ["admin"]), ("token" = ["admin"])),
+    responses((status = 204), (status = 409, body = ErrorBody)))]
+pub(crate) async fn load_demo(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, ApiError> {
+    let _turn = app.demo_lock.try_lock().map_err(|_| busy())?;
+    if app.demo().is_some() {
+        return Ok(done());
+    }
+    let actor = caller.actor(&app);
+    app.wait(move |app| {
+        let demo = app.host.load_demo().map_err(|error| ApiError {
+            message: error.to_string(),
+            ..ApiError::internal()
+        })?;
+        app.main.note(&actor, "demo.loaded", "", "")?;
+        app.set_demo(Some(Arc::new(demo)));
+        Ok(())
+    })
+    .await?;
+    app.hub.tell("changed", json!({ "what": "demo" }));
+    Ok(done())
+}
+
+/// Takes the demo away, with what was written about its incidents.
+#[utoipa::path(delete, path = "/demo", security(("session" = ["admin"]), ("token" = ["admin"])),
+    responses((status = 204), (status = 409, body = ErrorBody)))]
+pub(crate) async fn unload_demo(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, ApiError> {
+    let _turn = app.demo_lock.try_lock().map_err(|_| busy())?;
+    if app.demo().is_some() {
+        let actor = caller.actor(&app);
+        app.wait(move |app| {
+            app.set_demo(None);
+            app.host.unload_demo().map_err(|error| ApiError {
+                message: error.to_string(),
+                ..ApiError::internal()
+            })?;
+            Ok(app.main.note(&actor, "demo.unloaded", "", "")?)
+        })
+        .await?;
+        app.hub.tell("changed", json!({ "what": "demo" }));
+    }
+    Ok(done())
+}
+
+fn busy() -> ApiError {
+    ApiError::new(
+        axum::http::StatusCode::CONFLICT,
+        "busy",
+        "the demo is being loaded or taken away right now",
+    )
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", security(()), responses((status = 200, body = Value)))]
+pub(crate) async fn document() -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, super::document()).into_response()
+}

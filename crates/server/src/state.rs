@@ -1,0 +1,170 @@
+//! What handlers share.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde::Serialize;
+use serde_json::Value;
+use thymus_schema::Timestamp;
+use thymus_store::database::SessionLimits;
+use thymus_store::{ArchiveReader, Database};
+use tokio::sync::Semaphore;
+use utoipa::ToSchema;
+
+use crate::error::ApiError;
+use crate::hub::Hub;
+use crate::limiter::Limiter;
+use crate::veil::Veil;
+
+/// Passwords that are hashed at the same time: each takes 19 MiB.
+const HASHES_MAX: usize = 2;
+/// Queries over events at the same time.
+const QUERIES_MAX: usize = 2;
+/// Live views at the same time.
+pub(crate) const STREAMS_MAX: usize = 128;
+
+/// Why the program around the server could not help.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct HostError(pub String);
+
+/// How much of the disk is used, and by what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Storage {
+    /// The database.
+    pub db_bytes: u64,
+    /// Events.
+    pub events_bytes: u64,
+    /// Raw packets.
+    pub packets_bytes: u64,
+    /// What events may take.
+    pub limit_bytes: u64,
+    /// The oldest event that is kept.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub oldest_event: Option<Timestamp>,
+    /// Why something is not kept now, where that is so.
+    pub trouble: Option<String>,
+}
+
+/// What the server needs of the program around it.
+pub trait Host: Send + Sync {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+
+    /// Events that are kept: of the demo or of this site.
+    fn events(&self, of_demo: bool) -> ArchiveReader;
+
+    /// How much of the disk is used.
+    fn storage(&self) -> Storage;
+
+    /// Makes the demo: a database of its own, filled.
+    ///
+    /// # Errors
+    /// When that did not work.
+    fn load_demo(&self) -> Result<Database, HostError>;
+
+    /// Takes the demo's files away.
+    ///
+    /// # Errors
+    /// When that did not work.
+    fn unload_demo(&self) -> Result<(), HostError>;
+
+    /// The raw packets of an incident as a capture file; none when no packets are kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn packets(&self, _incident: &Value) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(None)
+    }
+}
+
+/// What handlers share.
+pub(crate) struct App {
+    pub(crate) main: Arc<Database>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) hub: Hub,
+    pub(crate) limiter: Limiter,
+    pub(crate) sessions: SessionLimits,
+    pub(crate) hashes: Semaphore,
+    pub(crate) queries: Semaphore,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) is_tls: bool,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) demo_lock: tokio::sync::Mutex<()>,
+    demo: RwLock<Option<Arc<Database>>>,
+    veil: Mutex<Option<Arc<Veil>>>,
+}
+
+impl App {
+    pub(crate) fn new(
+        main: Arc<Database>,
+        host: Arc<dyn Host>,
+        hub: Hub,
+        is_tls: bool,
+        hosts: Vec<String>,
+    ) -> Self {
+        Self {
+            main,
+            host,
+            hub,
+            limiter: Limiter::default(),
+            sessions: SessionLimits::default(),
+            hashes: Semaphore::new(HASHES_MAX),
+            queries: Semaphore::new(QUERIES_MAX),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            is_tls,
+            hosts,
+            demo_lock: tokio::sync::Mutex::new(()),
+            demo: RwLock::new(None),
+            veil: Mutex::new(None),
+        }
+    }
+
+    /// What was found: the demo's while it is loaded.
+    pub(crate) fn evidence(&self) -> Arc<Database> {
+        self.demo().unwrap_or_else(|| Arc::clone(&self.main))
+    }
+
+    pub(crate) fn demo(&self) -> Option<Arc<Database>> {
+        self.demo
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_demo(&self, demo: Option<Arc<Database>>) {
+        *self.demo.write().unwrap_or_else(PoisonError::into_inner) = demo;
+        self.forget_veil();
+    }
+
+    /// The pseudonyms, with the names that are known now.
+    pub(crate) fn veil(&self) -> Result<Arc<Veil>, ApiError> {
+        let now = self.host.now();
+        let kept = self.lock_veil().clone();
+        if let Some(veil) = kept.filter(|veil| veil.is_fresh(now)) {
+            return Ok(veil);
+        }
+        let key = self.main.pseudonym_key()?;
+        let veil = Arc::new(Veil::new(key, &self.evidence().identities()?, now));
+        *self.lock_veil() = Some(Arc::clone(&veil));
+        Ok(veil)
+    }
+
+    pub(crate) fn forget_veil(&self) {
+        *self.lock_veil() = None;
+    }
+
+    fn lock_veil(&self) -> std::sync::MutexGuard<'_, Option<Arc<Veil>>> {
+        self.veil.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs what waits for the disk where it holds up nobody.
+    pub(crate) async fn wait<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let app = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&app))
+            .await
+            .map_err(|_| ApiError::internal())?
+    }
+}

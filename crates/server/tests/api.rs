@@ -1,0 +1,494 @@
+//! The API over real sockets, with a real client.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "tests"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use thymus_schema::Timestamp;
+use thymus_server::{Host, HostError, Hub, Options, Server, Storage, api};
+use thymus_store::database::{Actor, Limits, NewToken, Role};
+use thymus_store::journal::FrameBody;
+use thymus_store::{Archive, ArchiveReader, Database};
+
+const NOW: Timestamp = Timestamp::from_secs(1_714_989_600);
+const PASSWORD: &str = "a long password";
+
+struct Site(tempfile::TempDir);
+
+impl Host for Site {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn events(&self, _of_demo: bool) -> ArchiveReader {
+        ArchiveReader::new(&Archive::folder(self.0.path()))
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::default()
+    }
+
+    fn load_demo(&self) -> Result<Database, HostError> {
+        Ok(open(&self.0.path().join("demo")))
+    }
+
+    fn unload_demo(&self) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
+fn open(dir: &Path) -> Database {
+    Database::open(dir, Limits::default(), NOW).unwrap()
+}
+
+fn actor(user: &str) -> Actor {
+    Actor {
+        user: user.into(),
+        address: String::new(),
+        at: NOW,
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    database: Arc<Database>,
+    hub: Hub,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join).unwrap().unwrap();
+    }
+}
+
+fn start() -> Running {
+    let site = Arc::new(Site(tempfile::tempdir().unwrap()));
+    let database = Arc::new(open(&site.0.path().join("store")));
+    for role in Role::ALL {
+        database
+            .add_user(&actor("test"), role.as_str(), role, PASSWORD)
+            .unwrap();
+    }
+    let incident = json!({"id": "aa", "rank": 1, "shown": true, "title": "<img src=x onerror=alert(1)>",
+        "hypothesis": "h", "confidence": "high", "p_value": 9.0, "first_seen": "2024-05-06T09:00:00Z",
+        "last_seen": "2024-05-06T10:00:00Z", "narrative": "reception (10.0.0.7) talks", "affected":
+        [{"entity": "device:10.0.0.7", "name": "reception", "aliases": [], "suspected": true}], "alerts": []});
+    let mut other = incident.clone();
+    other["id"] = json!("bb");
+    let device = json!({"entity": "device:10.0.0.7", "name": "reception", "addresses": ["10.0.0.7"],
+        "names": ["reception"], "first_seen": "2024-05-01T00:00:00Z", "last_seen": "2024-05-06T10:00:00Z"});
+    let frames = [
+        FrameBody::Devices(vec![device]),
+        FrameBody::Incidents(vec![incident, other]),
+    ];
+    for (seq, frame) in frames.iter().enumerate() {
+        database.ingest(seq as u64 + 1, frame, NOW).unwrap();
+    }
+    let options = Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        tls: None,
+        hosts: vec![],
+        dir: site.0.path().join("tls"),
+    };
+    let hub = Hub::default();
+    let server = Server::bind(&options, Arc::clone(&database), site, hub.clone()).unwrap();
+    let address = server.address().unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&over);
+    let thread = std::thread::spawn(move || {
+        server.run(&|| theirs.load(Ordering::Relaxed)).unwrap();
+    });
+    Running {
+        address,
+        database,
+        hub,
+        over,
+        thread: Some(thread),
+    }
+}
+
+/// What an answer says.
+struct Answer {
+    status: u16,
+    cookie: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+impl Running {
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent: ureq::Agent = config
+            .timeout_global(Some(Duration::from_mins(1)))
+            .build()
+            .into();
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}/api/v1{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = match body {
+            Some(body) => agent.run(
+                request
+                    .header("content-type", "application/json")
+                    .body(body.to_string())
+                    .unwrap(),
+            ),
+            None => agent.run(request.body(String::new()).unwrap()),
+        }
+        .unwrap();
+        let headers: Vec<(String, String)> = response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    value.to_str().unwrap_or_default().to_owned(),
+                )
+            })
+            .collect();
+        let cookie = headers.iter().find(|(name, _)| name == "set-cookie");
+        Answer {
+            status: response.status().as_u16(),
+            cookie: cookie
+                .and_then(|(_, value)| value.split(';').next())
+                .unwrap_or_default()
+                .to_owned(),
+            body: response.body_mut().read_to_string().unwrap(),
+            headers,
+        }
+    }
+
+    fn token(&self, role: Role) -> String {
+        let new = NewToken {
+            name: role.as_str().into(),
+            role,
+            expires_at: None,
+            pseudonymised: false,
+        };
+        let (_, secret) = self.database.add_token(&actor("test"), &new).unwrap();
+        format!("Bearer {secret}")
+    }
+
+    fn log_in(&self, user: &str) -> (String, String) {
+        let login = json!({"user": user, "password": PASSWORD});
+        let answer = self.ask("POST", "/login", &[], Some(&login));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(
+            answer
+                .header("set-cookie")
+                .contains("HttpOnly; SameSite=Strict")
+        );
+        let csrf = answer.json()["csrf"].as_str().unwrap().to_owned();
+        (answer.cookie, csrf)
+    }
+}
+
+/// Method, path and the least role, of every route that the document names.
+fn all_routes() -> Vec<(String, String, Option<Role>)> {
+    let document: Value = serde_json::from_str(&api::document()).unwrap();
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if !["get", "post", "put", "patch", "delete"].contains(&method.as_str()) {
+                continue;
+            }
+            let scope = operation["security"][0]["session"][0].as_str();
+            let path = path.strip_prefix("/api/v1").unwrap();
+            routes.push((
+                method.to_uppercase(),
+                path.to_owned(),
+                scope.and_then(Role::from_name),
+            ));
+        }
+    }
+    assert!(routes.len() > 30, "{}", routes.len());
+    routes
+}
+
+#[test]
+fn the_document_that_is_checked_in_is_the_one_that_is_served() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, api::document()).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    assert!(
+        kept == api::document(),
+        "UPDATE_EXPECT=1 writes docs/openapi.json"
+    );
+}
+
+#[test]
+fn every_route_is_closed_to_strangers_and_to_lesser_roles() {
+    let running = start();
+    let tokens = Role::ALL.map(|role| (role, running.token(role)));
+    for (method, path, least) in all_routes() {
+        if path == "/stream" {
+            continue;
+        }
+        let filled = path
+            .replace("{id}", "nothing")
+            .replace("{entity}", "nothing")
+            .replace("{name}", "nothing");
+        let body = (method != "GET" && method != "DELETE").then(|| json!({"not": "right"}));
+        let stranger = running.ask(&method, &filled, &[], body.as_ref());
+        let wrong = running.ask(
+            &method,
+            &filled,
+            &[("authorization", "Bearer no")],
+            body.as_ref(),
+        );
+        assert_eq!(stranger.status == 401, least.is_some(), "{method} {path}");
+        assert_eq!(wrong.status == 401, least.is_some(), "{method} {path}");
+        for (role, token) in &tokens {
+            let answer = running.ask(&method, &filled, &[("authorization", token)], body.as_ref());
+            let is_shut = answer.status == 403 && answer.json()["error"]["code"] == "not_allowed";
+            assert_eq!(
+                is_shut,
+                least.is_some_and(|least| *role < least),
+                "{method} {path} {role:?}"
+            );
+            assert_ne!(
+                answer.status, 500,
+                "{method} {path} {role:?} {}",
+                answer.body
+            );
+        }
+    }
+}
+
+#[test]
+fn a_change_takes_the_csrf_token_and_our_own_origin() {
+    let running = start();
+    let (cookie, csrf) = running.log_in("analyst");
+    let cookie = ("cookie", cookie.as_str());
+    let path = "/incidents/aa/comments";
+    let body = json!({"text": "'); DROP TABLE comments;-- <script>"});
+    let ask = |headers: &[(&str, &str)]| running.ask("POST", path, headers, Some(&body)).status;
+    assert_eq!(ask(&[cookie]), 403);
+    assert_eq!(ask(&[cookie, ("x-csrf-token", "wrong")]), 403);
+    assert_eq!(
+        ask(&[
+            cookie,
+            ("x-csrf-token", &csrf),
+            ("origin", "http://evil.example")
+        ]),
+        403
+    );
+    assert_eq!(
+        ask(&[
+            cookie,
+            ("x-csrf-token", &csrf),
+            ("sec-fetch-site", "cross-site")
+        ]),
+        403
+    );
+    assert_eq!(ask(&[cookie, ("x-csrf-token", &csrf)]), 200);
+    assert_eq!(
+        ask(&[cookie, ("x-csrf-token", &csrf), ("host", "evil.example")]),
+        421
+    );
+    let one = running.ask("GET", "/incidents/aa", &[cookie], None);
+    assert_eq!(one.json()["case"]["comments"][0]["text"], body["text"]);
+    assert!(
+        one.header("content-security-policy")
+            .contains("script-src 'self'")
+    );
+    assert_eq!(one.header("content-type"), "application/json");
+    let report = running.ask("GET", "/incidents/aa/report.html", &[cookie], None);
+    assert!(
+        !report.body.contains("<img") && !report.body.contains("<script"),
+        "{}",
+        report.body
+    );
+    assert_eq!(
+        running
+            .ask("POST", "/logout", &[cookie, ("x-csrf-token", &csrf)], None)
+            .status,
+        204
+    );
+    assert_eq!(running.ask("GET", "/me", &[cookie], None).status, 401);
+}
+
+#[test]
+fn guessing_passwords_is_stopped() {
+    let running = start();
+    let wrong = json!({"user": "admin", "password": "wrong password"});
+    let statuses: Vec<u16> = (0..12)
+        .map(|_| running.ask("POST", "/login", &[], Some(&wrong)).status)
+        .collect();
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 401).count(),
+        10,
+        "{statuses:?}"
+    );
+    let last = running.ask("POST", "/login", &[], Some(&wrong));
+    assert_eq!(last.status, 429);
+    assert!(!last.header("retry-after").is_empty());
+}
+
+#[test]
+fn with_pseudonyms_nobody_is_named_and_only_an_admin_with_a_reason_is_told() {
+    let running = start();
+    let (cookie, csrf) = running.log_in("admin");
+    let headers = [("cookie", cookie.as_str()), ("x-csrf-token", csrf.as_str())];
+    let on = json!({"pseudonymised": true});
+    assert_eq!(running.ask("PATCH", "/me", &headers, Some(&on)).status, 200);
+    let mut shown = String::new();
+    for path in [
+        "/incidents",
+        "/incidents/aa",
+        "/incidents/aa/report.html",
+        "/devices",
+        "/overview",
+    ] {
+        let body = running.ask("GET", path, &headers, None).body;
+        assert!(
+            !body.contains("10.0.0.7") && !body.contains("reception"),
+            "{path}: {body}"
+        );
+        shown = if path == "/devices" { body } else { shown };
+    }
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let entity = shown["items"][0]["entity"].as_str().unwrap();
+    let path = format!("/devices/{}", entity.replace(':', "%3A"));
+    assert_eq!(running.ask("GET", &path, &headers, None).status, 200);
+    assert_eq!(
+        running
+            .ask("GET", "/devices/device%3A10.0.0.7", &headers, None)
+            .status,
+        404
+    );
+    let search = running.ask("GET", "/devices?q=reception", &headers, None);
+    assert_eq!(
+        search.json()["total"],
+        0,
+        "a search must not tell who it is"
+    );
+    let pseudonym = entity.trim_start_matches("device:");
+    let ask = json!({"pseudonym": pseudonym, "reason": ""});
+    assert_eq!(
+        running
+            .ask("POST", "/pseudonyms/reveal", &headers, Some(&ask))
+            .status,
+        400
+    );
+    let ask = json!({"pseudonym": pseudonym, "reason": "works council, 12"});
+    let told = running.ask("POST", "/pseudonyms/reveal", &headers, Some(&ask));
+    assert_eq!(told.json()["original"], "10.0.0.7", "{}", told.body);
+    let log = running.database.audit(None, 10).unwrap();
+    assert!(
+        log.items
+            .iter()
+            .any(|entry| entry.detail == "works council, 12")
+    );
+}
+
+#[test]
+fn large_and_slow_requests_are_refused() {
+    let running = start();
+    let token = running.token(Role::Analyst);
+    let large = json!({"text": "x".repeat(300_000)});
+    let answer = running.ask(
+        "POST",
+        "/incidents/aa/comments",
+        &[("authorization", &token)],
+        Some(&large),
+    );
+    assert_eq!(answer.status, 413);
+    let long = "x".repeat(100_000);
+    let answer = running.ask("GET", "/me", &[("x-long", &long)], None);
+    assert_eq!(answer.status, 431);
+    // A head that never ends is cut off, and others are answered meanwhile.
+    let mut slow: Vec<TcpStream> = (0..50)
+        .map(|_| {
+            let mut stream = TcpStream::connect(running.address).unwrap();
+            stream
+                .write_all(b"GET /api/v1/setup HTTP/1.1\r\nHost: localhost\r\n")
+                .unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(running.ask("GET", "/setup", &[], None).status, 200);
+    let stream = &mut slow[0];
+    stream
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    let mut rest = Vec::new();
+    assert!(stream.read_to_end(&mut rest).is_ok(), "the server hangs up");
+}
+
+#[test]
+fn what_happens_is_told_live() {
+    let running = start();
+    let token = running.token(Role::Viewer);
+    let mut stream = TcpStream::connect(running.address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    write!(
+        stream,
+        "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n\r\n"
+    )
+    .unwrap();
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while !text.contains("retry: 3000") {
+        let n = stream.read(&mut buffer).unwrap();
+        text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+    }
+    running.hub.tell("changed", json!({"what": "incident"}));
+    while !text.contains("event: changed") {
+        let n = stream.read(&mut buffer).unwrap();
+        text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+    }
+    assert!(text.contains(r#"data: {"what":"incident"}"#), "{text}");
+}
+
+#[test]
+fn paths_that_are_no_route_give_the_page_and_paths_of_the_api_an_error() {
+    let running = start();
+    assert_eq!(running.ask("GET", "/nothing", &[], None).status, 404);
+    assert_eq!(running.ask("PUT", "/overview", &[], None).status, 405);
+    let mut stream = TcpStream::connect(running.address).unwrap();
+    let ask = b"GET /incidents/aa HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(ask).unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(page.contains("content-type: text/html"), "{page}");
+}

@@ -1,0 +1,94 @@
+//! What becomes of the work on an incident when the incident changes by itself: it is merged into another, or goes
+//! on after it was closed.
+
+use rusqlite::Transaction;
+use thymus_schema::Timestamp;
+
+use super::casework::{CaseState, Verdict, remember, row, write};
+
+/// What people wrote about an incident goes over to the one it became.
+pub(super) fn merge(
+    tx: &Transaction<'_>,
+    old: &str,
+    new: &str,
+    now: Timestamp,
+) -> Result<(), rusqlite::Error> {
+    let is_known: bool = tx
+        .prepare_cached("SELECT 1 FROM redirects WHERE id = ? AND target = ?")?
+        .exists([old, new])?;
+    if is_known {
+        return Ok(());
+    }
+    tx.execute("INSERT OR REPLACE INTO redirects VALUES (?, ?)", [old, new])?;
+    // The other way round would be a circle.
+    tx.execute("DELETE FROM redirects WHERE id = ?", [new])?;
+    let had = tx.execute("DELETE FROM incidents WHERE id = ?", [old])?;
+    tx.execute("DELETE FROM incident_devices WHERE incident = ?", [old])?;
+    if let Some(case) = row(tx, old)? {
+        if row(tx, new)?.is_none() {
+            write(tx, new, &case, now)?;
+        } else {
+            let assignee = case.assignee.as_deref().unwrap_or("nobody");
+            let verdict = case.verdict.map_or("none", Verdict::as_str);
+            let reason = case.reason.as_deref().unwrap_or("none");
+            let what = format!(
+                "{old} was merged into this: its state was {}, assignee {assignee}, verdict {verdict}, \
+                 reason {reason}",
+                case.state.as_str()
+            );
+            remember(tx, new, now, "thymus", &what)?;
+        }
+        tx.execute("DELETE FROM cases WHERE incident = ?", [old])?;
+    }
+    for statement in [
+        "UPDATE comments SET incident = ?2 WHERE incident = ?1",
+        "UPDATE history SET incident = ?2 WHERE incident = ?1",
+        "UPDATE OR IGNORE links SET incident = ?2 WHERE incident = ?1",
+        "UPDATE OR IGNORE links SET other = ?2 WHERE other = ?1",
+    ] {
+        tx.execute(statement, [old, new])?;
+    }
+    tx.execute(
+        "DELETE FROM links WHERE incident = ?1 OR other = ?1 OR incident = other",
+        [old],
+    )?;
+    if had > 0 {
+        remember(
+            tx,
+            new,
+            now,
+            "thymus",
+            &format!("{old} was merged into this"),
+        )?;
+    }
+    Ok(())
+}
+
+/// An incident that was closed and goes on is opened again, unless it was found harmless or wrong: then a line
+/// in its history says that it went on.
+pub(super) fn went_on(
+    tx: &Transaction<'_>,
+    id: &str,
+    alerts: u64,
+    now: Timestamp,
+) -> Result<(), rusqlite::Error> {
+    let Some(mut case) = row(tx, id)? else {
+        return Ok(());
+    };
+    if case.state != CaseState::Closed || alerts <= case.alerts_then {
+        return Ok(());
+    }
+    let more = alerts - case.alerts_then;
+    let stays = matches!(case.verdict, Some(Verdict::Harmless | Verdict::Wrong));
+    let what = if stays {
+        format!("went on with {more} more alerts after it was closed")
+    } else {
+        format!("opened again: went on with {more} more alerts after it was closed")
+    };
+    if !stays {
+        case.state = CaseState::Open;
+    }
+    case.alerts_then = alerts;
+    write(tx, id, &case, now)?;
+    remember(tx, id, now, "thymus", &what)
+}

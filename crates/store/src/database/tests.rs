@@ -1,0 +1,387 @@
+use std::fs;
+
+use serde_json::{Value, json};
+use thymus_schema::Timestamp;
+
+use super::*;
+use crate::journal::FrameBody;
+
+const NOW: Timestamp = Timestamp::from_secs(1_714_989_600);
+
+fn actor() -> Actor {
+    Actor {
+        user: "ann".into(),
+        address: "127.0.0.1".into(),
+        at: NOW,
+    }
+}
+
+fn open(dir: &std::path::Path) -> Database {
+    Database::open(dir, Limits::default(), NOW).unwrap()
+}
+
+fn incident(id: &str, alerts: usize) -> Value {
+    let alerts: Vec<Value> = (0..alerts)
+        .map(|n| {
+            json!({"id": format!("{n:016x}"), "detector": "beacon", "entity": "device:10.0.0.7",
+                "phase": "control", "peers": [{"role": "controller", "entity": "external:bad.example"}]})
+        })
+        .collect();
+    json!({"id": id, "rank": 1, "shown": true, "title": format!("Beacon {id}"), "hypothesis": "a bot",
+        "confidence": "high", "p_value": 9.0, "first_seen": "2024-05-06T09:00:00Z",
+        "last_seen": "2024-05-06T10:00:00Z", "narrative": "<script>alert(1)</script>",
+        "affected": [{"entity": "device:10.0.0.7", "name": "reception", "aliases": ["10.0.0.7"],
+            "suspected": true}],
+        "techniques": ["T1071.001"], "merged_from": [], "alerts": alerts})
+}
+
+fn device(n: u8) -> Value {
+    json!({"entity": format!("device:10.0.0.{n}"), "name": format!("pc-{n}"), "addresses": [format!("10.0.0.{n}")],
+        "names": [format!("pc-{n}.corp")], "mac": "", "first_seen": "2024-05-01T00:00:00Z",
+        "last_seen": "2024-05-06T10:00:00Z", "is_cold": n.is_multiple_of(2), "days_seen": 5, "roles": ["client"]})
+}
+
+fn flow(n: u64, client: &str, server: &str) -> thymus_schema::Event {
+    serde_json::from_value(
+        json!({"id": format!("0000000000000001-{n}"), "ts": "2024-05-06T10:00:00Z",
+        "conn": {"client": {"addr": client, "port": 5000}, "server": {"addr": server, "port": 443},
+            "transport": "tcp"},
+        "kind": "flow", "client_bytes": 100, "server_bytes": 900, "service": "ssl"}),
+    )
+    .unwrap()
+}
+
+fn all() -> IncidentFilter {
+    IncidentFilter {
+        state: StateFilter::All,
+        limit: 100,
+        ..IncidentFilter::default()
+    }
+}
+
+#[test]
+fn a_frame_is_taken_in_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let frame = FrameBody::Events(vec![flow(1, "10.0.0.7", "192.0.2.1")]);
+    assert!(!database.ingest(1, &frame, NOW).unwrap().is_known);
+    assert!(database.ingest(1, &frame, NOW).unwrap().is_known);
+    let devices = FrameBody::Devices(vec![device(7)]);
+    database.ingest(2, &devices, NOW).unwrap();
+    drop(database);
+    let database = open(dir.path());
+    assert_eq!(database.position().unwrap(), 2);
+    let detail = database.device("device:10.0.0.7").unwrap();
+    assert_eq!(detail.peers.len(), 1);
+    assert_eq!((detail.peers[0].flows, detail.peers[0].bytes), (1, 1000));
+    assert_eq!(detail.hours.iter().sum::<u64>(), 1);
+    assert_eq!(detail.days[0].bytes_out, 100);
+    let overview = database.overview(NOW, false).unwrap();
+    assert_eq!(overview.activity.len(), 168);
+    assert_eq!(overview.activity.last().unwrap().events, 1);
+}
+
+#[test]
+fn peers_past_the_bound_are_folded_into_a_remainder_that_says_of_how_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        peers_max: 16,
+        addresses_max: 3,
+        ..Limits::default()
+    };
+    let database = Database::open(dir.path(), limits, NOW).unwrap();
+    for n in 0..100u64 {
+        let peer = format!("192.0.2.{n}");
+        let frame = FrameBody::Events(vec![flow(n, "10.0.0.7", &peer)]);
+        database.ingest(n + 1, &frame, NOW).unwrap();
+    }
+    let devices = FrameBody::Devices(vec![device(7)]);
+    database.ingest(101, &devices, NOW).unwrap();
+    let detail = database.device("device:10.0.0.7").unwrap();
+    let rest = detail.peers.last().unwrap();
+    assert!(detail.peers.len() <= 17, "{}", detail.peers.len());
+    assert_eq!(rest.addr, "*");
+    assert_eq!(rest.folded + detail.peers.len() as u64 - 1, 100);
+    assert_eq!(detail.peers.iter().map(|peer| peer.flows).sum::<u64>(), 100);
+    let flood = (0..50)
+        .map(|n| flow(n, &format!("10.1.1.{n}"), "192.0.2.1"))
+        .collect();
+    database
+        .ingest(102, &FrameBody::Events(flood), NOW)
+        .unwrap();
+    let places: u64 = database
+        .read("count", |c| {
+            c.query_row("SELECT COUNT(DISTINCT addr) FROM habits", [], |row| {
+                row.get(0)
+            })
+        })
+        .unwrap();
+    assert_eq!(places, 4, "three addresses and the remainder");
+}
+
+#[test]
+fn what_people_wrote_goes_over_when_incidents_are_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let both = vec![incident("aa", 1), incident("bb", 2)];
+    let done = database
+        .ingest(1, &FrameBody::Incidents(both), NOW)
+        .unwrap();
+    assert_eq!(done.incidents.len(), 2);
+    database
+        .comment(&actor(), "aa", "looks bad'); DROP TABLE comments;--")
+        .unwrap();
+    let verdict = CaseChange {
+        state: Some(CaseState::Closed),
+        verdict: Some(Verdict::Attack),
+        ..CaseChange::default()
+    };
+    database.change_case(&actor(), "aa", &verdict).unwrap();
+    let mut merged = incident("bb", 3);
+    merged["merged_from"] = json!(["aa"]);
+    database
+        .ingest(2, &FrameBody::Incidents(vec![merged]), NOW)
+        .unwrap();
+    let case = database.case("aa").unwrap();
+    assert_eq!(case.comments[0].text, "looks bad'); DROP TABLE comments;--");
+    assert_eq!(case.verdict, Some(Verdict::Attack));
+    assert_eq!(
+        case.state,
+        CaseState::Open,
+        "it went on after it was closed"
+    );
+    assert_eq!(database.incident("aa").unwrap()["id"], "bb");
+    assert_eq!(database.incidents(&all(), NOW).unwrap().total, 1);
+    assert!(database.audit_state().unwrap().is_intact);
+}
+
+#[test]
+fn lists_are_searched_by_text_that_is_never_sql() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let two = vec![incident("aa", 1), incident("bb", 2)];
+    database.ingest(1, &FrameBody::Incidents(two), NOW).unwrap();
+    for (text, found) in [
+        ("BEACON aa", 1),
+        ("' OR 1=1 --", 0),
+        ("%", 0),
+        ("<script>", 2),
+    ] {
+        let filter = IncidentFilter {
+            text: Some(text.into()),
+            ..all()
+        };
+        assert_eq!(
+            database.incidents(&filter, NOW).unwrap().total,
+            found,
+            "{text}"
+        );
+    }
+    let filter = IncidentFilter {
+        device: Some("device:10.0.0.7".into()),
+        limit: 1,
+        ..all()
+    };
+    let page = database.incidents(&filter, NOW).unwrap();
+    assert_eq!((page.total, page.next_cursor.as_deref()), (2, Some("1")));
+    assert_eq!(
+        page.items[0].techniques[0].name,
+        "Application Layer Protocol: Web Protocols"
+    );
+}
+
+#[test]
+fn retention_never_takes_what_somebody_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        incidents_max: 1,
+        ..Limits::default()
+    };
+    let database = Database::open(dir.path(), limits, NOW).unwrap();
+    let four = ["aa", "bb", "cc", "dd"].map(|id| incident(id, 1)).to_vec();
+    database
+        .ingest(1, &FrameBody::Incidents(four), NOW)
+        .unwrap();
+    database.comment(&actor(), "aa", "mine").unwrap();
+    assert_eq!(database.retain(NOW).unwrap().incidents, 2);
+    assert!(database.incident("aa").is_ok());
+    let years_later = Timestamp::from_secs(NOW.as_secs() + 3 * 365 * 86_400);
+    assert_eq!(database.retain(years_later).unwrap().incidents, 1);
+    assert!(database.incident("aa").is_ok());
+}
+
+#[test]
+fn a_changed_or_cut_audit_log_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    for n in 0..5 {
+        database
+            .note(&actor(), "test.done", "x", &n.to_string())
+            .unwrap();
+    }
+    assert!(database.audit_state().unwrap().is_intact);
+    let sql = |sql: &str| database.change("try", |tx| tx.execute(sql, []).map_err(doing("try")));
+    assert!(sql("DELETE FROM audit").is_err());
+    assert!(sql("UPDATE audit SET user = 'eve'").is_err());
+    assert!(sql("INSERT OR REPLACE INTO audit SELECT seq, at, 'eve', address, action, target, detail, hash
+                 FROM audit WHERE seq = 3").is_err());
+    sql("DROP TRIGGER audit_is_not_changed").unwrap();
+    sql("DROP TRIGGER audit_stays").unwrap();
+    sql("UPDATE audit SET detail = 'nothing' WHERE seq = 3").unwrap();
+    assert_eq!(database.audit_state().unwrap().broken_at, Some(3));
+    sql("UPDATE audit SET detail = '2' WHERE seq = 3").unwrap();
+    assert!(database.audit_state().unwrap().is_intact);
+    sql("DELETE FROM audit WHERE seq = 5").unwrap();
+    assert_eq!(database.audit_state().unwrap().broken_at, Some(5));
+}
+
+#[test]
+fn a_damaged_file_falls_back_to_the_copy_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    database
+        .add_user(&actor(), "ann", Role::Admin, "a long password")
+        .unwrap();
+    database
+        .ingest(1, &FrameBody::Incidents(vec![incident("aa", 1)]), NOW)
+        .unwrap();
+    database.keep_copy().unwrap();
+    database
+        .ingest(2, &FrameBody::Incidents(vec![incident("bb", 1)]), NOW)
+        .unwrap();
+    drop(database);
+    let path = dir.path().join(FILE);
+    let mut bytes = fs::read(&path).unwrap();
+    for byte in bytes.iter_mut().skip(100).step_by(7) {
+        *byte ^= 0x55;
+    }
+    fs::write(&path, &bytes).unwrap();
+    let database = open(dir.path());
+    assert!(
+        database
+            .remarks()
+            .iter()
+            .any(|remark| remark.contains("the copy of")),
+        "{:?}",
+        database.remarks()
+    );
+    assert_eq!(
+        database.position().unwrap(),
+        1,
+        "the journal is read again from there"
+    );
+    assert!(
+        database
+            .user_with("ann", "a long password")
+            .unwrap()
+            .is_some()
+    );
+    assert!(dir.path().join("thymus.damaged.db").exists());
+    drop(database);
+    fs::write(
+        &path,
+        b"not a database at all, but long enough to be looked at as one",
+    )
+    .unwrap();
+    fs::write(dir.path().join("thymus.last-good.db"), b"nor this").unwrap();
+    let database = open(dir.path());
+    assert!(
+        database
+            .remarks()
+            .iter()
+            .any(|remark| remark.contains("begin anew"))
+    );
+    assert!(database.needs_setup().unwrap());
+}
+
+#[test]
+fn users_sessions_and_tokens_end_when_they_should() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let limits = SessionLimits::default();
+    let later = |secs: u64| NOW.plus(std::time::Duration::from_secs(secs));
+    let setup = database.setup_token().unwrap().unwrap();
+    assert!(
+        database
+            .set_up(&actor(), "wrong", "ann", "a long password")
+            .is_err()
+    );
+    assert!(database.set_up(&actor(), &setup, "ann", "short").is_err());
+    database
+        .set_up(&actor(), &setup, "ann", "a long password")
+        .unwrap();
+    assert!(
+        database
+            .set_up(&actor(), &setup, "eve", "a long password")
+            .is_err()
+    );
+    assert!(database.setup_token().unwrap().is_none());
+    assert!(
+        database
+            .user_with("ann", "a wrong password")
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        database
+            .user_with("nobody", "a long password")
+            .unwrap()
+            .is_none()
+    );
+    let secret = database.begin_session(&actor()).unwrap();
+    assert_eq!(
+        database
+            .session(&secret, NOW, limits)
+            .unwrap()
+            .unwrap()
+            .role,
+        Role::Admin
+    );
+    assert!(
+        database
+            .session(&secret, later(7 * 3_600), limits)
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        database
+            .session(&secret, later(14 * 3_600), limits)
+            .unwrap()
+            .is_some(),
+        "it was used"
+    );
+    assert!(
+        database
+            .session(&secret, later(25 * 3_600), limits)
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        database.remove_user(&actor(), "ann").is_err(),
+        "the last admin stays"
+    );
+    let new = NewToken {
+        name: "siem".into(),
+        role: Role::Viewer,
+        expires_at: Some(later(60)),
+        pseudonymised: false,
+    };
+    let (token, secret) = database.add_token(&actor(), &new).unwrap();
+    assert!(database.token_session(&secret, NOW).unwrap().is_some());
+    assert!(
+        database
+            .token_session(&secret, later(61))
+            .unwrap()
+            .is_none()
+    );
+    database.remove_token(&actor(), &token.id).unwrap();
+    assert!(database.token_session(&secret, NOW).unwrap().is_none());
+}
+
+#[test]
+fn two_consoles_on_one_folder_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let _held = ConsoleLock::take(dir.path()).unwrap();
+    let error = ConsoleLock::take(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("another thymus console"), "{error}");
+}
