@@ -25,6 +25,7 @@ pub mod output;
 
 mod backup;
 mod bench;
+mod carved;
 mod catalogue;
 mod demo;
 mod drill;

@@ -20,6 +20,8 @@ use thymus_detect::{
 use thymus_ingest::{Indicators, Ledger, Replay, ReplayOptions};
 use thymus_schema::{Alert, Coverage, EntityId, Event, EventBody, InputId, LocalNetworks, Scope};
 
+use crate::carved;
+
 /// Batches that may wait between the threads: enough to bridge stretches in which one is the slower.
 const BATCHES_MAX: usize = 32;
 /// A device with at least this many clients, and clients among this share of all devices, is a
@@ -98,9 +100,11 @@ pub fn run(
     prepare: impl FnOnce(&mut Engine, &mut Analyst),
     keep: impl FnOnce(&Engine, &Ledger, &Report),
 ) -> Result<Outcome> {
+    let judge = carved::judge();
     let options = ReplayOptions {
         local: plan.local.clone(),
         known: plan.known.clone(),
+        judge: Some(judge.clone()),
         ..ReplayOptions::default()
     };
     let indicators = Indicators::load(&plan.indicators)?;
@@ -132,6 +136,7 @@ pub fn run(
         },
     )?;
     let (ledger, mut coverage) = (replay.ledger().clone(), replay.coverage());
+    judge.tell(&mut coverage);
     engine.finish();
     hand_over(&mut engine, &mut analyst, onlooker)?;
     let summary = engine.summary();
@@ -192,6 +197,7 @@ fn learn(
     }
     let options = ReplayOptions {
         local: Some(local.clone()),
+        judge: Some(carved::judge()),
         ..ReplayOptions::default()
     };
     let past = Replay::open(&plan.learn, options).context("in the normal period to learn")?;

@@ -7,11 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod suspect;
+
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use suspect::suspect;
 
 fn thymus(args: &[&str]) -> std::process::Output {
     Command::cargo_bin("thymus")
@@ -407,29 +410,6 @@ fn a_scan_reads_standard_input_and_writes_sarif() {
     assert_eq!(run["results"], serde_json::json!([]));
     let told = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
     assert_eq!(told, "not judged: no network for perl");
-}
-
-/// A script that says what web shells say, and does nothing.
-fn suspect() -> String {
-    let lines = (b'A'..=b'T').map(|letter| {
-        let word = char::from(letter);
-        format!("$v{letter}=str_rot13('{word}wcH{word}wcH{word}wcH');\n")
-    });
-    let lines: String = lines.collect();
-    format!(
-        "<?php\n@error_reporting(0);@ini_set('display_errors',0);@set_time_limit(0);\n\
-         $auth_pass='63a9f0ea7bb98050796b649e85481845';\n\
-         $cwd=@getcwd();$disable=@ini_get('disable_functions');\n\
-         foreach(array('passthru','shell_exec','system','popen') as $f)\
-         {{if(!function_exists($f))continue;}}\n{lines}\
-         $x='eJxLTc7IV1AvycgsVkjJTy1WyMsHsvPSFRJLFBJzctStUymUBwBocCGR';\n\
-         if(isset($_POST['cmd'])){{echo '<pre>'; echo 'no'; echo '</pre>';}}\n\
-         eval(gzuncompress(base64_decode($x)));\n?>\
-         <html><title>shell</title><body bgcolor=black text=lime><form method=POST>\
-         <input type=text name=cmd size=50><input type=submit value='Execute'></form>\
-         <form enctype='multipart/form-data' method=POST><input type=file name=f>\
-         <input type=submit value=Upload></form></body></html>\n"
-    )
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use thymus_ingest::{CaptureLimits, CaptureSource, Input, Source};
-use thymus_schema::{EventBody, LocalNetworks};
+use thymus_ingest::{CaptureLimits, CaptureSource, Input, Source, SourceCx};
+use thymus_schema::EventBody;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (options, paths): (Vec<String>, Vec<String>) = std::env::args()
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         read_ahead: !has("--inline"),
         ..CaptureLimits::default()
     };
-    let mut source = CaptureSource::open(files, LocalNetworks::default(), limits);
+    let mut source = CaptureSource::open(files, &SourceCx::default(), limits);
     let mut events = Vec::new();
     let mut kinds = std::collections::BTreeMap::new();
     while source.next_batch(&mut events)? {

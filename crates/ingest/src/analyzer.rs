@@ -4,6 +4,8 @@
 
 use thymus_schema::{Conn, EventBody, QuirkSeen, Service, Timestamp, Transport};
 
+use crate::carve::Carver;
+
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
@@ -102,6 +104,7 @@ pub struct AnalyzerCx<'a> {
     pub(crate) out: &'a mut Vec<EventBody>,
     pub(crate) service: &'a mut Option<Service>,
     pub(crate) detached: &'a mut bool,
+    pub(crate) carver: &'a mut Carver,
 }
 
 impl AnalyzerCx<'_> {

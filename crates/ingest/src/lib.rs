@@ -15,6 +15,7 @@ mod source;
 mod analyzer;
 mod analyzers;
 mod auth;
+mod carve;
 
 mod capture;
 mod collect;
@@ -31,6 +32,7 @@ mod replay;
 pub use analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 pub use analyzers::ANALYZERS;
 pub use capture::{CaptureLimits, CaptureSource, PEEK_PACKETS_MAX, PacketSeen, peek};
+pub use carve::{FileJudge, SharedJudge};
 pub use collect::{Collector, CollectorLimits, Export, ExporterCounters, ProgramCounter};
 pub use error::IngestError;
 pub use flow::{FlowEngine, FlowLimits};

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use thymus_schema::{Coverage, Event, InputId, LocalNetworks, Timestamp};
 
+use crate::carve::SharedJudge;
 use crate::error::IngestError;
 use crate::inventory::{self, ReplayLimits};
 use crate::ledger::{InputStatus, Ledger, Problem};
@@ -28,6 +29,8 @@ pub struct ReplayOptions {
     pub known: BTreeSet<InputId>,
     /// How far to look.
     pub limits: ReplayLimits,
+    /// Who judges files that pass.
+    pub judge: Option<SharedJudge>,
 }
 
 /// One import.
@@ -99,6 +102,7 @@ impl Replay {
         });
         let cx = SourceCx {
             local: local.clone(),
+            judge: options.judge.clone(),
         };
         let mut waiting: Vec<Lane> = SOURCES
             .iter()

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use thymus_schema::{Coverage, Event, LocalNetworks, Timestamp};
 
+use crate::carve::SharedJudge;
 use crate::error::IngestError;
 use crate::input::Input;
 use crate::ledger::Problem;
@@ -64,10 +65,12 @@ pub struct SourceSpec {
 }
 
 /// What a source is given when it is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SourceCx {
     /// Which addresses are local.
     pub local: LocalNetworks,
+    /// Who judges files that pass.
+    pub judge: Option<SharedJudge>,
 }
 
 /// One stream of events that is not opened before the replay reaches its first time, so that a

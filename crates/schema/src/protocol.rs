@@ -603,6 +603,11 @@ pub struct Observation {
     pub techniques: Vec<Box<str>>,
 }
 
+impl Observation {
+    /// The source of verdicts of our own file engine. They are evidence like any other tool's.
+    pub const FILE_ENGINE: &'static str = "thymus files";
+}
+
 /// Something malformed that a parser met. Data, not an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

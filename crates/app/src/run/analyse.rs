@@ -23,8 +23,9 @@ use super::live::{Live, Standing};
 use super::resume::{self, Kept, POSITION};
 use super::stop::Stop;
 use super::wire::Wire;
-use super::{MIB, first, now_nanos};
+use super::{MIB, first};
 use crate::Found;
+use crate::carved;
 use crate::cli::LiveArgs;
 use crate::output::Findings;
 use crate::pipeline::{self, Stream};
@@ -113,7 +114,9 @@ impl Told<'_> {
             }
         };
         let recorder = args.record.as_ref().map(record).transpose()?;
-        let flow = FlowEngine::new(local.clone(), FlowLimits::default(), ANALYZERS);
+        let judge = carved::judge();
+        let flow = FlowEngine::new(local.clone(), FlowLimits::default(), ANALYZERS)
+            .with_judge(Some(judge.clone()));
         let source = Source {
             name: interface.name.clone(),
             is_down: is_down(&interface),
@@ -121,7 +124,7 @@ impl Told<'_> {
             wants_position: None,
             position: None,
         };
-        let live = Live::new(wire, flow, first, recorder, now_nanos());
+        let live = Live::new(wire, flow, judge, first, recorder);
         self.judge(live, source, Live::take_trouble)
     }
 

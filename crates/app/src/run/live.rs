@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Result;
-use thymus_ingest::FlowEngine;
+use thymus_ingest::{FlowEngine, SharedJudge};
 use thymus_schema::{Coverage, Event, InputId};
 use thymus_sensor::{PacketBlock, Recorder, Waited};
 
+use super::now_nanos;
 use super::wire::Wire;
 use crate::pipeline::Stream;
 
@@ -20,6 +21,7 @@ const RUN_PACKETS_MAX: usize = 512;
 pub(super) struct Live {
     wire: Wire,
     engine: FlowEngine,
+    judge: SharedJudge,
     first: VecDeque<PacketBlock>,
     recorder: Option<Recorder>,
     block: PacketBlock,
@@ -45,19 +47,20 @@ pub(super) struct Standing {
 }
 
 impl Live {
-    /// Over a capture that runs, after the packets `first` that it gave already; `run` tells the events
-    /// of this run from those of others.
+    /// Over a capture that runs, after the packets `first` that it gave already. Events of this run are
+    /// told from those of others by when it began.
     pub(super) fn new(
         wire: Wire,
         mut engine: FlowEngine,
+        judge: SharedJudge,
         first: VecDeque<PacketBlock>,
         recorder: Option<Recorder>,
-        run: i64,
     ) -> Self {
-        engine.set_input(InputId(run.cast_unsigned()));
+        engine.set_input(InputId(now_nanos().cast_unsigned()));
         Self {
             wire,
             engine,
+            judge,
             first,
             is_first: false,
             recorder,
@@ -129,6 +132,7 @@ impl Stream for Live {
     fn progress(&self) -> Standing {
         let mut coverage = self.engine.coverage();
         self.wire.add_to(&mut coverage);
+        self.judge.tell(&mut coverage);
         Standing {
             coverage,
             newest: self.newest.filter(|_| !self.is_first),

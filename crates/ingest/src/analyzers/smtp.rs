@@ -10,6 +10,7 @@ use thymus_schema::{EventBody, MailEnvelope, Outcome, Service, Transport};
 use super::ftp::first_line;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 use crate::auth::{Attempt, Security, emit_login};
+use crate::carve::{Carving, FileTold};
 use crate::framing::LineBuffer;
 use crate::inner::Inner;
 
@@ -21,6 +22,8 @@ pub(super) const SPEC: AnalyzerSpec = AnalyzerSpec {
     build: || Box::<SmtpAnalyzer>::default(),
 };
 
+/// A mail as a file.
+const NAME: &str = "message.eml";
 /// Most recipients named.
 const RECIPIENTS_MAX: usize = 32;
 /// Most commands that wait for their reply.
@@ -78,6 +81,9 @@ struct State {
     user: Box<str>,
     security: Security,
     to_tls: bool,
+    /// The mail, as a file.
+    file: Option<Carving>,
+    is_cut: bool,
 }
 
 impl Analyzer for SmtpAnalyzer {
@@ -97,7 +103,7 @@ impl Analyzer for SmtpAnalyzer {
             let state = &mut self.state;
             let used = self.lines[usize::from(side == Side::Server)].feed(bytes, |line| {
                 match side {
-                    Side::Client => state.client(line),
+                    Side::Client => state.client(line, cx),
                     Side::Server => state.server(line, cx),
                 }
                 !(state.to_tls || side == Side::Client && matches!(state.mode, Mode::Chunk(_)))
@@ -136,25 +142,37 @@ impl Analyzer for SmtpAnalyzer {
 impl State {
     fn gap(&mut self, missing: u64) {
         match self.mode {
-            Mode::Headers | Mode::Body => self.mail.bytes += missing,
+            Mode::Headers | Mode::Body => {
+                self.mail.bytes += missing;
+                self.is_cut = true;
+            }
             Mode::Chunk(left) if left > missing => self.mode = Mode::Chunk(left - missing),
             Mode::Chunk(_) => self.mode = Mode::Commands,
             Mode::Commands | Mode::Auth => {}
         }
     }
 
-    fn client(&mut self, line: &[u8]) {
+    fn client(&mut self, line: &[u8], cx: &mut AnalyzerCx<'_>) {
         match self.mode {
-            Mode::Headers | Mode::Body => self.content(line),
+            Mode::Headers | Mode::Body => self.content(line, cx),
             Mode::Auth => self.auth_answer(line),
             Mode::Commands | Mode::Chunk(_) => self.command(line),
         }
     }
 
-    fn content(&mut self, line: &[u8]) {
+    fn content(&mut self, line: &[u8], cx: &mut AnalyzerCx<'_>) {
         if line == b"." {
             self.mode = Mode::Commands;
+            self.tell_file(cx);
             return self.wait(Waiting::Message);
+        }
+        if self.mail.bytes == 0 {
+            (self.file, self.is_cut) = (cx.carve(), false);
+        }
+        if let Some(file) = &mut self.file {
+            // A dot in front is doubled on the way (RFC 5321 section 4.5.2).
+            file.push(line.strip_prefix(b".").unwrap_or(line), NAME);
+            file.push(b"\r\n", NAME);
         }
         self.mail.bytes += line.len() as u64 + 2;
         if self.mode == Mode::Body {
@@ -166,6 +184,18 @@ impl State {
             self.mail.subject = thymus_parsers::text(subject, 512);
         } else if let Some(from) = smtp::header(line, b"From") {
             self.mail.header_from = thymus_parsers::text(from, 512);
+        }
+    }
+
+    fn tell_file(&mut self, cx: &mut AnalyzerCx<'_>) {
+        if let Some(file) = self.file.take() {
+            let told = FileTold {
+                name: NAME.into(),
+                content_type: "message/rfc822".into(),
+                service: Some(Service::Smtp),
+                upload: true,
+            };
+            cx.file(&file, !self.is_cut, told);
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use thymus_schema::{Conn, Endpoint, EventBody, FlowId, Scope, Service, Timestamp, Transport};
 
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
+use crate::carve::Carver;
 
 /// A conversation between 10.0.0.7 and 192.0.2.1, ten milliseconds between messages.
 pub(crate) struct Talk {
@@ -12,6 +13,7 @@ pub(crate) struct Talk {
     pub(crate) events: Vec<EventBody>,
     pub(crate) service: Option<Service>,
     pub(crate) detached: bool,
+    pub(crate) carver: Carver,
     now: Timestamp,
     probe: fn(&Opening<'_>) -> Probe,
     analyzer: Box<dyn Analyzer>,
@@ -38,6 +40,7 @@ impl Talk {
             events: Vec::new(),
             service: Some(spec.service),
             detached: false,
+            carver: Carver::default(),
             now: Timestamp::from_secs(1_700_000_000),
             probe: spec.probe,
             analyzer: (spec.build)(),
@@ -89,6 +92,7 @@ impl Talk {
             out: &mut self.events,
             service: &mut self.service,
             detached: &mut self.detached,
+            carver: &mut self.carver,
         };
         act(&mut *self.analyzer, &mut cx);
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use thymus_parsers::packet::{Next, decode_frame, decode_ip};
-use thymus_schema::{Coverage, Event, InputId, LocalNetworks, Mac, Timestamp};
+use thymus_schema::{Coverage, Event, InputId, Mac, Timestamp};
 
 use crate::analyzers::ANALYZERS;
 use crate::error::IngestError;
@@ -87,24 +87,25 @@ pub struct CaptureSource {
 
 impl CaptureSource {
     /// Opens captures. Files that cannot be read, or hold no packet, are reported as problems.
-    pub fn open(files: Vec<Input>, local: LocalNetworks, limits: CaptureLimits) -> Self {
+    pub fn open(files: Vec<Input>, cx: &SourceCx, limits: CaptureLimits) -> Self {
         let mut problems = Vec::new();
         let files = files
             .into_iter()
             .filter_map(|input| waiting(input, &mut problems))
             .collect();
-        Self::over(files, problems, local, limits)
+        Self::over(files, problems, cx, limits)
     }
 
     fn over(
         files: Vec<Waiting>,
         problems: Vec<Problem>,
-        local: LocalNetworks,
+        cx: &SourceCx,
         limits: CaptureLimits,
     ) -> Self {
         Self {
             merger: Merger::new(files, limits),
-            engine: FlowEngine::new(local, limits.flow, ANALYZERS),
+            engine: FlowEngine::new(cx.local.clone(), limits.flow, ANALYZERS)
+                .with_judge(cx.judge.clone()),
             problems,
             told: BTreeSet::new(),
             finished: false,
@@ -192,10 +193,10 @@ fn open(inputs: Vec<Input>, cx: &SourceCx) -> Vec<Lane> {
         .filter_map(|input| waiting(input, &mut problems))
         .collect();
     let first = files.iter().map(|file| file.first_ts).min().unwrap_or(0);
-    let local = cx.local.clone();
+    let cx = cx.clone();
     let open = move || {
         let limits = CaptureLimits::default();
-        let source = CaptureSource::over(files, problems, local, limits);
+        let source = CaptureSource::over(files, problems, &cx, limits);
         Ok(Box::new(source) as Box<dyn Source>)
     };
     vec![Lane {

@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::Path;
 
 use etherparse::PacketBuilder;
-use thymus_schema::{Event, EventBody, LocalNetworks};
+use thymus_schema::{Event, EventBody};
 
 use super::{CaptureLimits, CaptureSource};
 use crate::input::Input;
 use crate::ledger::Problem;
 use crate::source::Source;
+use crate::source::SourceCx;
 
 const START_SECS: u32 = 1_700_000_000;
 
@@ -106,7 +107,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> Input {
 }
 
 fn read(files: Vec<Input>, limits: CaptureLimits) -> (Vec<Event>, Vec<Problem>, u64) {
-    let mut source = CaptureSource::open(files, LocalNetworks::default(), limits);
+    let mut source = CaptureSource::open(files, &SourceCx::default(), limits);
     let mut events = Vec::new();
     while source.next_batch(&mut events).unwrap() {}
     (events, source.take_problems(), source.coverage().packets)

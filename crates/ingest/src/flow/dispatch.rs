@@ -7,6 +7,7 @@ use thymus_schema::{Conn, EventBody, QuirkSeen, Service, Timestamp, Transport};
 
 use super::reassembly::Piece;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
+use crate::carve::Carver;
 
 /// Bytes of each side that are kept while no protocol is recognised.
 const OPENING_BYTES_MAX: usize = 2048;
@@ -79,6 +80,7 @@ pub(crate) struct Feed<'a> {
     pub(crate) service: &'a mut Option<Service>,
     /// Analyzers that panicked and were taken off their conversation.
     pub(crate) panics: &'a mut u64,
+    pub(crate) carver: &'a mut Carver,
 }
 
 /// The reader of one conversation.
@@ -232,6 +234,7 @@ impl App {
             out: feed.out,
             service: feed.service,
             detached: &mut detached,
+            carver: feed.carver,
         };
         let guarded = AssertUnwindSafe(|| {
             what(analyzer.as_mut(), &mut cx);

@@ -29,6 +29,7 @@ use thymus_schema::{
 };
 
 use crate::analyzer::AnalyzerSpec;
+use crate::carve::{Carver, SharedJudge};
 use clock::Clock;
 use dispatch::{Dispatcher, Feed};
 use fragments::Fragments;
@@ -81,6 +82,7 @@ struct Hands<'a> {
     now: Timestamp,
     out: &'a mut Vec<EventBody>,
     panics: &'a mut u64,
+    carver: &'a mut Carver,
 }
 
 impl Hands<'_> {
@@ -92,6 +94,7 @@ impl Hands<'_> {
             out: self.out,
             service,
             panics: self.panics,
+            carver: self.carver,
         }
     }
 }
@@ -107,6 +110,7 @@ pub struct FlowEngine {
     fragments: Fragments,
     traffic: Traffic,
     counters: Counters,
+    carver: Carver,
     bodies: Vec<EventBody>,
     events: Vec<Event>,
     input: InputId,
@@ -127,12 +131,20 @@ impl FlowEngine {
             fragments: Fragments::default(),
             traffic: Traffic::default(),
             counters: Counters::default(),
+            carver: Carver::default(),
             bodies: Vec::new(),
             events: Vec::new(),
             input: InputId::default(),
             index: 0,
             indexes: FxHashMap::default(),
         }
+    }
+
+    /// Has files that pass judged.
+    #[must_use]
+    pub fn with_judge(mut self, judge: Option<SharedJudge>) -> Self {
+        self.carver = Carver::new(judge);
+        self
     }
 
     /// From here on packets are of this input, and so are the ids of events.
@@ -196,6 +208,7 @@ impl FlowEngine {
         coverage.drop_for("traffic_addresses_refused", self.traffic.refused);
         coverage.drop_for("time_jumps_back", self.clock.jumps_back);
         coverage.drop_for("time_outliers", self.clock.outliers);
+        self.carver.tell(&mut coverage);
         coverage
     }
 
@@ -245,6 +258,7 @@ impl FlowEngine {
             now: Timestamp::from_nanos(at),
             out: &mut self.bodies,
             panics: &mut self.counters.panics,
+            carver: &mut self.carver,
         };
         let flushed = flow.flush(true, &mut hands);
         flow.close(&mut hands);

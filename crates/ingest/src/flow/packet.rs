@@ -88,6 +88,7 @@ impl FlowEngine {
             now: Timestamp::from_nanos(now),
             out: &mut self.bodies,
             panics: &mut self.counters.panics,
+            carver: &mut self.carver,
         };
         let mut ended = false;
         if let Segment::Tcp(tcp) = &header.segment {
@@ -103,6 +104,7 @@ impl FlowEngine {
                     now: Timestamp::from_nanos(now),
                     out: &mut self.bodies,
                     panics: &mut counters.panics,
+                    carver: &mut self.carver,
                 };
                 let flushed = flow.flush(false, &mut hands);
                 counters.early_flushed += 1;

@@ -16,6 +16,7 @@ use self::login::Logins;
 use self::stream::{MessageStream, Piece};
 use super::tls::TlsAnalyzer;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
+use crate::carve::{Carving, FileTold};
 
 /// Bytes of a body that are looked at.
 const FRONT_BYTES_MAX: usize = 512;
@@ -105,6 +106,10 @@ struct Exchange {
     response_front: Vec<u8>,
     form_user: Option<Box<str>>,
     is_connect: bool,
+    /// What each side sends, as a file.
+    files: [Option<Carving>; 2],
+    /// Whose bytes are not all there.
+    is_cut: [bool; 2],
 }
 
 impl Analyzer for HttpAnalyzer {
@@ -130,8 +135,8 @@ impl Analyzer for HttpAnalyzer {
                     }
                 }
                 (Piece::Head(head), Side::Server) => self.response(&head, &mut stream, cx),
-                (Piece::Body(bytes), Side::Client) => self.request_body(bytes),
-                (Piece::Body(bytes), Side::Server) => self.response_body(bytes),
+                (Piece::Body(bytes), Side::Client) => self.request_body(bytes, cx),
+                (Piece::Body(bytes), Side::Server) => self.response_body(bytes, cx),
             }
             rest = rest.get(used..).unwrap_or_default();
             if side == Side::Server && self.answering && stream.is_between() {
@@ -148,16 +153,17 @@ impl Analyzer for HttpAnalyzer {
         if let Some(tunnel) = &mut self.tunnel {
             return tunnel.gap(side, missing, cx);
         }
-        let counted = match side {
-            Side::Client => self
-                .waiting
-                .back_mut()
-                .map(|open| &mut open.event.request_len),
-            Side::Server => self
-                .waiting
-                .front_mut()
-                .map(|open| &mut open.event.response_len),
+        let open = match side {
+            Side::Client => self.waiting.back_mut(),
+            Side::Server => self.waiting.front_mut(),
         };
+        let counted = open.map(|open| {
+            open.is_cut[usize::from(side == Side::Server)] = true;
+            match side {
+                Side::Client => &mut open.event.request_len,
+                Side::Server => &mut open.event.response_len,
+            }
+        });
         if self.streams[usize::from(side == Side::Server)].gap(missing) {
             if let Some(counted) = counted {
                 *counted = counted.saturating_add(missing);
@@ -197,6 +203,8 @@ impl HttpAnalyzer {
             challenge: Vec::new(),
             request_front: Vec::new(),
             response_front: Vec::new(),
+            files: [None, None],
+            is_cut: [false; 2],
             event: Box::new(HttpTransaction {
                 method: request.method,
                 host: request.host,
@@ -210,8 +218,14 @@ impl HttpAnalyzer {
         });
     }
 
-    fn request_body(&mut self, bytes: &[u8]) {
+    fn request_body(&mut self, bytes: &[u8], cx: &AnalyzerCx<'_>) {
         if let Some(open) = self.waiting.back_mut() {
+            if open.event.request_len == 0 {
+                open.files[0] = cx.carve();
+            }
+            if let Some(file) = &mut open.files[0] {
+                file.push(bytes, last_segment(&open.event.uri));
+            }
             open.event.request_len = open.event.request_len.saturating_add(bytes.len() as u64);
             keep_front(&mut open.request_front, bytes);
         }
@@ -251,8 +265,15 @@ impl HttpAnalyzer {
         }
     }
 
-    fn response_body(&mut self, bytes: &[u8]) {
+    fn response_body(&mut self, bytes: &[u8], cx: &AnalyzerCx<'_>) {
         if let Some(open) = self.waiting.front_mut() {
+            // Parts of files (RFC 9110 section 15.3.7) are none.
+            if open.event.response_len == 0 && open.event.status != 206 {
+                open.files[1] = cx.carve();
+            }
+            if let Some(file) = &mut open.files[1] {
+                file.push(bytes, &open.event.file_name);
+            }
             open.event.response_len = open.event.response_len.saturating_add(bytes.len() as u64);
             keep_front(&mut open.response_front, bytes);
         }
@@ -278,10 +299,17 @@ impl HttpAnalyzer {
         let login = self.logins.of(&exchange, cx);
         self.logins.read(&exchange);
         let status = exchange.event.status;
-        if let Some(credentials) = exchange.credentials {
+        if let Some(credentials) = exchange.credentials.take() {
             exchange.event.user = credentials.user;
         }
+        let files = exchange.files.each_mut().map(Option::take);
+        let told = [Side::Client, Side::Server].map(|side| file_told(&exchange, side));
         cx.emit(EventBody::Http(exchange.event));
+        for ((file, told), is_cut) in files.iter().zip(told).zip(exchange.is_cut) {
+            if let Some(file) = file {
+                cx.file(file, !is_cut, told);
+            }
+        }
         if let Some(login) = login {
             cx.emit(EventBody::Login(Box::new(login)));
         }
@@ -289,7 +317,12 @@ impl HttpAnalyzer {
     }
 
     fn flush(&mut self, cx: &mut AnalyzerCx<'_>) {
-        while let Some(exchange) = self.waiting.pop_front() {
+        // What has no other end than that of the connection is whole now; all else is not.
+        let is_open = self.streams.each_ref().map(MessageStream::is_in_body);
+        while let Some(mut exchange) = self.waiting.pop_front() {
+            for (is_cut, is_open) in exchange.is_cut.iter_mut().zip(is_open) {
+                *is_cut |= is_open;
+            }
             self.tell(exchange, cx);
         }
     }
@@ -302,6 +335,26 @@ impl HttpAnalyzer {
         self.over = true;
         self.flush(cx);
         cx.detach();
+    }
+}
+
+/// What is told of what a side sent, as a file.
+fn file_told(exchange: &Exchange, side: Side) -> FileTold {
+    let event = &exchange.event;
+    let upload = side == Side::Client;
+    FileTold {
+        name: if upload {
+            last_segment(&event.uri).into()
+        } else {
+            event.file_name.clone()
+        },
+        content_type: if upload {
+            Box::default()
+        } else {
+            event.content_type.clone()
+        },
+        service: Some(Service::Http),
+        upload,
     }
 }
 

@@ -47,6 +47,11 @@ impl MessageStream {
         self.phase == Phase::Head && self.held.is_empty()
     }
 
+    /// Whether a body whose end is told has not ended.
+    pub(super) fn is_in_body(&self) -> bool {
+        !matches!(self.phase, Phase::Head | Phase::UntilClose | Phase::Trailer)
+    }
+
     /// What follows the head just given.
     pub(super) fn body(&mut self, body: Body) {
         self.phase = match body {
