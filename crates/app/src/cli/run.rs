@@ -11,7 +11,7 @@ use super::{OutputArgs, RunArgs};
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  sudo thymus run --interface eth0 --state /var/lib/thymus
+  sudo thymus run --interface eth0 --state /var/lib/thymus --console
   thymus run --interface eth0 --json | jq 'select(.kind == \"incident\").title'
   thymus run --interface eth0 --record today.pcapng   then replay it: the same incidents
   thymus run --follow /opt/zeek/logs --follow /var/log/suricata --state ~/thymus   no root needed
@@ -62,6 +62,9 @@ pub struct LiveArgs {
     /// Disk for the recording, in MiB; the oldest half goes first
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
     pub record_size: u32,
+    /// Also serve the console, of which `thymus console --help` tells
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8642", requires = "state")]
+    pub console: Option<SocketAddr>,
     /// Keep all the rights the program was started with; for finding faults only
     #[arg(long)]
     pub no_sandbox: bool,
@@ -89,6 +92,9 @@ pub enum Role {
     Capture,
     /// It makes events of them, and judges.
     Analysis,
+    /// It shows what was found; a command of its own.
+    #[value(skip)]
+    Console,
 }
 
 impl Role {
@@ -97,6 +103,7 @@ impl Role {
         match self {
             Self::Capture => "capture",
             Self::Analysis => "analysis",
+            Self::Console => "console",
         }
     }
 }

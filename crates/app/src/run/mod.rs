@@ -53,8 +53,8 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
     match (role, args.interface.as_deref()) {
         (Role::Capture, Some(interface)) => capture::run(args, interface),
         (Role::Capture, None) if !args.collect.is_empty() => capture::listen(args),
-        (Role::Capture, None) => bail!("there is nothing to capture"),
         (Role::Analysis, _) => analyse::run(args),
+        (Role::Capture, None) | (Role::Console, _) => bail!("there is nothing to capture on"),
     }
 }
 

@@ -3,7 +3,7 @@
 //! that a new capture takes.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,6 +27,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// So many deaths in a minute are followed by a new start at once; each more doubles the pause.
 const AT_ONCE_MAX: usize = 5;
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long a console that is asked to end may take.
+const CONSOLE_PATIENCE: Duration = Duration::from_secs(5);
 const MINUTE: Duration = Duration::from_mins(1);
 /// How often what the processes take is written down.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
@@ -50,7 +52,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
         noted: None,
     };
     if args.interface.is_some() || !args.collect.is_empty() {
-        house.start(Role::Capture, Stdio::null(), Stdio::from(into.try_clone()?))?;
+        house.start(Role::Capture, (&into, &out))?;
         if !house.is_capturing(&out, &signals)? {
             house.end_all();
             return Ok(Found::Trouble);
@@ -69,11 +71,10 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
             });
         eprintln!("thymus: watching {what}; Ctrl-C ends it and prints the report");
     }
-    house.start(
-        Role::Analysis,
-        Stdio::from(out.try_clone()?),
-        Stdio::inherit(),
-    )?;
+    house.start(Role::Analysis, (&into, &out))?;
+    if args.console.is_some() {
+        house.start(Role::Console, (&into, &out))?;
+    }
     let found = house.watch(&signals, &into, &out);
     house.end_all();
     found
@@ -134,8 +135,8 @@ enum Ended {
 
 impl House<'_> {
     /// Starts a process for the first time.
-    fn start(&mut self, role: Role, input: Stdio, output: Stdio) -> Result<()> {
-        let child = spawn(role, 0, input, output)?;
+    fn start(&mut self, role: Role, ends: (&OwnedFd, &OwnedFd)) -> Result<()> {
+        let child = spawn(self.args, role, 0, ends)?;
         self.members.push(Member {
             role,
             child: Some(child),
@@ -206,7 +207,9 @@ impl House<'_> {
 
     fn ask_to_end(&mut self) {
         self.stopping = true;
-        for member in &self.members {
+        // The console ends last: it shows how it ended.
+        let members = self.members.iter();
+        for member in members.filter(|member| member.role != Role::Console) {
             member.signal(Signal::SIGTERM);
         }
     }
@@ -253,11 +256,7 @@ impl House<'_> {
             member.again = None;
             member.restarts += 1;
             let restarts = member.restarts;
-            let (input, output) = match role {
-                Role::Capture => (Stdio::null(), Stdio::from(into.try_clone()?)),
-                Role::Analysis => (Stdio::from(out.try_clone()?), Stdio::inherit()),
-            };
-            let child = spawn(role, restarts, input, output)?;
+            let child = spawn(self.args, role, restarts, (into, out))?;
             if let Some(member) = self.members.get_mut(index) {
                 member.child = Some(child);
                 member.since = now_nanos();
@@ -269,6 +268,16 @@ impl House<'_> {
 
     /// Nobody outlives the run.
     fn end_all(&mut self) {
+        let asked = now();
+        if let Some(console) = self.member(Role::Console) {
+            console.signal(Signal::SIGTERM);
+            while console.child.is_some()
+                && console.ended().is_none()
+                && asked.elapsed() < CONSOLE_PATIENCE
+            {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
         for member in &mut self.members {
             if let Some(child) = &mut member.child {
                 let _is_killed = child.kill().is_ok();
@@ -299,15 +308,38 @@ impl House<'_> {
     }
 }
 
-fn spawn(role: Role, restarts: u64, input: Stdio, output: Stdio) -> Result<Child> {
+/// Starts a process. What it inherits: the packets' way in or out, and where results go.
+fn spawn(
+    args: &LiveArgs,
+    role: Role,
+    restarts: u64,
+    (into, out): (&OwnedFd, &OwnedFd),
+) -> Result<Child> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .args(["--role", role.as_str()])
-        .args(["--restarts", &restarts.to_string()])
+    let mut command = Command::new(program);
+    match role {
+        Role::Capture => command
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(into.try_clone()?)),
+        Role::Analysis => command
+            .stdin(Stdio::from(out.try_clone()?))
+            .stdout(Stdio::inherit()),
+        // Results have standard output for themselves.
+        Role::Console => command
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(std::io::stderr().as_fd().try_clone_to_owned()?)),
+    };
+    if let (Role::Console, Some(address), Some(state)) = (role, args.console, &args.run.state) {
+        command.args(["console", "--listen", &address.to_string(), "--state"]);
+        command.arg(state);
+        command.args(args.no_sandbox.then_some("--no-sandbox"));
+    } else {
+        command.args(std::env::args_os().skip(1));
+        command.args(["--role", role.as_str()]);
+        command.args(["--restarts", &restarts.to_string()]);
+    }
+    command
         .args(["--parent", &std::process::id().to_string()])
-        .stdin(input)
-        .stdout(output)
         // What is typed at a terminal comes here alone, and is passed on once.
         .process_group(0)
         .spawn()
@@ -344,7 +376,7 @@ impl Member {
             more => PAUSE_MAX.min(Duration::from_secs(1 << more.min(5))),
         };
         // What could not capture has said why; the reason is seldom gone at once.
-        if self.role == Role::Capture && status.code() == Some(2) {
+        if self.role != Role::Analysis && status.code() == Some(2) {
             pause = pause.max(TICK);
         } else {
             eprintln!(
