@@ -41,7 +41,7 @@ fn with_wire(name: &str, test: impl FnOnce()) {
         return test();
     }
     let output = Command::new("unshare")
-        .args(["-Urn", "timeout", PATIENCE_SECS])
+        .args(["-Urnm", "timeout", PATIENCE_SECS])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1")
@@ -457,6 +457,41 @@ fn who_is_killed_is_started_again_and_nothing_found_is_lost() {
             assert!(!found(&killed).is_empty());
             let dropped = &killed["coverage"]["dropped"];
             assert_eq!(dropped["analysis_restarts"], 1, "{dropped}");
+        },
+    );
+}
+
+#[test]
+fn a_full_disk_ends_no_watching_and_what_is_found_still_gets_in() {
+    with_wire(
+        "a_full_disk_ends_no_watching_and_what_is_found_still_gets_in",
+        || {
+            let folder = tempfile::tempdir().unwrap();
+            let mounted = Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=4800k", "tmpfs"])
+                .arg(folder.path())
+                .status();
+            assert!(mounted.unwrap().success());
+            let state = folder.path().join("state");
+            let state_arg = state.to_str().unwrap();
+            let mut run = Run::start(&["--json", "--local", "10.0.0.0/8", "--state", state_arg]);
+            let sent = packets("scan-bruteforce.pcap.gz");
+            // Another program fills the disk while it watches.
+            send(&sent[..500], 64, Duration::from_millis(1));
+            until(|| state.join("journal").join("reserve").exists());
+            let mut rest = std::fs::File::create(folder.path().join("other")).unwrap();
+            while std::io::Write::write_all(&mut rest, &[0; 4096]).is_ok() {}
+            send(&sent, 64, Duration::from_millis(2));
+            run.hear("journal cannot be written");
+            let (_, stdout, errors) = run.end(Signal::SIGTERM);
+            let summary = summary(&stdout);
+            let coverage = &summary["coverage"];
+            assert_eq!(coverage["packets"], sent.len() + 500, "{errors}");
+            let unwritten = &coverage["dropped"]["journal_events_not_written"];
+            assert!(unwritten.as_u64() > Some(0), "{coverage} {errors}");
+            assert!(!summary["incidents"].as_array().unwrap().is_empty());
+            // What was found is in the room that was held for it.
+            assert!(!state.join("journal").join("reserve").exists());
         },
     );
 }

@@ -41,6 +41,8 @@ pub struct JournalWriter {
     /// Frames up to this one are in a snapshot.
     kept: u64,
     event_frames_dropped: u64,
+    /// The disk is full, and the reserve given up.
+    is_tight: bool,
 }
 
 impl JournalWriter {
@@ -60,6 +62,7 @@ impl JournalWriter {
             next: last.max(after).max(taken(dir)) + 1,
             kept: 0,
             event_frames_dropped: 0,
+            is_tight: false,
         })
     }
 
@@ -89,10 +92,18 @@ impl JournalWriter {
         if self.current.is_none() {
             self.make_room();
         }
+        if kind == FrameKind::Events && self.is_tight {
+            // The room that was given up is not for events.
+            hold_reserve(&self.dir);
+            self.is_tight = !self.dir.join(RESERVE).exists();
+            if self.is_tight {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         match self.append(seq, &frame) {
             Err(error) if is_full(&error) && kind != FrameKind::Events => {
                 // Events are told apart by being many: what is found must still get in.
-                let _is_free = fs::remove_file(self.dir.join(RESERVE)).is_ok();
+                self.is_tight = fs::remove_file(self.dir.join(RESERVE)).is_ok();
                 self.append(seq, &frame)?;
             }
             done => done?,
