@@ -23,7 +23,7 @@ use super::live::{Live, Standing};
 use super::resume::{self, Kept, POSITION};
 use super::stop::Stop;
 use super::wire::Wire;
-use super::{MIB, first};
+use super::{MIB, first, now_nanos};
 use crate::Found;
 use crate::carved;
 use crate::cli::LiveArgs;
