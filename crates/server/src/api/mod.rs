@@ -15,6 +15,7 @@ use std::sync::Arc;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use thymus_store::database::{DeviceSort, StateFilter};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -27,12 +28,15 @@ use crate::{assets, auth, guard};
 pub(crate) use extract::{AJson, APath, AQuery, limit, offset};
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Thymus",
-    description = "The console's API. Beside the cookie of a session, a change takes the header X-CSRF-Token; a \
+#[openapi(
+    info(
+        title = "Thymus",
+        description = "The console's API. Beside the cookie of a session, a change takes the header X-CSRF-Token; a \
                    token takes neither. Roles: viewer < analyst < admin, named as scopes of each route.",
-    license(name = "Apache-2.0", identifier = "Apache-2.0")
-))]
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(DeviceSort, StateFilter))
+)]
 struct Document;
 
 fn routes() -> OpenApiRouter<Arc<App>> {
