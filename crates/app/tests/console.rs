@@ -1,5 +1,7 @@
 //! The console as a program: accounts, the demo, a second one on the same folder, its end.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
