@@ -32,7 +32,8 @@ usage: cargo xtask STEP...
   doc         rustdoc, warnings are errors
   deny        licences, bans and sources of all dependencies (installs cargo-deny if missing)
   fuzz-build  every fuzz target builds
-  ui          the browser console: types, tests, and that its bundle is what its sources build to
+  ui          the browser console: types, tests, that its bundle is what its sources build to, and its
+              whole story in Chromium (not part of ci)
   yara        lints and tests of YARA rules, whose engine takes minutes to build (not part of ci)
   deb         builds the Debian package, installs, tries, removes and purges it in a folder (not part of ci)
   fuzz SECS [TARGET...]

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::steps::{root, run};
+use crate::steps::{cargo_command, root, run};
 
 /// Where the sources lie; the bundle is below, in `dist`.
 fn folder() -> PathBuf {
@@ -27,7 +27,33 @@ pub(crate) fn all() -> Result<()> {
     .context("npm comes with Node 20.19 or later")?;
     npm(&["run", "--silent", "check"])?;
     npm(&["run", "--silent", "test"])?;
-    bundle()
+    bundle()?;
+    in_a_browser()
+}
+
+/// The whole story of the console, in Chromium, against the real program. Makes the pictures of the
+/// documents.
+fn in_a_browser() -> Result<()> {
+    have_chromium()?;
+    let build = |what: &[&str]| run(&mut cargo_command(&[&["build", "--locked"], what].concat()));
+    build(&["--package", "thymus-app", "--bin", "thymus"])?;
+    build(&["--package", "thymus-store", "--example", "fill_journal"])?;
+    let debug = target().join("debug");
+    run(Command::new("npm")
+        .args(["run", "--silent", "e2e"])
+        .current_dir(folder())
+        .env("THYMUS", debug.join("thymus"))
+        .env("THYMUS_FILL", debug.join("examples/fill_journal"))
+        .env("THYMUS_IMAGES", root().join("docs/images")))
+}
+
+fn have_chromium() -> Result<()> {
+    if Path::new("/usr/bin/chromium").exists() || std::env::var_os("CHROMIUM").is_some() {
+        return Ok(());
+    }
+    println!("installing chromium: the console is tested in it");
+    run(Command::new("apt-get").args(["install", "--yes", "--quiet", "chromium"]))
+        .context("install Chromium yourself, or name it in CHROMIUM")
 }
 
 fn target() -> PathBuf {

@@ -1,0 +1,190 @@
+// Names that want to do harm, and a network that is large: from a journal as an analysis writes it.
+
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { PHONE, fits, launch, somebody } from './browser';
+import { Server } from './server';
+
+const PASSWORD = 'a sentence nobody guesses';
+const SCRIPT = '<script>window.__ran=1</script><img src=x onerror="window.__ran=1"><svg onload="window.__ran=1">';
+const TURNED = '\u202Efdp.exe\u0000\u0007\u200b invoice';
+const LONG = 'a'.repeat(4000);
+const DEVICES = 500;
+const ALERTS = 100_000;
+const INCIDENTS = 50;
+
+const time = (second: number): string => new Date(Date.UTC(2025, 4, 13, 8) + second * 1000).toISOString();
+const device = (n: number): string => `10.${1 + (n >> 8)}.0.${n & 255}`;
+
+function alert(n: number): Record<string, unknown> {
+  const key = device(n % DEVICES);
+  return {
+    id: n.toString(16).padStart(16, '0'),
+    detector: ['beacon', 'scan_horizontal', 'rare_destination', 'password_guessing'][n % 4],
+    entity: `device:${key}`,
+    peers: [{ role: 'target', entity: `device:${device((n * 7) % DEVICES)}` }, { role: 'controller', entity: `external:${n % 5 ? `host${n % 300}.example` : SCRIPT}` }],
+    phase: ['control', 'reconnaissance', 'unusual', 'credentials'][n % 4],
+    techniques: ['T1071.001'],
+    first_seen: time(n % 80_000),
+    last_seen: time((n % 80_000) + 60),
+    p_value: 2 + (n % 50) / 10,
+    calibrated_by: 'shipped',
+    discovered: n % 2 === 0,
+    statement: `called ${SCRIPT} ${1 + (n % 90)} times`,
+    evidence: [
+      { key: 'server', type: 'name', value: SCRIPT, text: SCRIPT, events: ['0000000000000001-1'], events_total: 1 },
+      { key: 'count', type: 'count', value: 1 + (n % 90), text: String(1 + (n % 90)), events: ['0000000000000001-1'], events_total: 1 },
+    ],
+    counterfactual: `People do not call ${TURNED}.`,
+  };
+}
+
+function incident(n: number): Record<string, unknown> {
+  const each = ALERTS / INCIDENTS;
+  const name = [SCRIPT, TURNED, LONG][n % 4] ?? device(n);
+  return {
+    id: (n + 1).toString(16).padStart(16, 'f'),
+    rank: n + 1,
+    shown: n < 5,
+    title: `${name}: beaconing and port sweep`,
+    hypothesis: `An intruder steers ${name}.`,
+    confidence: ['high', 'medium', 'low'][n % 3],
+    p_value: 9 - n / 10,
+    entities: [device(n)],
+    affected: [{ entity: `device:${device(n)}`, name, aliases: [name], suspected: true }],
+    techniques: ['T1071.001'],
+    first_seen: time(0),
+    last_seen: time(80_060),
+    narrative: name,
+    next_steps: [`Block ${name}.`],
+    merged_from: [],
+    alerts: Array.from({ length: each }, (_, index) => alert(n * each + index)),
+  };
+}
+
+let server: Server;
+let browser: Browser;
+let page: Page;
+let wrong: string[];
+
+beforeAll(async () => {
+  server = new Server();
+  const devices = Array.from({ length: DEVICES }, (_, n) => ({
+    entity: `device:${device(n)}`,
+    name: [SCRIPT, TURNED, LONG][n] ?? `desk-${n}`,
+    addresses: [device(n)],
+    names: [[SCRIPT, TURNED, LONG][n] ?? `desk-${n}.example`],
+    mac: `02:00:00:00:${(n >> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}`,
+    first_seen: time(0),
+    last_seen: time(80_000),
+    is_cold: n % 9 === 0,
+    days_seen: 7,
+    roles: ['workstation'],
+    group: null,
+  }));
+  const files = [SCRIPT, TURNED, LONG].map((path, n) => ({
+    path,
+    member: null,
+    sha256: n.toString(16).padStart(64, '0'),
+    type: 'php',
+    outcome: 'malicious',
+    label: SCRIPT,
+    benign_share: 0.0001,
+    ranges: [{ offset: 16, length: 8, weight: 0.9, section: SCRIPT, shown_offset: 16, hex: '3c7363726970743e', text: '<script>' }],
+    seen_at: time(100 + n),
+    device: `device:${device(n)}`,
+    peer: '192.0.2.7',
+    protocol: 'http',
+    event: '0000000000000001-1',
+  }));
+  server.fill([
+    { kind: 'devices', items: devices },
+    { kind: 'files', items: files },
+    ...Array.from({ length: INCIDENTS }, (_, n) => ({ kind: 'incidents', items: [incident(n)] })),
+  ]);
+  await server.start();
+  browser = await launch();
+  ({ page, wrong } = await somebody(browser, server.url));
+  await page.goto('/');
+  await page.getByLabel(/One-time token/).fill(server.token);
+  await page.getByLabel('User', { exact: true }).fill('anna');
+  await page.getByLabel('Password', { exact: true }).fill(PASSWORD);
+  await page.getByLabel('Password again').fill(PASSWORD);
+  await page.getByRole('button', { name: /Create/ }).click();
+  await page.locator('.row a.title').first().waitFor({ timeout: 60_000 });
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.remove();
+});
+
+const hasRun = (): Promise<boolean> => page.evaluate(() => '__ran' in window);
+
+test('names that are scripts are text, on every page', async () => {
+  for (const path of ['/incidents?below=1', '/devices', '/files', `/devices/${encodeURIComponent(`device:${device(0)}`)}`]) {
+    await page.goto(path);
+    await page.locator('h1').first().waitFor();
+    await page.waitForTimeout(300);
+    expect(await hasRun(), path).toBe(false);
+    await fits(page, path);
+  }
+  await page.goto('/files');
+  await page.locator('.row .name').first().click();
+  await page.getByRole('dialog').getByText('The bytes that decided').waitFor();
+  expect(await hasRun()).toBe(false);
+  await page.keyboard.press('Escape');
+});
+
+test('marks that turn the text are shown as what they are', async () => {
+  await page.goto('/devices?q=invoice');
+  await page.locator('.row .name').first().waitFor();
+  expect(await page.locator('.row .name').first().textContent()).toBe('⟨202E⟩fdp.exe⟨00⟩⟨07⟩⟨200B⟩ invoice');
+});
+
+test('a story of thousands of alerts is told in a few steps', async () => {
+  await page.goto('/incidents');
+  for (const index of [0, 1, 2]) {
+    await page.locator('.row a.title').nth(index).click();
+    await page.getByRole('heading', { name: 'Next steps' }).waitFor();
+    expect(await page.locator('.step').count()).toBeLessThan(100);
+    expect(await page.locator('svg .bar').count()).toBeGreaterThan(0);
+    await fits(page, `incident ${index}`);
+    await page.setViewportSize(PHONE);
+    await fits(page, `incident ${index} on a phone`);
+    await page.setViewportSize({ width: 1440, height: 900 });
+    expect(await hasRun()).toBe(false);
+    await page.goBack();
+    await page.locator('.row a.title').first().waitFor();
+  }
+});
+
+test('of 500 devices only those in sight are in the page, and all can be reached', async () => {
+  await page.goto('/devices?sort=name');
+  await page.locator('.row .name').first().waitFor();
+  expect(await page.getByRole('table', { name: 'Devices' }).getAttribute('aria-rowcount')).toBe(String(DEVICES + 1));
+  expect(await page.locator('.row').count()).toBeLessThan(80);
+  await page.evaluate(() => {
+    const box = document.querySelector('main [role=region]');
+    if (box) box.scrollTop = box.scrollHeight;
+  });
+  await page.locator(`[aria-rowindex="${DEVICES + 1}"]`).waitFor();
+  expect(await page.locator('.row').count()).toBeLessThan(80);
+});
+
+test('the page stays small while a long list is scrolled', async () => {
+  const most = await page.evaluate(async () => {
+    const box = document.querySelector('main [role=region]') as HTMLElement;
+    let rows = 0;
+    for (let step = 0; step < 60; step += 1) {
+      box.scrollTop = (step * 397) % box.scrollHeight;
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      rows = Math.max(rows, document.querySelectorAll('.row').length);
+    }
+    return rows;
+  });
+  expect(most).toBeLessThan(80);
+});
+
+test('nothing in the pages failed', () => {
+  expect(wrong).toEqual([]);
+});
