@@ -22,8 +22,8 @@ fn main() -> io::Result<()> {
         // Writing to a string cannot fail.
         let _written = writeln!(
             table,
-            "({name:?}, include_bytes!({:?}) as &[u8]),",
-            file.display()
+            "({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})) as &[u8]),",
+            format!("/ui/dist/{name}")
         );
     }
     table.push(']');

@@ -132,8 +132,10 @@ impl Run {
         until(|| {
             found = processes_of(self.id()).into_iter().find(|id| {
                 let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-                let role = format!("--role\0{name}\0");
-                line.windows(role.len()).any(|part| part == role.as_bytes())
+                let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+                let role = words.iter().position(|word| *word == b"--role");
+                let is = role.and_then(|at| words.get(at + 1)).or(words.get(1));
+                is == Some(&name.as_bytes())
             });
             found.is_some()
         });
@@ -457,6 +459,73 @@ fn who_is_killed_is_started_again_and_nothing_found_is_lost() {
             assert!(!found(&killed).is_empty());
             let dropped = &killed["coverage"]["dropped"];
             assert_eq!(dropped["analysis_restarts"], 1, "{dropped}");
+        },
+    );
+}
+
+#[test]
+fn the_console_shows_what_the_run_finds_and_outlives_its_own_death() {
+    with_wire(
+        "the_console_shows_what_the_run_finds_and_outlives_its_own_death",
+        || {
+            ip("link set lo up");
+            let folder = tempfile::tempdir().unwrap();
+            let state = folder.path().join("state");
+            let state_arg = state.to_str().unwrap();
+            let args = ["--local", "10.0.0.0/8", "--state", state_arg, "--console"];
+            let mut run = Run::start(&args);
+            run.hear("the console is at");
+            let token = Command::new(program())
+                .args([
+                    "token", "add", "test", "--role", "analyst", "--state", state_arg,
+                ])
+                .output()
+                .unwrap();
+            let token = text(&token.stdout).trim().to_owned();
+            let get = |path: &str| -> Option<Value> {
+                let request = ureq::get(format!("http://127.0.0.1:8642/api/v1/{path}"))
+                    .header("Authorization", format!("Bearer {token}"));
+                let mut answer = request.call().ok()?;
+                serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
+            };
+            send(
+                &packets("scan-bruteforce.pcap.gz"),
+                64,
+                Duration::from_millis(2),
+            );
+            let shown = || {
+                let incidents = get("incidents?shown=true")?;
+                let first = incidents["items"].as_array()?.first()?;
+                Some((first["id"].to_string(), first["devices"].to_string()))
+            };
+            until(|| shown().is_some());
+            let (id, devices) = shown().unwrap();
+            assert!(devices.contains("10.69.189.167"), "{devices}");
+            until(|| {
+                let query = "SELECT count(*) FROM flows WHERE client_addr = '10.69.189.167'";
+                let asked = ureq::post("http://127.0.0.1:8642/api/v1/query")
+                    .header("Authorization", format!("Bearer {token}"))
+                    .header("Content-Type", "application/json")
+                    .send(
+                        serde_json::json!({ "sql": query, "limit": 10 })
+                            .to_string()
+                            .as_bytes(),
+                    );
+                let answer = asked.and_then(|mut answer| answer.body_mut().read_to_string());
+                let answer = answer
+                    .ok()
+                    .and_then(|text| serde_json::from_str(&text).ok());
+                let answer: Value = answer.unwrap_or_default();
+                answer["rows"][0][0].as_u64() > Some(50)
+            });
+            let console = run.process("console");
+            kill(Pid::from_raw(console), Signal::SIGKILL).unwrap();
+            run.hear("the console process ended");
+            run.hear("the console is at");
+            until(|| shown().is_some_and(|(again, _)| again == id));
+            let processes = get("health").unwrap()["status"]["processes"].clone();
+            assert_eq!(processes.as_array().map(Vec::len), Some(4), "{processes}");
+            assert_eq!(run.end(Signal::SIGTERM).0, Some(1));
         },
     );
 }

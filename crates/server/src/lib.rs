@@ -1,10 +1,10 @@
 //! The console over HTTP: an API with users, roles and an audit log, live events, and the embedded front end.
 //!
-//! A request passes, in this order: the bounds on connections and on the time a client may take ([`listen`]),
-//! the check that it was meant for this host and the headers of every answer ([`guard`]), who asks and whether
-//! they may ([`auth`]), and then one handler in [`api`]. What a route needs stands beside its handler and in the
+//! A request passes, in this order: the bounds on connections and on the time a client may take (`listen`),
+//! the check that it was meant for this host and the headers of every answer (`guard`), who asks and whether
+//! they may (`auth`), and then one handler in [`api`]. What a route needs stands beside its handler and in the
 //! OpenAPI document; a route that says nothing is refused. Where only pseudonyms may be seen, every answer is
-//! rewritten on its way out ([`veil`]), so no handler can forget it.
+//! rewritten on its way out (`veil`), so no handler can forget it.
 //!
 //! Must not: judge, read packets, or change what was learned.
 

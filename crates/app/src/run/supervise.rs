@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use thymus_schema::Timestamp;
 use thymus_sensor::{Interface, is_waiting, relay};
 
 use super::now_nanos;
@@ -391,7 +392,7 @@ impl Member {
         let pid = self.child.as_ref().map(Child::id);
         json!({
             "name": self.role.as_str(), "pid": pid, "restarts": self.restarts,
-            "since_unix_nanos": self.since,
+            "since": Timestamp::from_nanos(self.since),
             "memory_bytes": pid.and_then(|pid| resident(&pid.to_string())),
         })
     }

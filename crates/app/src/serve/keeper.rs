@@ -1,11 +1,11 @@
 //! The keeper: from the journal into the database and the archive, and on to whoever watches.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use thymus_server::Hub;
 use thymus_store::database::Ingested;
 use thymus_store::journal::{Frame, FrameBody, JournalReader};
@@ -29,6 +29,8 @@ pub(super) struct Keeper<'a> {
     hub: &'a Hub,
     archive: Archive,
     journal: JournalReader,
+    /// Where the supervisor of a run writes down its processes.
+    processes: PathBuf,
     changed: BTreeSet<&'static str>,
     trouble: Option<String>,
     gone: u64,
@@ -53,6 +55,7 @@ impl<'a> Keeper<'a> {
         let at = replay::now();
         Ok(Self {
             journal: JournalReader::open(&state.join("journal"), after),
+            processes: state.join("processes.json"),
             database,
             site,
             hub,
@@ -73,7 +76,10 @@ impl<'a> Keeper<'a> {
     pub(super) fn run(mut self, is_over: &dyn Fn() -> bool) -> Result<()> {
         while !is_over() {
             match self.journal.read() {
-                Ok(Some(frame)) => self.take(&frame, is_over)?,
+                Ok(Some(mut frame)) => {
+                    self.add_processes(&mut frame);
+                    self.take(&frame, is_over)?;
+                }
                 Ok(None) => std::thread::sleep(IDLE),
                 Err(error) => {
                     self.in_trouble(format!("the journal cannot be read: {error}"));
@@ -91,6 +97,24 @@ impl<'a> Keeper<'a> {
             eprintln!("thymus: {error}");
         }
         Ok(())
+    }
+
+    /// Adds to how the run stands which processes it is made of, which their supervisor writes down.
+    fn add_processes(&self, frame: &mut Frame) {
+        let FrameBody::Status(Value::Object(status)) = &mut frame.body else {
+            return;
+        };
+        let text = std::fs::read_to_string(&self.processes).unwrap_or_default();
+        let note: Value = serde_json::from_str(&text).unwrap_or_default();
+        let Some(processes) = note["processes"].as_array() else {
+            return;
+        };
+        let memory = processes.iter().filter_map(|one| {
+            let name = one["name"].as_str()?;
+            Some((name.to_owned(), one["memory_bytes"].clone()))
+        });
+        status.insert("memory_bytes".to_owned(), memory.collect());
+        status.insert("processes".to_owned(), processes.clone().into());
     }
 
     /// Takes in one frame, however often it has to be tried.

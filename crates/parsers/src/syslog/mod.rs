@@ -1,5 +1,5 @@
 //! Syslog (RFC 3164, RFC 5424): known by its front, read as a message ([`message`]), cut out of a stream
-//! ([`frames`]), and what services say about log-ins ([`account`]) and leases ([`lease`]).
+//! ([`frame()`]), and what services say about log-ins ([`account`]) and leases ([`lease`]).
 
 mod accounts;
 mod frame;

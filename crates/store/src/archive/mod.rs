@@ -67,7 +67,7 @@ impl Default for ArchiveLimits {
             free_min: 512 << 20,
             buffered_max: 100_000,
             buffered_bytes_max: 64 << 20,
-            flush_after: Duration::from_secs(30),
+            flush_after: Duration::from_secs(10),
             part_rows_max: 500_000,
         }
     }

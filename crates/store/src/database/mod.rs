@@ -9,7 +9,7 @@
 //!
 //! Every change a person makes is in the audit log, in the same transaction ([`Actor`]).
 //!
-//! A damaged file is put aside at the next opening, the last good copy takes its place ([`recover`]), and what
+//! A damaged file is put aside at the next opening, the last good copy takes its place (`recover`), and what
 //! that means is said. Events are not here but in the archive.
 //!
 //! Must not: judge, or ask a clock.
