@@ -239,7 +239,7 @@ mod tests {
     fn names_from_the_wire_cannot_steer_a_terminal() {
         assert_eq!(
             table(&answer()),
-            "name          n\na\u{fffd}[31m,\"b\"     5\n           1000\n"
+            "name           n\na\u{fffd}[31m,\"b\"     5\n            1000\n"
         );
     }
 

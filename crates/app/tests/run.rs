@@ -502,7 +502,7 @@ fn the_console_shows_what_the_run_finds_and_outlives_its_own_death() {
             let (id, devices) = shown().unwrap();
             assert!(devices.contains("10.69.189.167"), "{devices}");
             until(|| {
-                let query = "SELECT count(*) FROM flows WHERE client_addr = '10.69.189.167'";
+                let query = "SELECT count(*) FROM events WHERE client_addr = '10.69.189.167'";
                 let asked = ureq::post("http://127.0.0.1:8642/api/v1/query")
                     .header("Authorization", format!("Bearer {token}"))
                     .header("Content-Type", "application/json")
@@ -516,7 +516,7 @@ fn the_console_shows_what_the_run_finds_and_outlives_its_own_death() {
                     .ok()
                     .and_then(|text| serde_json::from_str(&text).ok());
                 let answer: Value = answer.unwrap_or_default();
-                answer["rows"][0][0].as_u64() > Some(50)
+                answer["rows"][0][0].as_u64() > Some(40)
             });
             let console = run.process("console");
             kill(Pid::from_raw(console), Signal::SIGKILL).unwrap();
