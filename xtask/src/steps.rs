@@ -53,7 +53,7 @@ pub(crate) fn clippy() -> Result<()> {
 
 /// All tests but those of [`yara`], then the counts of all test programs together.
 pub(crate) fn test() -> Result<()> {
-    have_exporters()?;
+    have_programs()?;
     tested(&[
         "test",
         "--workspace",
@@ -149,25 +149,39 @@ pub(crate) fn deny() -> Result<()> {
     ])
 }
 
-/// The collector is tested with what others export, against what others make of it.
-fn have_exporters() -> Result<()> {
-    const PACKAGES: [(&str, &str); 4] = [
-        ("softflowd", "/usr/sbin/softflowd"),
-        ("nfdump", "/usr/bin/nfcapd"),
-        ("nfdump-sflow", "/usr/bin/sfcapd"),
-        ("pmacct", "/usr/sbin/pmacctd"),
+/// What tests are made with: the collector with what others export, against what others make of it; packets
+/// that were kept with who reads captures.
+fn have_programs() -> Result<()> {
+    const PACKAGES: [(&str, &str); 5] = [
+        ("softflowd", "softflowd"),
+        ("nfdump", "nfcapd"),
+        ("nfdump-sflow", "sfcapd"),
+        ("pmacct", "pmacctd"),
+        ("tcpdump", "tcpdump"),
     ];
-    let missing = PACKAGES
-        .iter()
-        .filter(|(_, program)| !Path::new(program).exists());
+    const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
+    let is_there = |program: &str| {
+        let mut folders = FOLDERS.iter();
+        folders.any(|folder| Path::new(folder).join(program).exists())
+    };
+    let missing = PACKAGES.iter().filter(|(_, program)| !is_there(program));
     let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
-    if missing.is_empty() {
+    install(&missing)
+}
+
+/// Installs packages of Debian; where their list is missing or old, after asking for a new one.
+fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
         return Ok(());
     }
-    println!("installing {}", missing.join(", "));
-    let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
-    run(Command::new("apt-get").args(install).args(missing))
-        .context("install softflowd, nfdump, nfdump-sflow and pmacct yourself")
+    println!("installing {}", packages.join(", "));
+    let options = ["install", "--yes", "--quiet", "--no-install-recommends"];
+    let once = || run(Command::new("apt-get").args(options).args(packages));
+    let installed = once().or_else(|_| {
+        run(Command::new("apt-get").args(["update", "--quiet"]))?;
+        once()
+    });
+    installed.with_context(|| format!("install {} yourself", packages.join(", ")))
 }
 
 /// The fuzzer's runtime is C++; the product itself needs none.
@@ -180,9 +194,7 @@ pub(crate) fn have_cpp_compiler() -> Result<()> {
     if starts(&named) {
         return Ok(());
     }
-    println!("installing g++: the fuzzer's runtime needs a C++ compiler");
-    run(Command::new("apt-get").args(["install", "--yes", "--quiet", "g++"]))
-        .context("install a C++ compiler yourself, Debian's is g++")
+    install(&["g++"]).context("the fuzzer's runtime needs a C++ compiler")
 }
 
 pub(crate) fn fuzz_build() -> Result<()> {

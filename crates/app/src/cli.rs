@@ -5,6 +5,7 @@ mod console;
 mod drill;
 mod lists;
 mod model;
+mod packets;
 mod quarantine;
 mod query;
 mod rules;
@@ -22,6 +23,7 @@ pub use console::{
 pub use drill::DrillArgs;
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
 pub use model::{ModelArgs, ModelCommand, ShadowArgs};
+pub use packets::PacketsArgs;
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use query::QueryArgs;
 pub use rules::{RulesAction, RulesArgs};
@@ -66,6 +68,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Ask the events that were kept, in SQL
     Query(QueryArgs),
+    /// Get the raw packets that were kept, of an incident or of a host
+    Packets(PacketsArgs),
     /// Put a whole state folder into one file, also while it is in use
     Backup(BackupArgs),
     /// Put a backup back

@@ -32,6 +32,7 @@ mod drill;
 pub mod evaluate;
 mod lists;
 mod model;
+mod packets;
 mod quarantine;
 mod query;
 mod replay;
@@ -85,6 +86,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Token(args) => serve::accounts::token(args),
         Command::Audit(args) => serve::accounts::audit(args),
         Command::Query(args) => query::run(args),
+        Command::Packets(args) => packets::run(args),
         Command::Backup(args) => backup::take(args),
         Command::Restore(args) => backup::give(args),
         Command::Scan(args) => scan::run(args),

@@ -84,7 +84,7 @@ pub(crate) fn run(args: &QueryArgs) -> Result<Found> {
     Ok(Found::Nothing)
 }
 
-fn moment(text: &str) -> Result<Timestamp> {
+pub(crate) fn moment(text: &str) -> Result<Timestamp> {
     let at = since::parse(text)?;
     let at = jiff::Timestamp::try_from(at).context("that is outside of all time")?;
     let nanos = i64::try_from(at.as_nanosecond()).context("that is outside of all time")?;

@@ -189,6 +189,19 @@ fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// How many packets of a capture tcpdump's filter lets through.
+fn dumped(path: &Path, filter: &str) -> usize {
+    // Nobody: as root it would become a user that this namespace has not.
+    let output = Command::new("unshare")
+        .args(["-U", "tcpdump", "-nn", "-q", "-r"])
+        .arg(path)
+        .arg(filter)
+        .output()
+        .expect("tcpdump is needed to read captures back");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().count()
+}
+
 /// The packets of a capture of the lab that fit on the wire.
 fn packets(name: &str) -> Vec<Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -518,6 +531,29 @@ fn the_console_shows_what_the_run_finds_and_outlives_its_own_death() {
                 let answer: Value = answer.unwrap_or_default();
                 answer["rows"][0][0].as_u64() > Some(40)
             });
+            let id_bare = id.trim_matches('"');
+            let slice = ureq::get(format!(
+                "http://127.0.0.1:8642/api/v1/incidents/{id_bare}/packets.pcap"
+            ))
+            .header("Authorization", format!("Bearer {token}"))
+            .call();
+            let path = folder.path().join("slice.pcapng");
+            let bytes = slice.unwrap().body_mut().read_to_vec().unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            // What tcpdump makes of it: all packets of the guessing of passwords, and nobody else's.
+            let guessing = "tcp port 22 and host 10.69.189.167 and host 10.69.189.10";
+            let sent = folder.path().join("sent.pcap");
+            let gz = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../lab/captures/scan-bruteforce.pcap.gz");
+            let mut whole = Vec::new();
+            flate2::read::GzDecoder::new(std::fs::File::open(gz).unwrap())
+                .read_to_end(&mut whole)
+                .unwrap();
+            std::fs::write(&sent, whole).unwrap();
+            let of_it = dumped(&path, guessing);
+            assert!(of_it > 100, "{of_it}");
+            assert_eq!(of_it, dumped(&sent, &format!("{guessing} and less 1514")));
+            assert_eq!(dumped(&path, "not host 10.69.189.167"), 0);
             let console = run.process("console");
             kill(Pid::from_raw(console), Signal::SIGKILL).unwrap();
             run.hear("the console process ended");

@@ -53,6 +53,13 @@ impl PacketBlock {
         self.records.clear();
     }
 
+    /// Makes it hold what `other` holds, in the room it has.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.records.extend_from_slice(&other.records);
+    }
+
     /// Adds a packet; `tag` is the VLAN tag that the network card or the kernel took out of it: it is put
     /// back, as it was on the wire.
     pub fn push(&mut self, ts: i64, wire_len: u32, bytes: &[u8], tag: Option<[u8; 4]>) {

@@ -10,7 +10,8 @@
 //!
 //! Reading order: which interfaces there are ([`Interface`]), the socket ([`Tap`]), what it fills
 //! ([`PacketBlock`]), the thread between it and the analysis ([`Sensor`]), the way to the analysing process
-//! ([`relay`]), what is kept on disk ([`Recorder`]), what the process gives up ([`confine()`]).
+//! ([`relay`]), what is kept on disk
+//! ([`Recorder`], [`PacketRing`]), what the process gives up ([`confine()`]).
 
 #![forbid(unsafe_code)]
 
@@ -20,9 +21,11 @@ mod error;
 mod interface;
 mod listen;
 mod listen_packet;
+mod pcapng;
 mod queue;
 mod record;
 mod relay;
+mod ring;
 mod sensor;
 mod tap;
 
@@ -31,8 +34,10 @@ pub use confine::{confine, confine_listener, confine_server};
 pub use error::SensorError;
 pub use interface::Interface;
 pub use listen::{ListenOn, Listener};
+pub use pcapng::CaptureFile;
 pub use queue::Waited;
 pub use record::Recorder;
 pub use relay::{CaptureReport, RelayReceiver, RelaySender, Relayed, is_waiting, relay};
+pub use ring::{PacketRing, RingKeeper, RingPacket, RingReport, RingSpan, fuzz_ring, read_ring};
 pub use sensor::{Catch, Sensor, Shortfall};
 pub use tap::{Filled, Tap, TapOptions};

@@ -1,5 +1,4 @@
-//! What was captured, as files that any reader of captures understands: pcapng
-//! (draft-ietf-opsawg-pcapng), nanoseconds, one interface.
+//! What was analysed, as capture files of one interface.
 //!
 //! The recording is a ring of two files: when the one that is written is half as large as allowed, it takes
 //! the place of the one before, and a new one is begun.
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::block::PacketBlock;
 use crate::error::SensorError;
+use crate::pcapng;
 
 /// A recording that is being written.
 #[derive(Debug)]
@@ -73,28 +73,7 @@ impl Recorder {
             fs::rename(&self.path, before(&self.path))?;
             (self.out, self.written) = begin(&self.path, self.link_type)?;
         }
-        for record in block.records() {
-            let packet = block.packet(record);
-            let padding = packet.len().next_multiple_of(4) - packet.len();
-            let total = (32 + packet.len() + padding) as u32;
-            let ts = record.ts.cast_unsigned();
-            for word in [
-                6,
-                total,
-                0,
-                (ts >> 32) as u32,
-                ts as u32,
-                record.len,
-                record.wire_len,
-            ] {
-                self.out.write_all(&word.to_le_bytes())?;
-            }
-            self.out.write_all(packet)?;
-            self.out
-                .write_all([0; 3].get(..padding).unwrap_or_default())?;
-            self.out.write_all(&total.to_le_bytes())?;
-            self.written += u64::from(total);
-        }
+        self.written += pcapng::write_block(&mut self.out, block)?;
         Ok(())
     }
 }
@@ -113,21 +92,11 @@ fn trouble(path: &Path, source: io::Error) -> SensorError {
     }
 }
 
-/// A new file with the section and the interface described; how many bytes that took.
+/// A new file without packets; how many bytes that took.
 fn begin(path: &Path, link_type: u16) -> io::Result<(BufWriter<File>, u64)> {
-    let [a, b] = link_type.to_le_bytes();
-    #[rustfmt::skip]
-    let head: [u8; 60] = [
-        // Section header: version 1.0, of unknown length.
-        0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 28, 0, 0, 0,
-        // Interface: no bound on packets, times in nanoseconds.
-        1, 0, 0, 0, 32, 0, 0, 0, a, b, 0, 0, 0, 0, 0, 0,
-        9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0,
-    ];
     let mut out = BufWriter::new(File::create(path)?);
-    out.write_all(&head)?;
-    Ok((out, head.len() as u64))
+    out.write_all(&pcapng::head(link_type))?;
+    Ok((out, pcapng::HEAD_LEN as u64))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::PacketBlock;
 use crate::interface::Interface;
+use crate::ring::RingReport;
 use crate::sensor::Shortfall;
 
 /// Largest message: it has to fit the socket's buffer, of which the kernel gives this much to anybody.
@@ -46,6 +47,8 @@ pub struct CaptureReport {
     pub is_down: bool,
     /// What was missed since the start.
     pub shortfall: Shortfall,
+    /// How the keeping of packets stands, where they are kept.
+    pub ring: Option<RingReport>,
     /// It has ended, as it was asked to: nothing comes any more.
     pub ended: bool,
 }
@@ -283,6 +286,7 @@ mod tests {
                 kernel: 1,
                 queue: 2,
             },
+            ring: None,
             ended: false,
         }
     }

@@ -45,6 +45,15 @@ pub struct Storage {
     pub trouble: Option<String>,
 }
 
+/// Raw packets of an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packets {
+    /// A capture file.
+    File(Vec<u8>),
+    /// None are kept, and why.
+    None(String),
+}
+
 /// What the server needs of the program around it.
 pub trait Host: Send + Sync {
     /// The time of day.
@@ -68,13 +77,11 @@ pub trait Host: Send + Sync {
     /// When that did not work.
     fn unload_demo(&self) -> Result<(), HostError>;
 
-    /// The raw packets of an incident as a capture file; none when no packets are kept.
+    /// The raw packets of an incident, behind which these `events` are.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn packets(&self, _incident: &Value) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(None)
-    }
+    fn packets(&self, incident: &Value, events: &[Value]) -> Result<Packets, HostError>;
 }
 
 /// What handlers share.

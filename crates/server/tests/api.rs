@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use thymus_schema::Timestamp;
-use thymus_server::{Host, HostError, Hub, Options, Server, Storage, api};
+use thymus_server::{Host, HostError, Hub, Options, Packets, Server, Storage, api};
 use thymus_store::database::{Actor, Limits, NewToken, Role};
 use thymus_store::journal::FrameBody;
 use thymus_store::{Archive, ArchiveReader, Database};
@@ -38,6 +38,10 @@ impl Host for Site {
 
     fn storage(&self) -> Storage {
         Storage::default()
+    }
+
+    fn packets(&self, _incident: &Value, _events: &[Value]) -> Result<Packets, HostError> {
+        Ok(Packets::None("no raw packets are kept here".to_owned()))
     }
 
     fn load_demo(&self) -> Result<Database, HostError> {

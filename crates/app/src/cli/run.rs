@@ -62,6 +62,9 @@ pub struct LiveArgs {
     /// Disk for the recording, in MiB; the oldest half goes first
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
     pub record_size: u32,
+    /// Disk for raw packets in the state folder, in MiB, for evidence; the oldest go first, 0 keeps none
+    #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "state")]
+    pub keep_packets: u32,
     /// Also serve the console, of which `thymus console --help` tells
     #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8642", requires = "state")]
     pub console: Option<SocketAddr>,

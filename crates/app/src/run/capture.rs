@@ -2,16 +2,20 @@
 //! of them.
 
 use std::io::stdout;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use thymus_ingest::Export;
-use thymus_sensor::{CaptureReport, Catch, ListenOn, Listener, RelaySender, Sensor, Waited};
+use thymus_sensor::{
+    CaptureReport, Catch, ListenOn, Listener, PacketRing, RelaySender, RingKeeper, Sensor, Waited,
+};
 
 use super::stop::Stop;
 use super::{MIB, now_nanos, open};
 use crate::Found;
 use crate::cli::{CollectOn, LiveArgs};
+use crate::packets;
 use crate::replay::now;
 
 const WAIT: Duration = Duration::from_millis(100);
@@ -23,10 +27,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Captures until it is asked to end.
 pub(super) fn run(args: &LiveArgs, interface: &str) -> Result<Found> {
     let tap = open(args, interface)?;
+    let ring = ring(args, tap.interface().link_type)?;
     if !args.no_sandbox {
-        thymus_sensor::confine(&[], &[])?;
+        let written = ring.as_ref().and_then(|_| packets_folder(args));
+        thymus_sensor::confine(written.as_slice(), &[])?;
     }
-    pass_on(tap, args)
+    pass_on(tap, ring, args)
+}
+
+fn packets_folder(args: &LiveArgs) -> Option<PathBuf> {
+    args.run.state.as_deref().map(packets::folder)
+}
+
+/// Where packets are kept for evidence: here and not in the analysis, so that what the analysis has no time
+/// for is kept too.
+fn ring(args: &LiveArgs, link_type: u32) -> Result<Option<PacketRing>> {
+    let bytes_max = u64::from(args.keep_packets) * MIB as u64;
+    let Some(folder) = packets_folder(args).filter(|_| bytes_max > 0) else {
+        return Ok(None);
+    };
+    let ring = PacketRing::open(&folder, link_type, bytes_max);
+    let at = || {
+        format!(
+            "cannot keep packets in {}; --keep-packets 0 keeps none",
+            folder.display()
+        )
+    };
+    ring.with_context(at).map(Some)
 }
 
 /// Takes what others send until it is asked to end.
@@ -36,7 +63,7 @@ pub(super) fn listen(args: &LiveArgs) -> Result<Found> {
     if !args.no_sandbox {
         thymus_sensor::confine_listener()?;
     }
-    pass_on(listener, args)
+    pass_on(listener, None, args)
 }
 
 fn listen_on(on: &CollectOn) -> ListenOn {
@@ -46,9 +73,11 @@ fn listen_on(on: &CollectOn) -> ListenOn {
     }
 }
 
-fn pass_on(catch: impl Catch, args: &LiveArgs) -> Result<Found> {
+fn pass_on(catch: impl Catch, ring: Option<PacketRing>, args: &LiveArgs) -> Result<Found> {
     // Before any thread is started: all are to leave the signals to the one that waits for them.
     let stop = Stop::listen()?;
+    let ring = ring.map(RingKeeper::start).transpose();
+    let mut ring = ring.context("cannot start a thread that keeps packets")?;
     let mut sensor = Sensor::start(catch, args.buffer as usize * MIB);
     let mut sender = RelaySender::new(stdout());
     let started = now_nanos();
@@ -67,6 +96,9 @@ fn pass_on(catch: impl Catch, args: &LiveArgs) -> Result<Found> {
         };
         let ended = matches!(waited, Waited::Ended);
         if let Waited::Block(block) = waited {
+            if let Some(ring) = &mut ring {
+                ring.keep(&block);
+            }
             sender.packets(&block, patient)?;
             sensor.give_back(block);
         }
@@ -82,6 +114,7 @@ fn pass_on(catch: impl Catch, args: &LiveArgs) -> Result<Found> {
                 interface: sensor.interface().clone(),
                 is_down,
                 shortfall: sensor.shortfall(),
+                ring: ring.as_ref().map(RingKeeper::report),
                 ended,
             };
             sender.report(&report, patient)?;

@@ -127,6 +127,7 @@ impl Stream for Collected {
             coverage,
             newest: self.newest,
             is_down: false,
+            ring: None,
             position: None,
         }
     }

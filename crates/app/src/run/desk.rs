@@ -294,7 +294,7 @@ impl<'a> Desk<'a> {
         coverage.cold_entities = summary.cold_devices as u64;
         let status = self
             .vitals
-            .status(&coverage, &summary, lag_ms, self.standing.is_down);
+            .status(&coverage, &summary, lag_ms, &self.standing);
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.status(&status);
             chronicle.devices(vitals::devices(engine)?);

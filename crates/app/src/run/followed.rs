@@ -70,6 +70,7 @@ impl Stream for Followed {
             coverage: self.follow.coverage(),
             newest: newest.filter(|_| is_behind).map(Timestamp::as_nanos),
             is_down: false,
+            ring: None,
             position: position.and_then(Result::ok),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use thymus_ingest::{FlowEngine, SharedJudge};
 use thymus_schema::{Coverage, Event, InputId};
-use thymus_sensor::{PacketBlock, Recorder, Waited};
+use thymus_sensor::{PacketBlock, Recorder, RingReport, Waited};
 
 use super::now_nanos;
 use super::wire::Wire;
@@ -42,6 +42,8 @@ pub(super) struct Standing {
     pub(super) newest: Option<i64>,
     /// Whether the interface is switched off.
     pub(super) is_down: bool,
+    /// How the keeping of packets stands, where they are kept.
+    pub(super) ring: Option<RingReport>,
     /// Where reading stands behind this batch, when somebody wanted to know.
     pub(super) position: Option<Vec<u8>>,
 }
@@ -137,6 +139,7 @@ impl Stream for Live {
             coverage,
             newest: self.newest.filter(|_| !self.is_first),
             is_down: self.wire.is_down(),
+            ring: self.wire.ring(),
             position: None,
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use thymus_detect::{DETECTORS, Engine, EngineSummary};
 use thymus_schema::{Coverage, Timestamp};
 
+use super::live::Standing;
 use super::now_nanos;
 use crate::output;
 use crate::replay::now;
@@ -49,7 +50,7 @@ impl Vitals {
         coverage: &Coverage,
         summary: &EngineSummary,
         lag_ms: u64,
-        is_down: bool,
+        standing: &Standing,
     ) -> Value {
         let secs = self.told.elapsed().as_secs_f64().max(1e-3);
         let before = std::mem::replace(&mut self.before, coverage.clone());
@@ -78,7 +79,8 @@ impl Vitals {
         json!({
             "at": Timestamp::from_nanos(now_nanos()),
             "source": self.source,
-            "is_down": is_down,
+            "is_down": standing.is_down,
+            "packets_kept": standing.ring,
             "coverage": output::coverage_object(coverage),
             "rates": {
                 "packets_s": rate(coverage.packets, before.packets),

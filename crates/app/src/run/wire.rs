@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use thymus_schema::Coverage;
-use thymus_sensor::{CaptureReport, Interface, PacketBlock, RelayReceiver, Relayed, Waited};
+use thymus_sensor::{
+    CaptureReport, Interface, PacketBlock, RelayReceiver, Relayed, RingReport, Waited,
+};
 
 use super::stop::Stop;
 use crate::replay::now;
@@ -25,6 +27,8 @@ pub(super) struct Wire {
     report: CaptureReport,
     /// Missed by captures that are no more.
     missed_before: (u64, u64),
+    /// Packets that captures that are no more did not keep.
+    unkept_before: u64,
     restarts: u64,
     away: Duration,
     heard: Instant,
@@ -55,6 +59,7 @@ impl Wire {
                         stop,
                         report: *report,
                         missed_before: (0, 0),
+                        unkept_before: 0,
                         restarts: 0,
                         away: Duration::ZERO,
                         heard: now(),
@@ -119,12 +124,27 @@ impl Wire {
             let missed = self.report.shortfall;
             self.missed_before.0 += missed.kernel;
             self.missed_before.1 += missed.queue;
+            let ring = self.report.ring.as_ref();
+            self.unkept_before += ring.map_or(0, |ring| ring.packets_not_kept);
             self.restarts += 1;
             self.away += self.heard.elapsed();
             eprintln!("thymus: capturing on {} again", report.interface.name);
         }
         self.heard = now();
+        let trouble = |report: &CaptureReport| report.ring.as_ref()?.trouble.clone();
+        if let Some(what) = trouble(&report)
+            && trouble(&self.report).is_none()
+        {
+            eprintln!("thymus: {what}; what is captured is judged all the same");
+        }
         self.report = report;
+    }
+
+    /// How the keeping of packets stands since the start, where they are kept.
+    pub(super) fn ring(&self) -> Option<RingReport> {
+        let mut ring = self.report.ring.clone()?;
+        ring.packets_not_kept += self.unkept_before;
+        Some(ring)
     }
 
     /// Gives a used block back, for its room.

@@ -2,12 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use serde_json::Value;
 use thymus_schema::Timestamp;
-use thymus_server::{Host, HostError, Storage};
+use thymus_server::{Host, HostError, Packets, Storage};
 use thymus_store::{Archive, ArchiveLimits, ArchiveReader, ArchiveStatus, Database};
 
 use super::{demo, now};
+use crate::packets::{self, SLICE_BYTES_MAX, Wanted};
+use crate::replay;
+
+/// How long putting packets together may take.
+const SLICE_TIME: Duration = Duration::from_secs(20);
 
 /// The folder that is served, and how its keeping stands.
 pub(super) struct Site {
@@ -55,11 +62,23 @@ impl Host for Site {
         Storage {
             db_bytes: 0,
             events_bytes: archive.bytes,
-            packets_bytes: bytes_in(&self.state.join("packets")),
+            packets_bytes: bytes_in(&packets::folder(&self.state)),
             limit_bytes: ArchiveLimits::default().bytes_max,
             oldest_event: archive.oldest,
             trouble: standing.trouble.clone().or(archive.shedding.clone()),
         }
+    }
+
+    fn packets(&self, incident: &Value, events: &[Value]) -> Result<Packets, HostError> {
+        let began = replay::now();
+        let is_late = || began.elapsed() > SLICE_TIME;
+        let wanted = Wanted::of_incident(incident, events);
+        let slice = packets::slice(&self.state, &wanted, SLICE_BYTES_MAX, &is_late);
+        let slice = slice.map_err(|error| HostError(format!("{error:#}")))?;
+        Ok(match slice.packets {
+            0 => Packets::None(slice.remark),
+            _ => Packets::File(slice.file),
+        })
     }
 
     fn load_demo(&self) -> Result<Database, HostError> {

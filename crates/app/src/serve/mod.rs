@@ -72,12 +72,12 @@ pub(crate) fn run(args: &ConsoleArgs) -> Result<Found> {
 }
 
 /// Where the console keeps what is its own.
-fn folder(state: &Path) -> PathBuf {
+pub(crate) fn folder(state: &Path) -> PathBuf {
     state.join("store")
 }
 
 /// The time of day, for people and for sessions; it never reaches what was found.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_nanos(run::now_nanos())
 }
 

@@ -22,7 +22,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::guard::REPORT_CSP;
 use crate::report;
-use crate::state::App;
+use crate::state::{App, Packets};
 
 const EVENTS_MAX: usize = 500;
 const ROWS_MAX: usize = 10_000;
@@ -75,46 +75,51 @@ pub(crate) async fn events(
         .map_err(|_| ApiError::internal())?;
     app.wait(move |app| {
         let incident = app.evidence().incident(&id)?;
-        let ids = event_ids(&incident, query.alert.as_deref());
-        if ids.is_empty() {
-            return Ok(Json(Events {
-                items: Vec::new(),
-                missing: 0,
-            }));
-        }
-        let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
-        let sql = format!(
-            "SELECT json FROM events WHERE id IN ({}) ORDER BY ts",
-            list.join(",")
-        );
-        let around = |key: &str| {
-            let at = incident.get(key).and_then(Value::as_str);
-            at.and_then(Timestamp::parse)
-        };
-        let limits = QueryLimits {
-            from: around("first_seen").map(|at| at.minus(SLACK)),
-            to: around("last_seen").map(|at| at.plus(SLACK)),
-            ..limits(app, EVENTS_MAX)
-        };
-        let reader = app.host.events(app.demo().is_some());
-        let result = reader
-            .query(&sql, &limits)
-            .map_err(|error| refused(&error))?;
-        let items: Vec<Value> = result
-            .rows
-            .into_iter()
-            .filter_map(|row| row.into_iter().next())
-            .map(|cell| match cell {
-                Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-                other => other,
-            })
-            .collect();
-        Ok(Json(Events {
-            missing: (ids.len() - items.len().min(ids.len())) as u64,
-            items,
-        }))
+        Ok(Json(behind(app, &incident, query.alert.as_deref())?))
     })
     .await
+}
+
+/// The events behind an incident, or behind one of its alerts.
+fn behind(app: &App, incident: &Value, alert: Option<&str>) -> Result<Events, ApiError> {
+    let ids = event_ids(incident, alert);
+    if ids.is_empty() {
+        return Ok(Events {
+            items: Vec::new(),
+            missing: 0,
+        });
+    }
+    let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+    let sql = format!(
+        "SELECT json FROM events WHERE id IN ({}) ORDER BY ts",
+        list.join(",")
+    );
+    let around = |key: &str| {
+        let at = incident.get(key).and_then(Value::as_str);
+        at.and_then(Timestamp::parse)
+    };
+    let limits = QueryLimits {
+        from: around("first_seen").map(|at| at.minus(SLACK)),
+        to: around("last_seen").map(|at| at.plus(SLACK)),
+        ..limits(app, EVENTS_MAX)
+    };
+    let reader = app.host.events(app.demo().is_some());
+    let result = reader
+        .query(&sql, &limits)
+        .map_err(|error| refused(&error))?;
+    let items: Vec<Value> = result
+        .rows
+        .into_iter()
+        .filter_map(|row| row.into_iter().next())
+        .map(|cell| match cell {
+            Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            other => other,
+        })
+        .collect();
+    Ok(Events {
+        missing: (ids.len() - items.len().min(ids.len())) as u64,
+        items,
+    })
 }
 
 /// The ids of events that facts are made of; what is no id is left out.
@@ -156,7 +161,7 @@ fn refused(error: &QueryError) -> ApiError {
 /// The raw packets of an incident.
 #[utoipa::path(get, path = "/incidents/{id}/packets.pcap",
     security(("session" = ["analyst"]), ("token" = ["analyst"])), params(("id" = String, Path)), responses(
-    (status = 200, content_type = "application/vnd.tcpdump.pcap", body = Vec<u8>),
+    (status = 200, content_type = "application/x-pcapng", body = Vec<u8>),
     (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(crate) async fn packets(
     State(app): State<Arc<App>>,
@@ -170,29 +175,35 @@ pub(crate) async fn packets(
         ));
     }
     let actor = caller.actor(&app);
+    let _turn = app
+        .queries
+        .acquire()
+        .await
+        .map_err(|_| ApiError::internal())?;
     let bytes = app
         .wait(move |app| {
             let incident = app.evidence().incident(&id)?;
-            let bytes = app.host.packets(&incident).map_err(|error| ApiError {
+            let events = behind(app, &incident, None)?.items;
+            let packets = app.host.packets(&incident, &events);
+            let packets = packets.map_err(|error| ApiError {
                 message: error.to_string(),
                 ..ApiError::internal()
             })?;
-            let bytes = bytes.ok_or_else(|| {
-                ApiError::new(
-                    StatusCode::NOT_FOUND,
-                    "no_packets",
-                    "no raw packets are kept of this time",
-                )
-            })?;
+            let bytes = match packets {
+                Packets::File(bytes) => bytes,
+                Packets::None(why) => {
+                    return Err(ApiError::new(StatusCode::NOT_FOUND, "no_packets", why));
+                }
+            };
             app.main.note(&actor, "packets.taken", &id, "")?;
             Ok(bytes)
         })
         .await?;
     let headers = [
-        (header::CONTENT_TYPE, "application/vnd.tcpdump.pcap"),
+        (header::CONTENT_TYPE, "application/x-pcapng"),
         (
             header::CONTENT_DISPOSITION,
-            "attachment; filename=\"packets.pcap\"",
+            "attachment; filename=\"packets.pcapng\"",
         ),
     ];
     Ok((headers, bytes).into_response())
