@@ -8,6 +8,7 @@
     reason = "a program for the terminal"
 )]
 
+mod api;
 mod counts;
 mod edges;
 mod fuzz;
@@ -34,6 +35,8 @@ usage: cargo xtask STEP...
   fuzz-build  every fuzz target builds
   ui          the browser console: types, tests, that its bundle is what its sources build to, and its
               whole story in Chromium (not part of ci)
+  api         asks a real console for everything its OpenAPI document promises, with schemathesis from PyPI
+              (not part of ci)
   yara        lints and tests of YARA rules, whose engine takes minutes to build (not part of ci)
   deb         builds the Debian package, installs, tries, removes and purges it in a folder (not part of ci)
   fuzz SECS [TARGET...]
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
             "deny" => steps::deny(),
             "fuzz-build" => steps::fuzz_build(),
             "ui" => ui::all(),
+            "api" => api::all(),
             "yara" => steps::yara(),
             "deb" => package::deb(),
             "fuzz" => fuzz::run_all(

@@ -207,9 +207,12 @@ pub(crate) fn fuzz_build() -> Result<()> {
 }
 
 pub(crate) fn fuzz_target() -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("fuzz")
+    target().join("fuzz")
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// The workspace root.

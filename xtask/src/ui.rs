@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::steps::{cargo_command, root, run};
+use crate::steps::{cargo_command, root, run, target};
 
 /// Where the sources lie; the bundle is below, in `dist`.
 fn folder() -> PathBuf {
@@ -54,10 +54,6 @@ fn have_chromium() -> Result<()> {
     println!("installing chromium: the console is tested in it");
     run(Command::new("apt-get").args(["install", "--yes", "--quiet", "chromium"]))
         .context("install Chromium yourself, or name it in CHROMIUM")
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// The bundle is what the sources build to.

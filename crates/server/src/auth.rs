@@ -80,7 +80,7 @@ fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation
 }
 
 /// `[{}]` is anybody; `[{"session": ["admin"]}, …]` is a role.
-fn need_of(operation: &Operation) -> Option<Need> {
+pub(crate) fn need_of(operation: &Operation) -> Option<Need> {
     let security = serde_json::to_value(operation.security.as_ref()?).ok()?;
     let first = security.as_array()?.first()?.as_object()?;
     match first.get("session") {

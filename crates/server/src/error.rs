@@ -107,6 +107,8 @@ impl From<DatabaseError> for ApiError {
         let (status, code) = match &error {
             DatabaseError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             DatabaseError::Refused(_) => (StatusCode::BAD_REQUEST, "refused"),
+            DatabaseError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            DatabaseError::Denied(_) => (StatusCode::FORBIDDEN, "denied"),
             DatabaseError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             DatabaseError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             DatabaseError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),

@@ -46,7 +46,9 @@ pub(crate) struct Audit {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
+    #[schema(max_length = 64, pattern = "^[A-Za-z0-9._@-]+$")]
     name: String,
+    #[schema(min_length = 10, max_length = 256)]
     password: String,
     role: Role,
 }
@@ -62,7 +64,11 @@ pub(crate) struct Items<T> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenWish {
-    /// What it is for.
+    /// What it is for, on one line.
+    #[schema(
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
     /// What it may do.
     role: Role,
@@ -89,7 +95,8 @@ pub(crate) struct MadeToken {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reveal {
     pseudonym: String,
-    /// Goes into the audit log.
+    /// Goes into the audit log; more than blanks.
+    #[schema(max_length = 1000, pattern = r"\S")]
     reason: String,
 }
 
@@ -129,7 +136,7 @@ pub(crate) async fn users(State(app): State<Arc<App>>) -> Answer<Items<User>> {
 
 /// Adds a user.
 #[utoipa::path(post, path = "/users", security(("session" = ["admin"]), ("token" = ["admin"])),
-    request_body = NewUser, responses((status = 201), (status = 400, body = ErrorBody)))]
+    request_body = NewUser, responses((status = 201), (status = 409, body = ErrorBody)))]
 pub(crate) async fn add_user(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -153,7 +160,7 @@ pub(crate) async fn add_user(
 /// Changes a user.
 #[utoipa::path(patch, path = "/users/{name}", security(("session" = ["admin"]), ("token" = ["admin"])),
     params(("name" = String, Path)), request_body = UserChange, responses((status = 204),
-    (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(crate) async fn change_user(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -173,8 +180,8 @@ pub(crate) async fn change_user(
 
 /// Removes a user.
 #[utoipa::path(delete, path = "/users/{name}", security(("session" = ["admin"]), ("token" = ["admin"])),
-    params(("name" = String, Path)), responses((status = 204), (status = 400, body = ErrorBody),
-    (status = 404, body = ErrorBody)))]
+    params(("name" = String, Path)), responses((status = 204), (status = 404, body = ErrorBody),
+    (status = 409, body = ErrorBody)))]
 pub(crate) async fn remove_user(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -196,7 +203,7 @@ pub(crate) async fn tokens(State(app): State<Arc<App>>) -> Answer<Items<Token>> 
 
 /// Makes a token; its secret is told this once.
 #[utoipa::path(post, path = "/tokens", security(("session" = ["admin"]), ("token" = ["admin"])),
-    request_body = TokenWish, responses((status = 201, body = MadeToken), (status = 400, body = ErrorBody)))]
+    request_body = TokenWish, responses((status = 201, body = MadeToken), (status = 409, body = ErrorBody)))]
 pub(crate) async fn add_token(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -255,17 +262,16 @@ pub(crate) async fn set_settings(
 
 /// Tells what stands behind a pseudonym; the reason goes into the audit log first.
 #[utoipa::path(post, path = "/pseudonyms/reveal", security(("session" = ["admin"]), ("token" = ["admin"])),
-    request_body = Reveal, responses((status = 200, body = Revealed), (status = 400, body = ErrorBody),
-    (status = 404, body = ErrorBody)))]
+    request_body = Reveal, responses((status = 200, body = Revealed), (status = 404, body = ErrorBody)))]
 pub(crate) async fn reveal(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     AJson(reveal): AJson<Reveal>,
 ) -> Result<Response, ApiError> {
     let reason = reveal.reason.trim().to_owned();
-    if reason.is_empty() || reason.len() > REASON_MAX {
+    if reason.is_empty() || reveal.reason.chars().count() > REASON_MAX {
         return Err(ApiError::bad(format!(
-            "a reason is needed, of at most {REASON_MAX} bytes"
+            "a reason is needed, of at most {REASON_MAX} characters"
         )));
     }
     let actor = caller.actor(&app);

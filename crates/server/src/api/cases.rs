@@ -19,6 +19,8 @@ use crate::state::App;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewComment {
+    /// More than blanks.
+    #[schema(max_length = 16384, pattern = r"\S")]
     text: String,
 }
 
@@ -30,6 +32,7 @@ pub(crate) struct NewLink {
     incident: String,
     /// Why.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     note: String,
 }
 

@@ -53,6 +53,7 @@ pub(crate) struct Events {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewQuery {
     /// One SELECT over the tables that `/query/tables` lists.
+    #[schema(max_length = 20000)]
     sql: String,
     /// Rows at most.
     #[schema(minimum = 1, maximum = 10000)]
@@ -270,9 +271,9 @@ pub(crate) async fn query(
         ));
     }
     let rows = new.limit.unwrap_or(1_000);
-    if !(1..=ROWS_MAX).contains(&rows) || new.sql.len() > SQL_MAX {
+    if !(1..=ROWS_MAX).contains(&rows) || new.sql.chars().count() > SQL_MAX {
         return Err(ApiError::bad(format!(
-            "a query has at most {SQL_MAX} bytes and 1 to {ROWS_MAX} rows"
+            "a query has at most {SQL_MAX} characters and 1 to {ROWS_MAX} rows"
         )));
     }
     let _turn = app

@@ -4,6 +4,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::ApiError;
 
@@ -21,14 +22,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for AJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let axum::Json(value) =
-            axum::Json::from_request(request, state)
-                .await
-                .map_err(|error: JsonRejection| ApiError {
-                    status: error.status(),
-                    ..ApiError::bad(error.body_text())
-                })?;
-        Ok(Self(value))
+        let axum::Json(mut value) = axum::Json::<Value>::from_request(request, state)
+            .await
+            .map_err(|error: JsonRejection| ApiError {
+                status: error.status(),
+                ..ApiError::bad(error.body_text())
+            })?;
+        whole_numbers(&mut value);
+        serde_json::from_value(value)
+            .map(Self)
+            .map_err(|error| ApiError::bad(format!("the body is not what this takes: {error}")))
     }
 }
 
@@ -51,6 +54,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for AQuery<T> {
             .await
             .map_err(|error: QueryRejection| ApiError::bad(error.body_text()))?;
         Ok(Self(value))
+    }
+}
+
+/// To JSON Schema `5.0` is an integer, to serde it is none.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let float = number.as_f64().filter(|_| number.is_f64());
+            // Beyond this, floats skip integers.
+            let whole = float.filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
+            if let Some(whole) = whole {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        _ => {}
     }
 }
 

@@ -30,8 +30,10 @@ pub(crate) struct Setup {
     /// What the program printed at its start.
     token: String,
     /// The admin's name.
+    #[schema(max_length = 64, pattern = "^[A-Za-z0-9._@-]+$")]
     user: String,
     /// The admin's password.
+    #[schema(min_length = 10, max_length = 256)]
     password: String,
 }
 
@@ -73,7 +75,8 @@ pub(crate) async fn setup_needed(State(app): State<Arc<App>>) -> Answer<SetupSta
 
 /// Makes the first admin and logs them in.
 #[utoipa::path(post, path = "/setup", security(()), request_body = Setup, responses(
-    (status = 200, body = Me), (status = 400, body = ErrorBody), (status = 429, body = ErrorBody)))]
+    (status = 200, body = Me), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody),
+    (status = 429, body = ErrorBody)))]
 pub(crate) async fn set_up(
     State(app): State<Arc<App>>,
     Extension(client): Extension<Client>,

@@ -17,7 +17,10 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use thymus_store::database::{DeviceSort, StateFilter};
 use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::response::{Response as OneResponse, ResponseBuilder};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -78,6 +81,7 @@ fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .nest("/api/v1", routes())
         .split_for_parts();
     "1".clone_into(&mut document.info.version);
+    say_what_is_common(&mut document);
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(
         "session",
@@ -88,6 +92,68 @@ fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
     );
     (router, document)
+}
+
+/// What may be answered on more than one route, for reasons that lie before its handler.
+fn say_what_is_common(document: &mut utoipa::openapi::OpenApi) {
+    const EVERYBODY: [(&str, &str); 3] = [
+        ("400", "not what this takes"),
+        (
+            "429",
+            "too many requests; Retry-After says when to try again",
+        ),
+        ("500", "something went wrong in the server"),
+    ];
+    const KNOWN: [(&str, &str); 2] = [
+        ("401", "nobody is logged in"),
+        ("403", "this takes another role, or a CSRF token"),
+    ];
+    const BODY: [(&str, &str); 3] = [
+        ("408", "the body took too long to come"),
+        ("413", "the body is too large"),
+        ("415", "the body is no JSON"),
+    ];
+    const CHANGE: [(&str, &str); 2] = [
+        ("503", "somebody else has been writing for too long"),
+        ("507", "the disk is full; reading goes on"),
+    ];
+    for item in document.paths.paths.values_mut() {
+        for (method, operation) in operations_mut(item) {
+            let mut common = EVERYBODY.to_vec();
+            if auth::need_of(operation) != Some(auth::Need::Nobody) {
+                common.extend(KNOWN);
+            }
+            if operation.request_body.is_some() {
+                common.extend(BODY);
+            }
+            if method != "GET" {
+                common.extend(CHANGE);
+            }
+            for (status, why) in common {
+                let said = &mut operation.responses.responses;
+                said.entry(status.to_owned())
+                    .or_insert_with(|| error_response(why));
+            }
+        }
+    }
+}
+
+fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [
+        ("GET", &mut item.get),
+        ("POST", &mut item.post),
+        ("PUT", &mut item.put),
+        ("PATCH", &mut item.patch),
+        ("DELETE", &mut item.delete),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+fn error_response(why: &str) -> RefOr<OneResponse> {
+    let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+    let response = ResponseBuilder::new().description(why);
+    RefOr::T(response.content("application/json", body).build())
 }
 
 /// The document, as it is checked in.

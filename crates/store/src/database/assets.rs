@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::error::{DatabaseError, doing};
-use super::{Actor, Database, audit};
+use super::{Actor, Database, audit, is_short};
 
 const LABELS_MAX: usize = 32;
 const LABEL_MAX: usize = 64;
@@ -17,14 +17,20 @@ const VALUE_MAX: u8 = 3;
 #[serde(deny_unknown_fields)]
 pub struct AssetChange {
     /// All labels it is to have.
-    #[schema(max_items = 32)]
+    #[schema(max_items = 32, value_type = Option<Vec<Label>>)]
     pub labels: Option<Vec<String>>,
     /// 0 (nothing known) to 3 (the site stands or falls with it).
     #[schema(maximum = 3)]
     pub value: Option<u8>,
     /// A note.
+    #[schema(max_length = 4000)]
     pub note: Option<String>,
 }
+
+/// A word for a device, on one line.
+#[derive(ToSchema)]
+#[schema(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+pub struct Label(pub String);
 
 /// What people said of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,10 +125,10 @@ fn check(change: &AssetChange) -> Result<(), DatabaseError> {
     let refused = |why: String| Err(DatabaseError::Refused(why));
     let labels = change.labels.as_deref().unwrap_or_default();
     let is_label =
-        |label: &String| label.len() <= LABEL_MAX && !label.chars().any(char::is_control);
+        |label: &String| is_short(label, LABEL_MAX) && !label.chars().any(char::is_control);
     if labels.len() > LABELS_MAX || !labels.iter().all(is_label) {
         return refused(format!(
-            "a device has at most {LABELS_MAX} labels of at most {LABEL_MAX} bytes"
+            "a device has at most {LABELS_MAX} labels of at most {LABEL_MAX} characters, on one line"
         ));
     }
     if change.value.is_some_and(|value| value > VALUE_MAX) {
@@ -131,9 +137,9 @@ fn check(change: &AssetChange) -> Result<(), DatabaseError> {
     if change
         .note
         .as_ref()
-        .is_some_and(|note| note.len() > NOTE_MAX)
+        .is_some_and(|note| !is_short(note, NOTE_MAX))
     {
-        return refused(format!("a note has at most {NOTE_MAX} bytes"));
+        return refused(format!("a note has at most {NOTE_MAX} characters"));
     }
     Ok(())
 }

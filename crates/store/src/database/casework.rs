@@ -76,10 +76,12 @@ pub struct CaseChange {
     /// A new state.
     pub state: Option<CaseState>,
     /// Who works on it; an empty name is nobody.
+    #[schema(max_length = 128)]
     pub assignee: Option<String>,
     /// What it was.
     pub verdict: Option<Verdict>,
     /// Why.
+    #[schema(max_length = 16384)]
     pub reason: Option<String>,
 }
 
@@ -307,7 +309,7 @@ impl Database {
                 )
                 .map_err(&failed)?;
             if count >= COMMENTS_MAX {
-                return Err(DatabaseError::Refused(
+                return Err(DatabaseError::Conflict(
                     "the incident has as many comments as it can".into(),
                 ));
             }
@@ -340,7 +342,7 @@ impl Database {
             let others = alerts_of(tx, &other).map_err(&failed)?;
             let others = others.ok_or(DatabaseError::NotFound("incident to link to"))?;
             if other == id {
-                return Err(DatabaseError::Refused(
+                return Err(DatabaseError::Conflict(
                     "an incident cannot be linked to itself".into(),
                 ));
             }
@@ -353,7 +355,7 @@ impl Database {
                     )
                     .map_err(&failed)?;
                 if count >= LINKS_MAX {
-                    return Err(DatabaseError::Refused(
+                    return Err(DatabaseError::Conflict(
                         "the incident has as many links as it can".into(),
                     ));
                 }
@@ -405,12 +407,12 @@ fn touch(
         .map(|_| ())
 }
 
-fn check(text: &str, bytes_max: usize) -> Result<(), DatabaseError> {
-    if text.len() <= bytes_max {
+fn check(text: &str, chars_max: usize) -> Result<(), DatabaseError> {
+    if super::is_short(text, chars_max) {
         return Ok(());
     }
     Err(DatabaseError::Refused(format!(
-        "the text is longer than {bytes_max} bytes"
+        "the text is longer than {chars_max} characters"
     )))
 }
 

@@ -68,6 +68,12 @@ pub enum DatabaseError {
     /// What is asked for cannot be; the sentence says why.
     #[error("{0}")]
     Refused(String),
+    /// What is asked for would be right, but not as things are; the sentence says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// What was offered as a proof is none.
+    #[error("{0}")]
+    Denied(&'static str),
 }
 
 /// Names what was being done when SQLite failed, and tells the failures apart that a person can do something

@@ -46,7 +46,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use thymus_schema::{LocalNetworks, Timestamp};
 
-pub use assets::AssetChange;
+pub use assets::{AssetChange, Label};
 pub use audit::{AuditEntry, AuditState};
 pub use casework::{Case, CaseChange, CaseState, Comment, HistoryLine, Link, Verdict};
 pub use devices::{
@@ -226,6 +226,12 @@ impl Database {
 /// The value in a lock, also when a holder panicked: a transaction that was cut is undone by SQLite.
 fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a text has at most so many characters. Bounds of what people write are in characters, as a schema says
+/// them.
+pub(crate) fn is_short(text: &str, chars_max: usize) -> bool {
+    text.len() <= chars_max || text.chars().count() <= chars_max
 }
 
 fn make_folder(dir: &Path) -> Result<(), DatabaseError> {

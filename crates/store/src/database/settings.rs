@@ -113,7 +113,7 @@ impl Database {
         name: &str,
         password: &str,
     ) -> Result<(), DatabaseError> {
-        let wrong = || DatabaseError::Refused("the set-up token is wrong or was used".into());
+        let wrong = || DatabaseError::Denied("the set-up token is wrong or was used");
         let offered = audit::hex(&digest(token));
         let is_right = self.read("read the set-up token", |connection| {
             Ok(get(connection, SETUP)?.is_some_and(|kept| kept == offered))

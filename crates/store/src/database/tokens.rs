@@ -70,9 +70,10 @@ impl Database {
         new: &NewToken,
     ) -> Result<(Token, String), DatabaseError> {
         let name = new.name.trim();
-        if name.is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
+        if name.is_empty() || !super::is_short(name, NAME_MAX) || name.chars().any(char::is_control)
+        {
             return Err(DatabaseError::Refused(format!(
-                "a token has a name of 1 to {NAME_MAX} bytes"
+                "a token has a name of 1 to {NAME_MAX} characters, on one line"
             )));
         }
         if new.expires_at.is_some_and(|until| until <= actor.at) {
@@ -97,7 +98,7 @@ impl Database {
                 .query_row("SELECT COUNT(*) FROM tokens", [], |row| row.get(0))
                 .map_err(&failed)?;
             if tokens >= TOKENS_MAX {
-                return Err(DatabaseError::Refused(
+                return Err(DatabaseError::Conflict(
                     "there are too many tokens; remove some".into(),
                 ));
             }

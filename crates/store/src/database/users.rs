@@ -75,6 +75,7 @@ pub struct UserChange {
     /// A new role.
     pub role: Option<Role>,
     /// A new password.
+    #[schema(min_length = 10, max_length = 256)]
     pub password: Option<String>,
     /// Whether they see pseudonyms only.
     pub pseudonymised: Option<bool>,
@@ -102,7 +103,7 @@ impl Database {
                 .query_row("SELECT COUNT(*) FROM users", [], |row| row.get(0))
                 .map_err(&failed)?;
             if users >= USERS_MAX {
-                return Err(DatabaseError::Refused("there are too many users".into()));
+                return Err(DatabaseError::Conflict("there are too many users".into()));
             }
             let added = tx
                 .execute(
@@ -111,7 +112,7 @@ impl Database {
                 )
                 .map_err(&failed)?;
             if added == 0 {
-                return Err(DatabaseError::Refused(format!(
+                return Err(DatabaseError::Conflict(format!(
                     "there is a user {name} already"
                 )));
             }
@@ -246,7 +247,7 @@ fn an_admin_is_left(tx: &Transaction<'_>) -> Result<(), DatabaseError> {
         )
         .map_err(doing("count admins"))?;
     if admins == 0 {
-        return Err(DatabaseError::Refused(
+        return Err(DatabaseError::Conflict(
             "this is the last admin; make another one first".into(),
         ));
     }
@@ -295,9 +296,9 @@ fn argon2() -> Argon2<'static> {
 
 fn hashed(password: &str) -> Result<String, DatabaseError> {
     let refused = |why: String| DatabaseError::Refused(why);
-    if !(PASSWORD_MIN..=PASSWORD_MAX).contains(&password.len()) {
+    if !(PASSWORD_MIN..=PASSWORD_MAX).contains(&password.chars().count()) {
         return Err(refused(format!(
-            "a password has {PASSWORD_MIN} to {PASSWORD_MAX} bytes"
+            "a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters"
         )));
     }
     let salt: [u8; 16] = random()?;
