@@ -7,6 +7,11 @@
 //! hierarchical Dirichlet back-off of Teh et al., *Hierarchical Dirichlet processes*, 2006). The
 //! score of an hour is −log10 P(at least as many new draws | the hour's draws and the rate).
 //!
+//! What is new also depends on the time: in a night in which only clocks are set nothing is, and in the morning
+//! after it everything would be a surprise. So for each hour of working days and of weekends it is counted how many
+//! times more was new, site-wide, than the rate of then foretold; so many times more is expected of everybody. Of
+//! an hour that was never seen nothing is expected.
+//!
 //! On day 0 everything is new, so the rate is near one and nothing is surprising; a device that does
 //! the same few things for days becomes sharply surprising, a browsing person never does.
 
@@ -27,6 +32,10 @@ const ENTITIES_MAX: usize = 20_000;
 const HOUR_ITEMS_MAX: usize = 256;
 /// Draws the wider prior is worth.
 const PRIOR_DRAWS: f64 = 20.0;
+/// Share of a draw that not having seen this time of day yet is worth, which would be new.
+const PHASE_DRAWS: f64 = 0.1;
+/// Hours of working days, then those of weekends.
+const PHASES: usize = 48;
 /// Names kept of what was new this hour.
 const NAMES_MAX: usize = 8;
 
@@ -45,6 +54,13 @@ impl Rate {
         self.draws += draws;
         self.new += new;
     }
+}
+
+/// What was new at a time of day, and how much of it the site's rate of then foretold.
+#[derive(Clone, Copy, Debug, Default)]
+struct Phase {
+    new: f64,
+    foretold: f64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -86,6 +102,14 @@ pub(crate) struct Novelty {
     entities: Table<u64, Entity>,
     groups: FxHashMap<u64, Rate>,
     site: Rate,
+    /// By time of day, in UTC; none where the time of day has nothing to do with it.
+    phases: Vec<Phase>,
+}
+
+/// Which hour of a working day or weekend (in UTC) an hour since the epoch is.
+fn phase_of(hour: i64) -> usize {
+    let at = Timestamp::from_secs(hour.saturating_mul(3_600)).hour_of_week();
+    at % 24 + if at / 24 >= 5 { 24 } else { 0 }
 }
 
 impl Novelty {
@@ -98,7 +122,25 @@ impl Novelty {
                 draws: 1.0,
                 new: 1.0,
             },
+            phases: Vec::new(),
         }
+    }
+
+    /// Of what people do, who come in the morning.
+    pub(crate) fn by_time_of_day() -> Self {
+        Self {
+            phases: vec![Phase::default(); PHASES],
+            ..Self::new()
+        }
+    }
+
+    /// How many times more than the site's rate is new at this hour of the day.
+    fn times(&self, hour: i64, site: f64) -> f64 {
+        let Some(phase) = self.phases.get(phase_of(hour)) else {
+            return 1.0;
+        };
+        let times = (phase.new + PHASE_DRAWS) / (phase.foretold + PHASE_DRAWS * site);
+        times.max(1.0)
     }
 
     /// Takes in that `party` used `item`; says how surprising the hour has become when the item was
@@ -121,6 +163,10 @@ impl Novelty {
                 .entry(group)
                 .or_default()
                 .add(past.draws, past.new);
+            if let Some(phase) = self.phases.get_mut(phase_of(past.hour)) {
+                phase.new += past.new;
+                phase.foretold += past.draws * self.site.new / self.site.draws;
+            }
             self.site.add(past.draws, past.new);
             entity.present.hour = hour;
         }
@@ -150,8 +196,11 @@ impl Novelty {
             .copied()
             .unwrap_or_default()
             .shrunk(site);
-        let expected = entity.rate.shrunk(peers) * entity.present.draws;
+        let rate = entity.rate.shrunk(peers);
+        let times = self.times(hour, site);
+        let entity = self.entities.get(&party.key())?;
         let present = &entity.present;
+        let expected = (rate * times).min(1.0) * present.draws;
         Some(Surprise {
             score: tails::poisson(present.new, expected),
             new: present.new as u64,
@@ -165,6 +214,9 @@ impl Novelty {
 
     pub(crate) fn snapshot(&self, out: &mut SnapshotWriter) {
         out.f64(self.site.draws).f64(self.site.new);
+        for phase in &self.phases {
+            out.f64(phase.new).f64(phase.foretold);
+        }
         let mut groups: Vec<(u64, Rate)> = self.groups.iter().map(|(k, r)| (*k, *r)).collect();
         groups.sort_unstable_by_key(|row| row.0);
         out.u64(groups.len() as u64);
@@ -190,12 +242,19 @@ impl Novelty {
         );
     }
 
-    pub(crate) fn restore(from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
-        let mut restored = Self::new();
+    /// Into `self`, which is new.
+    pub(crate) fn restore(self, from: &mut SnapshotReader<'_>) -> Result<Self, SnapshotError> {
+        let mut restored = self;
         restored.site = Rate {
             draws: from.f64()?,
             new: from.f64()?,
         };
+        for phase in &mut restored.phases {
+            *phase = Phase {
+                new: from.f64()?,
+                foretold: from.f64()?,
+            };
+        }
         for _ in 0..from.count(24)? {
             let (group, rate) = (
                 from.u64()?,

@@ -63,7 +63,7 @@ impl Rare {
         normal: &'static str,
     ) -> Self {
         Self {
-            novelty: Novelty::new(),
+            novelty: Novelty::by_time_of_day(),
             interest,
             used,
             seen,
@@ -126,7 +126,7 @@ impl Detector for Rare {
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.novelty = Novelty::restore(from)?;
+        self.novelty = Novelty::by_time_of_day().restore(from)?;
         Ok(())
     }
 }

@@ -39,6 +39,15 @@ pub(crate) fn normal(z: f64) -> f64 {
     (z * z / 2.0 + (0.5 * (z + (z * z + 8.0 / std::f64::consts::PI).sqrt()) / 0.798).ln()) / LN_10
 }
 
+/// −log10 P(T ≥ t) for Student's t with so many degrees of freedom, to a few hundredths (Wallace, *Bounds on
+/// normal approximations to Student's and the chi-square distributions*, 1959).
+pub(crate) fn student(t: f64, freedom: f64) -> f64 {
+    let freedom = freedom.max(1.0);
+    let z = (freedom * (t * t / freedom).ln_1p()).sqrt() * (8.0 * freedom + 1.0)
+        / (8.0 * freedom + 3.0);
+    normal(z.copysign(t))
+}
+
 /// Surprise of reaching `value` where sizes follow a power law: below `usual` nothing, and each
 /// factor of ten above it is `slope` digits rarer (Pareto). Traffic volumes and counts are like
 /// this: a doubling is never alarming, a thousandfold is.

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -28,7 +28,7 @@ const PART_MAX: u64 = 64 << 20;
 /// Packets that wait for the disk.
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Blocks kept for their room.
-const SPARE_MAX: usize = 16;
+const SPARE_MAX: usize = 4;
 /// No block of a file of ours is longer.
 const READ_MAX: usize = 1 << 20;
 const NAME_END: &str = ".pcapng";
@@ -210,7 +210,7 @@ impl RingKeeper {
     /// When the system gives no thread.
     pub fn start(ring: PacketRing) -> io::Result<Self> {
         let (into, blocks) = channel();
-        let (used, back) = channel();
+        let (used, back) = sync_channel(SPARE_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let report = Arc::new(Mutex::new(RingReport::default()));
         let work = Work {
@@ -274,8 +274,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, blocks: &Receiver<PacketBlock>, used: &Sender<PacketBlock>) {
-        let mut spare = 0;
+    fn run(mut self, blocks: &Receiver<PacketBlock>, used: &SyncSender<PacketBlock>) {
         while let Ok(block) = blocks.recv() {
             let written = self.ring.write(&block);
             let left = self.waiting.fetch_sub(block.size(), Ordering::Relaxed) - block.size();
@@ -285,11 +284,8 @@ impl Work {
                 _ => Ok(()),
             });
             self.tell(&written, block.records().len() as u64);
-            if spare < SPARE_MAX {
-                spare += 1;
-                // Nobody may be left who wants it.
-                let _is_wanted = used.send(block).is_ok();
-            }
+            // There may be enough of them, or nobody left who wants it.
+            let _is_wanted = used.try_send(block).is_ok();
         }
         let flushed = self.ring.flush();
         self.tell(&flushed, 0);

@@ -33,6 +33,9 @@ pub(crate) use shipped::Shipped;
 const WEIGHT_SHIPPED: f64 = 500.0;
 const WEIGHT_SITE: f64 = 500.0;
 const WEIGHT_PEERS: f64 = 200.0;
+/// The site's own tail is followed to so many times rarer than what it has seen: two digits further than that
+/// nobody knows how a tail goes on.
+const BEYOND: f64 = 100.0;
 /// Scores kept per level; the newest win.
 const SITE_SCORES_MAX: usize = 4096;
 const PEER_SCORES_MAX: usize = 512;
@@ -154,6 +157,7 @@ impl Conformal {
         match self.site.pareto_tail(score) {
             None => shipped,
             Some(own) => {
+                let own = own.max(1.0 / (BEYOND * self.site.hours()));
                 let weight = self.site.hours() / (self.site.hours() + 4.0 * WEIGHT_SHIPPED);
                 (weight * own.max(1e-30).ln() + (1.0 - weight) * shipped.max(1e-30).ln()).exp()
             }

@@ -12,10 +12,11 @@
 //! ## How it scores
 //! Each device has two small autoencoders that learn on site from the first window on: one over 16
 //! packet statistics a minute (packet sources only), one over 10 flow statistics per five minutes.
-//! The log of the reconstruction error is standardised by its own damped history; the score is the
-//! normal tail of that, stretched for the heavy tails of traffic, less the windows an hour has. A
-//! network says nothing before it has seen four hours of windows, and learns at a tenth of the rate
-//! from a window that stands out.
+//! The log of the reconstruction error is standardised by its own damped history. Windows of one day
+//! resemble each other and not those of the next, so what is known of a device grows with its days:
+//! the score is the tail of Student's t with as many degrees of freedom as days were seen, stretched
+//! for the heavy tails of traffic, less the windows an hour has. A network says nothing before it has
+//! seen four hours of windows, and learns at a tenth of the rate from a window that stands out.
 //!
 //! ## Evidence
 //! The window, how far its error stood out, and the statistic that was reconstructed worst.
@@ -56,7 +57,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     phase: Phase::Unusual,
     techniques: &[],
     source: include_str!("joint_anomaly.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_| {
         Box::new(JointAnomaly {
             devices: Table::new(DEVICES_MAX),
@@ -131,21 +132,38 @@ impl Window {
     }
 }
 
+/// What one kind of window of a device was like.
+#[derive(Debug)]
+struct Habit {
+    network: Autoencoder,
+    /// Days with windows, and the last of them.
+    days: u64,
+    day: i64,
+    window: Window,
+}
+
+impl Habit {
+    fn new(network: Autoencoder) -> Self {
+        Self {
+            network,
+            days: 0,
+            day: i64::MIN,
+            window: Window::default(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Device {
-    packets: Autoencoder,
-    packet_window: Window,
-    flows: Autoencoder,
-    flow_window: Window,
+    packets: Habit,
+    flows: Habit,
 }
 
 impl Device {
     fn new() -> Self {
         Self {
-            packets: Autoencoder::new(PACKET_NAMES.len()),
-            packet_window: Window::default(),
-            flows: Autoencoder::new(FLOW_NAMES.len()),
-            flow_window: Window::default(),
+            packets: Habit::new(Autoencoder::new(PACKET_NAMES.len())),
+            flows: Habit::new(Autoencoder::new(FLOW_NAMES.len())),
         }
     }
 }
@@ -206,8 +224,9 @@ impl Detector for JointAnomaly {
             |_, _| true,
             |out, key, device| {
                 out.u64(key);
-                for network in [&device.packets, &device.flows] {
-                    let numbers = network.to_numbers();
+                for habit in [&device.packets, &device.flows] {
+                    out.u64(habit.days).i64(habit.day);
+                    let numbers = habit.network.to_numbers();
                     out.u64(numbers.len() as u64);
                     for number in numbers {
                         out.f64(number);
@@ -218,21 +237,21 @@ impl Detector for JointAnomaly {
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        self.devices = Table::read(DEVICES_MAX, from, 24, |from| {
+        self.devices = Table::read(DEVICES_MAX, from, 56, |from| {
             let key = from.u64()?;
-            let mut read = |inputs| -> Result<Autoencoder, SnapshotError> {
+            let mut read = |inputs| -> Result<Habit, SnapshotError> {
+                let (days, day) = (from.u64()?, from.i64()?);
                 let count = from.count(8)?;
                 let numbers: Result<Vec<f64>, _> = (0..count).map(|_| from.f64()).collect();
                 let network = Autoencoder::from_numbers(inputs, &numbers?);
-                Ok(network.unwrap_or_else(|| Autoencoder::new(inputs)))
+                Ok(Habit {
+                    days,
+                    day,
+                    ..Habit::new(network.unwrap_or_else(|| Autoencoder::new(inputs)))
+                })
             };
             let (packets, flows) = (read(PACKET_NAMES.len())?, read(FLOW_NAMES.len())?);
-            let device = Device {
-                packets,
-                flows,
-                ..Device::new()
-            };
-            Ok((key, device))
+            Ok((key, Device { packets, flows }))
         })?;
         Ok(())
     }
@@ -247,12 +266,12 @@ impl JointAnomaly {
         }
         let device = self.devices.entry(party.key(), Device::new);
         let slot = event.ts.as_secs().div_euclid(60);
-        if device.packet_window.slot != slot {
-            let past = std::mem::take(&mut device.packet_window);
-            judge(&mut device.packets, past, party, &PACKETS, cx);
-            device.packet_window.open(slot, PACKET_NAMES.len(), event);
+        let habit = &mut device.packets;
+        if habit.window.slot != slot {
+            judge(habit, party, &PACKETS, cx);
+            habit.window.open(slot, PACKET_NAMES.len(), event);
         }
-        let window = &mut device.packet_window;
+        let window = &mut habit.window;
         window.parts += 1.0;
         let numbers = [
             traffic.packets_out as f64,
@@ -291,12 +310,12 @@ impl JointAnomaly {
         }
         let device = self.devices.entry(party.key(), Device::new);
         let slot = event.ts.as_secs().div_euclid(300);
-        if device.flow_window.slot != slot {
-            let past = std::mem::take(&mut device.flow_window);
-            judge(&mut device.flows, past, party, &FLOWS, cx);
-            device.flow_window.open(slot, FLOW_NAMES.len(), event);
+        let habit = &mut device.flows;
+        if habit.window.slot != slot {
+            judge(habit, party, &FLOWS, cx);
+            habit.window.open(slot, FLOW_NAMES.len(), event);
         }
-        let window = &mut device.flow_window;
+        let window = &mut habit.window;
         let (sent, received) = if is_client {
             (flow.client_bytes, flow.server_bytes)
         } else {
@@ -324,16 +343,16 @@ impl JointAnomaly {
 }
 
 /// Judges a finished window and lets the network learn from it.
-fn judge(
-    network: &mut Autoencoder,
-    window: Window,
-    party: Party,
-    kind: &Kind,
-    cx: &mut DetectCx<'_>,
-) {
+fn judge(habit: &mut Habit, party: Party, kind: &Kind, cx: &mut DetectCx<'_>) {
+    let window = std::mem::take(&mut habit.window);
     let Some((first_event, first_seen)) = window.first else {
         return;
     };
+    if habit.day != first_seen.day() {
+        habit.day = first_seen.day();
+        habit.days += 1;
+    }
+    let (network, days) = (&mut habit.network, habit.days);
     let mut numbers = window.numbers;
     let parts = window.parts.max(1.0);
     // Means were summed over the parts of the window; counts stay sums.
@@ -360,7 +379,7 @@ fn judge(
     if !is_ready || verdict.z < Z_MIN {
         return;
     }
-    let score = tails::normal(verdict.z * STRETCH) - kind.windows_per_hour.log10();
+    let score = tails::student(verdict.z * STRETCH, days as f64) - kind.windows_per_hour.log10();
     if !cx.matters(score) {
         return;
     }
@@ -380,10 +399,11 @@ fn judge(
         ],
     );
     let counterfactual = Statement::new(
-        "Up to {normal} standard deviations would have been ordinary for this device, judged by {windows} earlier windows.",
+        "Up to {normal} standard deviations would have been ordinary for this device, judged by {windows} earlier windows of {days} days.",
         vec![
             Fact::new("normal", Value::Number(Z_MIN), &[]),
             Fact::new("windows", Value::Count(network.windows()), &[]),
+            Fact::new("days", Value::Count(days), &[]),
         ],
     );
     cx.raise(Finding {

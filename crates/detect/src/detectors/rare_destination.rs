@@ -13,7 +13,9 @@
 //! A destination is the registered domain of the TLS or HTTP host, else of the DNS name that gave
 //! the address, else the address's /24 (IPv6: /64). Counted per device and hour; the score is
 //! −log10 of the Poisson probability of at least that many first-ever destinations, given the rate
-//! learned for the device, shrunk towards its peer group and the site.
+//! learned for the device, shrunk towards its peer group and the site, and
+//! raised at hours of the day at which more is new on the site; of an hour that the site has not had
+//! yet nothing is expected, so the first morning surprises nobody.
 //!
 //! ## Evidence
 //! The new destinations by name, the first contact with each, and how many destinations the device
@@ -50,7 +52,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     phase: Phase::Unusual,
     techniques: &[Technique::new("T1071.001")],
     source: include_str!("rare_destination.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_| {
         Box::new(Rare::new(
             Interest::TLS

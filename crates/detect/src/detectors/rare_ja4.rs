@@ -9,7 +9,9 @@
 //!
 //! ## How it scores
 //! The score of an hour is −log10 of the Poisson probability of at least that many first-ever
-//! fingerprints, given the rate learned for the device, shrunk towards its peer group and the site.
+//! fingerprints, given the rate learned for the device, shrunk towards its peer group and the site, and
+//! raised at hours of the day at which more is new on the site; of an hour that the site has not had
+//! yet nothing is expected, so the first morning surprises nobody.
 //!
 //! ## Evidence
 //! The fingerprints and the first handshake with each.
@@ -43,7 +45,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     phase: Phase::Unusual,
     techniques: &[Technique::new("T1573")],
     source: include_str!("rare_ja4.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_| {
         Box::new(Rare::new(
             Interest::TLS,

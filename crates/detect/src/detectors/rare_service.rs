@@ -12,7 +12,9 @@
 //! The item is the server device together with the protocol recognised in the bytes (else the
 //! port). Only answered connections count. The score of an hour is −log10 of the Poisson
 //! probability of at least that many first-ever internal services, given the rate learned for the
-//! device, shrunk towards its peer group and the site.
+//! device, shrunk towards its peer group and the site, and
+//! raised at hours of the day at which more is new on the site; of an hour that the site has not had
+//! yet nothing is expected, so the first morning surprises nobody.
 //!
 //! ## Evidence
 //! The services by name and server, and the first connection to each.
@@ -47,7 +49,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     phase: Phase::Lateral,
     techniques: &[Technique::new("T1021")],
     source: include_str!("rare_service.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_| {
         Box::new(Rare::new(
             Interest::FLOW.and(Interest::DNS_FLOW),

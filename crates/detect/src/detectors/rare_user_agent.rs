@@ -10,7 +10,9 @@
 //! ## How it scores
 //! Version numbers are taken out first, so that an update is not a new agent. The score of an hour
 //! is −log10 of the Poisson probability of at least that many first-ever agents, given the rate
-//! learned for the device, shrunk towards its peer group and the site.
+//! learned for the device, shrunk towards its peer group and the site, and
+//! raised at hours of the day at which more is new on the site; of an hour that the site has not had
+//! yet nothing is expected, so the first morning surprises nobody.
 //!
 //! ## Evidence
 //! The agents and the first request with each.
@@ -43,7 +45,7 @@ pub(super) const SPEC: DetectorSpec = DetectorSpec {
     phase: Phase::Unusual,
     techniques: &[Technique::new("T1071.001")],
     source: include_str!("rare_user_agent.rs"),
-    snapshot_version: 1,
+    snapshot_version: 2,
     build: |_| {
         Box::new(Rare::new(
             Interest::HTTP,

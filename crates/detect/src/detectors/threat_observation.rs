@@ -203,7 +203,7 @@ impl Detector for ThreatObservation {
     }
 
     fn restore(&mut self, from: &mut SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let novelty = Novelty::restore(from)?;
+        let novelty = Novelty::new().restore(from)?;
         let users = Popularity::restore(ALERTS_MAX, from)?;
         let habits = Habits::restore(ALERTS_MAX, from)?;
         *self = Self {
