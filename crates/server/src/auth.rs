@@ -41,6 +41,8 @@ pub(crate) struct Caller {
     pub(crate) session: Session,
     /// The secret of the cookie; none for a token.
     pub(crate) secret: Option<String>,
+    /// The secret of the token; none for a session.
+    pub(crate) token: Option<String>,
     pub(crate) address: String,
 }
 
@@ -204,6 +206,7 @@ async fn identified(
                 Ok(session.map(|session| Caller {
                     session,
                     secret: None,
+                    token: Some(secret),
                     address,
                 }))
             })
@@ -217,6 +220,7 @@ async fn identified(
         Ok(session.map(|session| Caller {
             session,
             secret: Some(secret),
+            token: None,
             address,
         }))
     })

@@ -11,6 +11,7 @@ const BEHIND_MAX: usize = 256;
 pub struct Hub {
     messages: broadcast::Sender<(&'static str, Value)>,
     over: watch::Sender<bool>,
+    access: watch::Sender<()>,
 }
 
 impl Default for Hub {
@@ -18,6 +19,7 @@ impl Default for Hub {
         Self {
             messages: broadcast::Sender::new(BEHIND_MAX),
             over: watch::Sender::new(false),
+            access: watch::Sender::new(()),
         }
     }
 }
@@ -32,6 +34,15 @@ impl Hub {
     /// Ends all that watch.
     pub fn close(&self) {
         self.over.send_replace(true);
+    }
+
+    /// Says that somebody may no longer be who they were: live views look at their session again.
+    pub(crate) fn access_changed(&self) {
+        self.access.send_replace(());
+    }
+
+    pub(crate) fn access(&self) -> watch::Receiver<()> {
+        self.access.subscribe()
     }
 
     pub(crate) fn watch(&self) -> broadcast::Receiver<(&'static str, Value)> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::ServerError;
@@ -59,15 +59,30 @@ pub(crate) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, ServerError>
     let chain = CertificateDer::pem_reader_iter(open(&files.certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| failed(&files.certificate)(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_reader(open(&files.key)?)
-        .map_err(|error| failed(&files.key)(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(failed(&files.certificate)(
+            "there is no certificate in it".to_owned(),
+        ));
+    }
+    let key = PrivateKeyDer::from_pem_reader(open(&files.key)?).map_err(|error| {
+        failed(&files.key)(match error {
+            pem::Error::NoItemsFound => "there is no private key in it".to_owned(),
+            other => other.to_string(),
+        })
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&files.key)(error.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| failed(&files.certificate)(error.to_string()))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => failed(&files.key)(format!(
+                "the key does not belong to {}",
+                files.certificate.display()
+            )),
+            other => failed(&files.certificate)(other.to_string()),
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

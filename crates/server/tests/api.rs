@@ -481,6 +481,16 @@ fn what_happens_is_told_live() {
         text.push_str(&String::from_utf8_lossy(&buffer[..n]));
     }
     assert!(text.contains(r#"data: {"what":"incident"}"#), "{text}");
+    // A token that is taken away takes its live view with it.
+    let admin = running.token(Role::Admin);
+    let admin = [("authorization", admin.as_str())];
+    let tokens = running.ask("GET", "/tokens", &admin, None).json();
+    let mine = tokens["items"].as_array().unwrap().iter();
+    let mine = mine.clone().find(|one| one["role"] == "viewer").unwrap();
+    let path = format!("/tokens/{}", mine["id"].as_str().unwrap());
+    assert_eq!(running.ask("DELETE", &path, &admin, None).status, 204);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
 }
 
 #[test]

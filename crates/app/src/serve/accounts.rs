@@ -128,7 +128,11 @@ fn open(state: Option<&Path>) -> Result<Database> {
         "there is no folder {}; `thymus console --state` makes it",
         state.display()
     );
-    Ok(Database::open(&folder(state), Limits::default(), now())?)
+    let database = Database::open_beside(&folder(state), Limits::default(), now())?;
+    for remark in database.remarks() {
+        eprintln!("thymus: {remark}");
+    }
+    Ok(database)
 }
 
 fn actor() -> Actor {

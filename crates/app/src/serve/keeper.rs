@@ -13,6 +13,7 @@ use thymus_store::{Archive, ArchiveLimits, Database, DatabaseError};
 
 use super::host::{Site, Standing};
 use super::now;
+use super::steady::Steady;
 use crate::replay;
 
 const IDLE: Duration = Duration::from_millis(200);
@@ -33,6 +34,7 @@ pub(super) struct Keeper<'a> {
     processes: PathBuf,
     changed: BTreeSet<&'static str>,
     trouble: Option<String>,
+    clock: Steady,
     gone: u64,
     ticked: Instant,
     retained: Instant,
@@ -62,6 +64,7 @@ impl<'a> Keeper<'a> {
             archive,
             changed: BTreeSet::new(),
             trouble: None,
+            clock: Steady::new(now(), at, database.data_until()?),
             gone: 0,
             ticked: at,
             retained: at,
@@ -165,7 +168,8 @@ impl<'a> Keeper<'a> {
             return;
         }
         self.ticked = replay::now();
-        if let Err(error) = self.archive.tick(now()) {
+        let at = self.clock.now(now(), self.ticked);
+        if let Err(error) = self.archive.tick(at) {
             self.in_trouble(error.to_string());
         }
         for what in std::mem::take(&mut self.changed) {
@@ -182,11 +186,11 @@ impl<'a> Keeper<'a> {
         }
         self.site.set(Standing {
             archive: self.archive.status(),
-            trouble: self.trouble.clone(),
+            trouble: self.trouble.clone().or_else(|| self.clock.doubt()),
         });
         if self.retained.elapsed() >= RETAIN_EVERY {
             self.retained = replay::now();
-            if let Err(error) = self.database.retain(now()) {
+            if let Err(error) = self.database.retain(at) {
                 self.in_trouble(error.to_string());
             }
         }

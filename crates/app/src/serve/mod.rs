@@ -7,6 +7,7 @@ pub(crate) mod accounts;
 mod demo;
 mod host;
 mod keeper;
+mod steady;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -175,6 +175,7 @@ pub(crate) async fn change_user(
     let actor = caller.actor(&app);
     app.wait(move |app| Ok(app.main.change_user(&actor, &name, &change)?))
         .await?;
+    app.hub.access_changed();
     Ok(done())
 }
 
@@ -190,6 +191,7 @@ pub(crate) async fn remove_user(
     let actor = caller.actor(&app);
     app.wait(move |app| Ok(app.main.remove_user(&actor, &name)?))
         .await?;
+    app.hub.access_changed();
     Ok(done())
 }
 
@@ -236,6 +238,7 @@ pub(crate) async fn remove_token(
     let actor = caller.actor(&app);
     app.wait(move |app| Ok(app.main.remove_token(&actor, &id)?))
         .await?;
+    app.hub.access_changed();
     Ok(done())
 }
 
@@ -257,6 +260,7 @@ pub(crate) async fn set_settings(
     let actor = caller.actor(&app);
     app.wait(move |app| Ok(app.main.set_settings(&actor, &new)?))
         .await?;
+    app.hub.access_changed();
     Ok(done())
 }
 

@@ -184,6 +184,7 @@ pub(crate) async fn logout(
     if let Some(secret) = caller.secret {
         app.wait(move |app| Ok(app.main.end_session(&actor, &secret)?))
             .await?;
+        app.hub.access_changed();
     }
     let cookie = set_cookie("", app.is_tls);
     Ok(([(header::SET_COOKIE, cookie)], done()).into_response())

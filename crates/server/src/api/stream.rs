@@ -1,6 +1,7 @@
 //! What happens, live, as server-sent events.
 //!
-//! A view that is behind is told to look at everything again; one whose session ended is closed within a minute.
+//! A view that is behind is told to look at everything again; one whose session or
+//! token ended is closed: at once when that was done here, within [`CHECK_EVERY`] when from the command line.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::state::App;
 use crate::veil::Used;
 
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
-const CHECK_EVERY: Duration = Duration::from_mins(1);
+const CHECK_EVERY: Duration = Duration::from_secs(15);
 const WAITING_MAX: usize = 32;
 
 /// The receiving end, as a body.
@@ -61,12 +62,14 @@ pub(crate) async fn stream(
 enum Next {
     Tell(&'static str, Value),
     Alive,
+    Check,
     End,
 }
 
 async fn pass_on(app: &Arc<App>, caller: &Caller, sender: &mpsc::Sender<Bytes>) {
     let mut messages = app.hub.watch();
     let mut over = app.hub.over();
+    let mut access = app.hub.access();
     let mut checked = Instant::now();
     let first = Bytes::from_static(b"retry: 3000\n\n");
     if sender.send(first).await.is_err() {
@@ -77,11 +80,15 @@ async fn pass_on(app: &Arc<App>, caller: &Caller, sender: &mpsc::Sender<Bytes>) 
         let next = {
             let mut message = std::pin::pin!(messages.recv());
             let mut over = std::pin::pin!(over.wait_for(|over| *over));
+            let mut access = std::pin::pin!(access.changed());
             let mut closed = std::pin::pin!(sender.closed());
             let mut tick = std::pin::pin!(sleep_until(alive));
             std::future::poll_fn(|cx| {
                 if over.as_mut().poll(cx).is_ready() || closed.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Next::End);
+                }
+                if access.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Next::Check);
                 }
                 if let Poll::Ready(message) = message.as_mut().poll(cx) {
                     return Poll::Ready(match message {
@@ -97,7 +104,7 @@ async fn pass_on(app: &Arc<App>, caller: &Caller, sender: &mpsc::Sender<Bytes>) 
             })
             .await
         };
-        if checked.elapsed() > CHECK_EVERY {
+        if matches!(next, Next::Check) || checked.elapsed() >= CHECK_EVERY {
             checked = Instant::now();
             if !lasts(app, caller).await {
                 return;
@@ -105,6 +112,7 @@ async fn pass_on(app: &Arc<App>, caller: &Caller, sender: &mpsc::Sender<Bytes>) 
         }
         let line = match next {
             Next::End => return,
+            Next::Check => continue,
             Next::Alive => Bytes::from_static(b": alive\n\n"),
             Next::Tell(what, object) => {
                 let Ok(object) = shown(app, caller, object).await else {
@@ -136,12 +144,16 @@ async fn shown(app: &Arc<App>, caller: &Caller, mut object: Value) -> Result<Val
 
 /// Whether the session is still there, and shows what it showed.
 async fn lasts(app: &Arc<App>, caller: &Caller) -> bool {
-    let Some(secret) = caller.secret.clone() else {
-        // A token that was taken away gets no new stream; this one ends with its connection.
-        return true;
-    };
+    let (secret, token) = (caller.secret.clone(), caller.token.clone());
     let veiled = caller.session.pseudonymised;
-    app.wait(move |app| Ok(app.main.session(&secret, app.host.now(), app.sessions)?))
-        .await
-        .is_ok_and(|session| session.is_some_and(|now| now.pseudonymised == veiled))
+    app.wait(move |app| {
+        let now = app.host.now();
+        Ok(match (secret, token) {
+            (Some(secret), _) => app.main.session(&secret, now, app.sessions)?,
+            (None, Some(token)) => app.main.token_session(&token, now)?,
+            (None, None) => None,
+        })
+    })
+    .await
+    .is_ok_and(|session| session.is_some_and(|now| now.pseudonymised == veiled))
 }

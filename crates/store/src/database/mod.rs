@@ -165,6 +165,21 @@ impl Database {
         Ok(database)
     }
 
+    /// Opens the database for a short task while a console may be using it: a damaged file, and one of an older
+    /// version, are only touched when no console is.
+    ///
+    /// # Errors
+    /// As for [`Self::open`]; also when a console has a file open that would have to be replaced.
+    pub fn open_beside(dir: &Path, limits: Limits, now: Timestamp) -> Result<Self, DatabaseError> {
+        make_folder(dir)?;
+        let _lock = if recover::needs_work(&dir.join(FILE)) {
+            Some(ConsoleLock::take(dir)?)
+        } else {
+            None
+        };
+        Self::open(dir, limits, now)
+    }
+
     /// What was damaged and what became of it, one full sentence each.
     pub fn remarks(&self) -> &[String] {
         &self.remarks

@@ -109,6 +109,16 @@ fn open(path: &Path) -> Result<Connection, DatabaseError> {
     Ok(connection)
 }
 
+/// Whether opening the file would put it aside, or change its tables.
+pub(super) fn needs_work(path: &Path) -> bool {
+    let looked = || -> Result<bool, rusqlite::Error> {
+        let connection = reader(path)?;
+        let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok(said != "ok" || !schema::is_current(&connection)?)
+    };
+    looked().unwrap_or(true)
+}
+
 fn is_whole(path: &Path) -> Result<bool, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.query_row("PRAGMA quick_check(1)", [], |row| {

@@ -11,6 +11,12 @@ use super::error::{DatabaseError, doing};
 
 const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
 
+/// Whether the file has the present version, or one that this program does not know.
+pub(super) fn is_current(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(found >= MIGRATIONS.len() as u32)
+}
+
 /// Brings the file to the present version, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), DatabaseError> {
     let failed = doing("bring its tables to this version");
