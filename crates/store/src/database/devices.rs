@@ -194,7 +194,9 @@ impl Database {
     pub fn devices(&self, filter: &DeviceFilter) -> Result<Page<DeviceItem>, DatabaseError> {
         let (clause, mut values) = conditions(filter);
         let order = match filter.sort {
-            DeviceSort::Trouble => "open DESC, value DESC, d.name, d.entity",
+            DeviceSort::Trouble => {
+                "COALESCE(t.open, 0) DESC, COALESCE(a.value, 0) DESC, d.name, d.entity"
+            }
             DeviceSort::Name => "d.name, d.entity",
             DeviceSort::LastSeen => "d.last_seen DESC, d.entity",
             DeviceSort::FirstSeen => "d.first_seen DESC, d.entity",
@@ -206,15 +208,23 @@ impl Database {
                 .query_row(params_from_iter(&values), |row| row.get(0))?;
             values.push(Sql::from(filter.limit as i64));
             values.push(Sql::from(filter.offset as i64));
+            // Who is on the page is found among narrow rows; a flood of forged addresses makes many devices.
             let mut items = connection
                 .prepare_cached(&format!(
-                    "SELECT d.entity, d.name, d.mac, d.first_seen, d.last_seen, d.is_cold, d.json,
-                        COALESCE(a.labels, ''), COALESCE(a.value, 0) AS value,
-                        (SELECT COUNT(*) FROM incident_devices i JOIN incidents n ON n.id = i.incident
-                         LEFT JOIN cases c ON c.incident = i.incident
-                         WHERE i.entity = d.entity AND n.shown
-                             AND COALESCE(c.state, 'open') <> 'closed') AS open
-                     {from} ORDER BY {order} LIMIT ? OFFSET ?"
+                    "WITH troubled AS MATERIALIZED (
+                        SELECT i.entity, COUNT(*) AS open FROM incidents n
+                        JOIN incident_devices i ON i.incident = n.id
+                        LEFT JOIN cases c ON c.incident = n.id
+                        WHERE n.shown AND COALESCE(c.state, 'open') <> 'closed' GROUP BY i.entity),
+                     page AS MATERIALIZED (
+                        SELECT d.entity, COALESCE(a.value, 0) AS value, COALESCE(t.open, 0) AS open
+                        FROM devices d LEFT JOIN assets a ON a.entity = d.entity
+                        LEFT JOIN troubled t ON t.entity = d.entity {clause}
+                        ORDER BY {order} LIMIT ? OFFSET ?)
+                     SELECT d.entity, d.name, d.mac, d.first_seen, d.last_seen, d.is_cold, d.json,
+                        COALESCE(a.labels, ''), p.value AS value, p.open AS open
+                     FROM page p JOIN devices d ON d.entity = p.entity
+                     LEFT JOIN assets a ON a.entity = d.entity ORDER BY {order}"
                 ))?
                 .query_map(params_from_iter(&values), item_of)?
                 .collect::<Result<Vec<_>, _>>()?;
