@@ -246,9 +246,19 @@ impl RingKeeper {
         }
     }
 
-    /// How it stands.
-    pub fn report(&self) -> RingReport {
-        locked(&self.report).clone()
+    /// Who can say how it stands.
+    pub(crate) fn tell(&self) -> TellRing {
+        TellRing(Arc::clone(&self.report))
+    }
+}
+
+/// Says how a ring stands.
+#[derive(Clone, Debug)]
+pub(crate) struct TellRing(Arc<Mutex<RingReport>>);
+
+impl TellRing {
+    pub(crate) fn report(&self) -> RingReport {
+        locked(&self.0).clone()
     }
 }
 
@@ -531,7 +541,7 @@ mod tests {
         for n in 0..20 {
             keeper.keep(&block(n * 10, 10));
         }
-        assert_eq!(keeper.report().trouble, None);
+        assert_eq!(keeper.tell().report().trouble, None);
         drop(keeper);
         assert_eq!(times(folder.path(), 0, 1_000).len(), 200);
     }

@@ -11,6 +11,7 @@ use crate::block::PacketBlock;
 use crate::error::SensorError;
 use crate::interface::Interface;
 use crate::queue::{Queue, Waited};
+use crate::ring::{RingKeeper, RingReport, TellRing};
 use crate::tap::Filled;
 
 /// How long the thread waits before it looks whether it is to stop.
@@ -52,6 +53,7 @@ pub struct Shortfall {
 pub struct Sensor {
     interface: Interface,
     shared: Arc<Shared>,
+    ring: Option<TellRing>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -66,8 +68,9 @@ struct Shared {
 }
 
 impl Sensor {
-    /// Starts a thread that captures into a queue of at most `queue_bytes`.
-    pub fn start(tap: impl Catch, queue_bytes: usize) -> Self {
+    /// Starts a thread that captures into a queue of at most `queue_bytes`. The `ring` keeps all that comes,
+    /// also what the queue has no room for.
+    pub fn start(tap: impl Catch, queue_bytes: usize, ring: Option<RingKeeper>) -> Self {
         let shared = Arc::new(Shared {
             queue: Queue::new(queue_bytes),
             stop: AtomicBool::new(false),
@@ -78,10 +81,12 @@ impl Sensor {
         });
         let interface = tap.interface().clone();
         let theirs = Arc::clone(&shared);
-        let thread = Some(spawn(move || theirs.run(tap)));
+        let tell = ring.as_ref().map(RingKeeper::tell);
+        let thread = Some(spawn(move || theirs.run(tap, ring)));
         Self {
             interface,
             shared,
+            ring: tell,
             thread,
         }
     }
@@ -112,6 +117,11 @@ impl Sensor {
             kernel: self.shared.kernel.load(Ordering::Relaxed),
             queue: self.shared.shed.load(Ordering::Relaxed),
         }
+    }
+
+    /// How the keeping of packets stands, where they are kept.
+    pub fn ring(&self) -> Option<RingReport> {
+        self.ring.as_ref().map(TellRing::report)
     }
 
     /// Asks the thread to end: what the ring holds by then is still captured.
@@ -152,7 +162,8 @@ impl Drop for Ending<'_> {
 }
 
 impl Shared {
-    fn run(&self, mut tap: impl Catch) {
+    /// The ring is a parameter, so the queue has ended by the time that it waits for the disk.
+    fn run(&self, mut tap: impl Catch, mut ring: Option<RingKeeper>) {
         let _ending = Ending(&self.queue);
         let mut looks_left = LAST_LOOKS;
         while looks_left > 0 {
@@ -165,7 +176,12 @@ impl Shared {
             self.kernel
                 .fetch_add(tap.kernel_dropped(), Ordering::Relaxed);
             match filled {
-                Ok(Filled::Packets) => self.hand_over(block),
+                Ok(Filled::Packets) => {
+                    if let Some(ring) = &mut ring {
+                        ring.keep(&block);
+                    }
+                    self.hand_over(block);
+                }
                 Ok(Filled::Nothing) if last => return,
                 Ok(Filled::Nothing) => self.queue.give_back(block),
                 Err(error) => {
@@ -185,5 +201,69 @@ impl Shared {
             self.shed.fetch_add(lost, Ordering::Relaxed);
             self.queue.give_back(block);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::ring::{PacketRing, read_ring};
+
+    /// Gives blocks of ten packets.
+    struct Script {
+        interface: Interface,
+        blocks: i64,
+    }
+
+    impl Catch for Script {
+        fn interface(&self) -> &Interface {
+            &self.interface
+        }
+
+        fn fill(&mut self, block: &mut PacketBlock, _: Duration) -> Result<Filled, SensorError> {
+            block.clear();
+            let Some(left) = self.blocks.checked_sub(1).filter(|left| *left >= 0) else {
+                let name = "script".to_owned();
+                return Err(SensorError::Gone { name });
+            };
+            self.blocks = left;
+            for n in 0..10 {
+                block.push(1_000 - left * 10 + n, 60, &[7; 60], None);
+            }
+            Ok(Filled::Packets)
+        }
+
+        fn kernel_dropped(&mut self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn what_the_analysis_has_no_room_for_is_kept_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = PacketRing::open(folder.path(), 1, 1 << 20).unwrap();
+        let script = Script {
+            interface: Interface::find("lo").unwrap(),
+            blocks: 40,
+        };
+        let ring = RingKeeper::start(ring).unwrap();
+        let mut sensor = Sensor::start(script, 1, Some(ring));
+        // Nobody takes anything until it is over: one block waits, all others are shed.
+        assert!(matches!(
+            sensor.take_trouble(),
+            Some(SensorError::Gone { .. })
+        ));
+        let shed = sensor.shortfall().queue;
+        assert_eq!(shed, 390);
+        assert_eq!(sensor.ring().unwrap().packets_not_kept, 0);
+        let mut kept = 0;
+        read_ring(folder.path(), 0, i64::MAX, |_| {
+            kept += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(kept, 400);
     }
 }

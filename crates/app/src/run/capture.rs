@@ -77,8 +77,8 @@ fn pass_on(catch: impl Catch, ring: Option<PacketRing>, args: &LiveArgs) -> Resu
     // Before any thread is started: all are to leave the signals to the one that waits for them.
     let stop = Stop::listen()?;
     let ring = ring.map(RingKeeper::start).transpose();
-    let mut ring = ring.context("cannot start a thread that keeps packets")?;
-    let mut sensor = Sensor::start(catch, args.buffer as usize * MIB);
+    let ring = ring.context("cannot start a thread that keeps packets")?;
+    let mut sensor = Sensor::start(catch, args.buffer as usize * MIB, ring);
     let mut sender = RelaySender::new(stdout());
     let started = now_nanos();
     let mut asked: Option<Instant> = None;
@@ -96,9 +96,6 @@ fn pass_on(catch: impl Catch, ring: Option<PacketRing>, args: &LiveArgs) -> Resu
         };
         let ended = matches!(waited, Waited::Ended);
         if let Waited::Block(block) = waited {
-            if let Some(ring) = &mut ring {
-                ring.keep(&block);
-            }
             sender.packets(&block, patient)?;
             sensor.give_back(block);
         }
@@ -114,7 +111,7 @@ fn pass_on(catch: impl Catch, ring: Option<PacketRing>, args: &LiveArgs) -> Resu
                 interface: sensor.interface().clone(),
                 is_down,
                 shortfall: sensor.shortfall(),
-                ring: ring.as_ref().map(RingKeeper::report),
+                ring: sensor.ring(),
                 ended,
             };
             sender.report(&report, patient)?;
