@@ -202,8 +202,8 @@ fn dumped(path: &Path, filter: &str) -> usize {
     text(&output.stdout).lines().count()
 }
 
-/// The packets of a capture of the lab that fit on the wire.
-fn packets(name: &str) -> Vec<Vec<u8>> {
+/// A capture of the lab.
+fn capture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../lab/captures")
         .join(name);
@@ -211,6 +211,12 @@ fn packets(name: &str) -> Vec<Vec<u8>> {
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
         .read_to_end(&mut all)
         .unwrap();
+    all
+}
+
+/// The packets of a capture of the lab that fit on the wire.
+fn packets(name: &str) -> Vec<Vec<u8>> {
+    let all = capture(name);
     let word = |at: usize| u32::from_le_bytes(all[at..at + 4].try_into().unwrap()) as usize;
     let mut packets = Vec::new();
     let mut at = 24;
@@ -543,13 +549,7 @@ fn the_console_shows_what_the_run_finds_and_outlives_its_own_death() {
             // What tcpdump makes of it: all packets of the guessing of passwords, and nobody else's.
             let guessing = "tcp port 22 and host 10.69.189.167 and host 10.69.189.10";
             let sent = folder.path().join("sent.pcap");
-            let gz = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../../lab/captures/scan-bruteforce.pcap.gz");
-            let mut whole = Vec::new();
-            flate2::read::GzDecoder::new(std::fs::File::open(gz).unwrap())
-                .read_to_end(&mut whole)
-                .unwrap();
-            std::fs::write(&sent, whole).unwrap();
+            std::fs::write(&sent, capture("scan-bruteforce.pcap.gz")).unwrap();
             let of_it = dumped(&path, guessing);
             assert!(of_it > 100, "{of_it}");
             assert_eq!(of_it, dumped(&sent, &format!("{guessing} and less 1514")));
@@ -645,6 +645,42 @@ fn a_tag_that_the_kernel_took_out_of_a_packet_is_put_back() {
 }
 
 #[test]
+fn a_filter_keeps_packets_out_and_stands_beside_every_result() {
+    with_wire(
+        "a_filter_keeps_packets_out_and_stands_beside_every_result",
+        || {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("filtered.pcapng");
+            let filter = "not (tcp port 22 or vlan 7) and ip";
+            let filtered = ["--filter", filter, "--record", file.to_str().unwrap()];
+            let run = Run::start(&[&filtered[..], &["--json"]].concat());
+            let sent = packets("scan-bruteforce.pcap.gz");
+            // The kernel takes the tags out before the filter sees the packet.
+            let mut dns = packets("dns-tunnel.pcap.gz");
+            dns.retain(|packet| packet[12..14] == [0x08, 0x00] && packet[23] == 17);
+            let dns = dns.swap_remove(0);
+            let tagged = |number| [&dns[..12], &[0x81, 0, 0x60, number], &dns[12..]].concat();
+            send(&sent, 64, Duration::from_millis(2));
+            send(&[tagged(7), tagged(8)], 1, Duration::ZERO);
+            let (_, stdout, _) = run.end(Signal::SIGTERM);
+            let coverage = &summary(&stdout)["coverage"];
+            let whole = folder.path().join("sent.pcap");
+            std::fs::write(&whole, capture("scan-bruteforce.pcap.gz")).unwrap();
+            let wanted = dumped(&whole, "not tcp port 22 and ip and less 1514");
+            assert!(wanted > 100 && wanted < sent.len(), "{wanted}");
+            assert_eq!(coverage["packets"], wanted + 1, "{coverage}");
+            assert_eq!(coverage["filter"], filter);
+            assert_eq!(dumped(&file, "tcp port 22 or vlan 7"), 0);
+            assert_eq!(dumped(&file, "vlan 8"), 1);
+            let run = Run::start(&["--filter", "udp"]);
+            send(&[dns], 1, Duration::ZERO);
+            let (_, stdout, _) = run.end(Signal::SIGTERM);
+            assert!(stdout.contains("only packets matching udp"), "{stdout}");
+        },
+    );
+}
+
+#[test]
 fn a_run_keeps_no_rights_that_it_does_not_need() {
     with_wire("a_run_keeps_no_rights_that_it_does_not_need", || {
         let rights = |id: i32, field: &str| {
@@ -685,6 +721,12 @@ fn what_cannot_be_watched_is_refused_with_the_remedy() {
     refused(
         Command::new(program()).args(run).arg("none0"),
         &["none0", "lo"],
+    );
+    refused(
+        Command::new(program())
+            .args(run)
+            .args(["lo", "--filter", "tcp port http"]),
+        &["--filter", "at character 10", "a port is a number"],
     );
     // In a user namespace where it is nobody it has no rights over the network.
     refused(

@@ -33,6 +33,9 @@ pub struct Coverage {
     /// How far the analysis was behind the wire at most, in milliseconds; only where it ran live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_ms_max: Option<u64>,
+    /// Only packets that this expression describes were looked at; nobody counted the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 impl Coverage {
@@ -71,6 +74,9 @@ impl Coverage {
         self.entities = other.entities;
         self.cold_entities = other.cold_entities;
         self.lag_ms_max = self.lag_ms_max.max(other.lag_ms_max);
+        if other.filter.is_some() {
+            self.filter.clone_from(&other.filter);
+        }
         for (reason, n) in &other.dropped {
             self.drop_for(reason, *n);
         }

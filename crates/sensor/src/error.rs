@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::filter::FilterError;
+
 /// Why there is no capture, or no more.
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {
@@ -40,6 +42,14 @@ pub enum SensorError {
         name: String,
         /// What was asked for.
         bytes: usize,
+    },
+    /// The filter fits no packets of the interface.
+    #[error("the filter cannot be used on {name}: {source}")]
+    Filter {
+        /// The interface.
+        name: String,
+        /// Why.
+        source: FilterError,
     },
     /// An address cannot be listened on.
     #[error(

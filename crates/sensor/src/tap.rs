@@ -16,6 +16,7 @@ use nix::sys::socket::{getsockopt, sockopt::SocketError};
 
 use crate::block::PacketBlock;
 use crate::error::SensorError;
+use crate::filter::Filter;
 use crate::interface::Interface;
 use crate::sensor::Catch;
 
@@ -35,6 +36,8 @@ pub struct TapOptions {
     pub promiscuous: bool,
     /// Bytes of the ring; at least one block of it is made.
     pub ring_bytes: usize,
+    /// Only these packets.
+    pub filter: Option<Filter>,
 }
 
 /// An open capture.
@@ -113,14 +116,21 @@ impl Tap {
                 step: "number of the interface",
                 source: errno.into(),
             })?;
-        let capture = Capture::builder()
+        let mut builder = Capture::builder()
             .interface(&options.interface)
             .block_size(RING_BLOCK_BYTES)
             .block_count((options.ring_bytes / RING_BLOCK_BYTES).max(1))
             .block_timeout_ms(RING_BLOCK_MILLIS)
-            .promiscuous(options.promiscuous)
-            .build()
-            .map_err(|error| refused(error, options))?;
+            .promiscuous(options.promiscuous);
+        if let Some(filter) = &options.filter {
+            let program = filter.program(interface.link_type);
+            // What came before it was there is left out with all that came before this returns.
+            builder = builder.bpf_filter(program.map_err(|source| SensorError::Filter {
+                name: name(),
+                source,
+            })?);
+        }
+        let capture = builder.build().map_err(|error| refused(error, options))?;
         Ok(Self {
             is_down: !interface.is_up,
             bound_at: now_nanos(),

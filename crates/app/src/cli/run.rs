@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use thymus_ingest::Export;
+use thymus_sensor::Filter;
 
 use super::{OutputArgs, RunArgs};
 
@@ -47,6 +48,9 @@ pub struct LiveArgs {
     /// Only packets from and to this machine, where the card can tell
     #[arg(long, requires = "interface")]
     pub no_promiscuous: bool,
+    /// Only these packets, in the words of tcpdump: 'not (host 10.0.0.9 and tcp port 9100)'; others are a blind spot
+    #[arg(long, value_name = "EXPR", requires = "interface")]
+    pub filter: Option<Filter>,
     /// Memory for packets that wait for the analysis, in MiB: so much in the kernel, and as much again here
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub buffer: u32,

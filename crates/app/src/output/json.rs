@@ -105,6 +105,8 @@ pub(crate) struct CoverageObject<'a> {
     dropped: &'a BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_ms_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<&'a str>,
 }
 
 /// A line of `thymus run --json`.
@@ -195,6 +197,7 @@ pub(crate) fn coverage_object(coverage: &Coverage) -> CoverageObject<'_> {
         cold_entities: coverage.cold_entities,
         dropped: &coverage.dropped,
         lag_ms_max: coverage.lag_ms_max,
+        filter: coverage.filter.as_deref(),
     }
 }
 

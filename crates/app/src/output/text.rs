@@ -285,6 +285,12 @@ impl Text {
             );
             self.line(3, &line, None);
         }
+        if let Some(filter) = &coverage.filter {
+            let line = format!(
+                "only packets matching {filter} were looked at; the others are a blind spot"
+            );
+            self.line(3, &line, Some(Tone::Warn));
+        }
         for (reason, n) in coverage.dropped.iter().filter(|(_, n)| **n > 0) {
             let line = format!(
                 "not judged, {}: {}",

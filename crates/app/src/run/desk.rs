@@ -190,6 +190,7 @@ impl<'a> Desk<'a> {
         let report = self.analyst.clone().finish(&site);
         let mut coverage = Coverage {
             lag_ms_max: Some(self.lag_ms_max),
+            filter: self.filter(),
             ..self.standing.coverage.clone()
         };
         coverage.drop_for("analysis_restarts", self.vitals.restarts);
@@ -204,6 +205,11 @@ impl<'a> Desk<'a> {
             summary,
             maxima: Vec::new(),
         }
+    }
+
+    /// What is looked at, if not everything.
+    fn filter(&self) -> Option<String> {
+        self.args.filter.as_ref().map(ToString::to_string)
     }
 
     /// Tells the incidents that are new or not what they were.
@@ -292,6 +298,7 @@ impl<'a> Desk<'a> {
         let mut coverage = self.standing.coverage.clone();
         coverage.entities = summary.devices as u64;
         coverage.cold_entities = summary.cold_devices as u64;
+        coverage.filter = self.filter();
         let status = self
             .vitals
             .status(&coverage, &summary, lag_ms, &self.standing);

@@ -79,6 +79,7 @@ fn open(args: &LiveArgs, interface: &str) -> Result<Tap> {
         interface: interface.to_owned(),
         promiscuous: !args.no_promiscuous,
         ring_bytes: args.buffer as usize * MIB,
+        filter: args.filter.clone(),
     })?;
     let link_type = tap.interface().link_type;
     if decode_frame(link_type, &[]).is_none() {

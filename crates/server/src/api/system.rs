@@ -82,6 +82,10 @@ fn blind_spots(coverage: &Value) -> Vec<Value> {
                 "why": "seen and not judged; the reasons are in what was dropped" }));
         }
     }
+    if let Some(filter) = coverage.get("filter").and_then(Value::as_str) {
+        spots.push(json!({ "what": "packets left out by the filter", "share": null,
+            "why": format!("only packets matching {filter} are looked at; nobody counts the others") }));
+    }
     let (devices, cold) = (number("entities"), number("cold_entities"));
     if devices > 0.0 && cold > 0.0 {
         spots.push(json!({ "what": "devices", "share": cold / devices,

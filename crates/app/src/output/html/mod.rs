@@ -286,6 +286,9 @@ fn coverage_rows(findings: &Findings<'_>) -> Vec<(String, String)> {
         "found"
     };
     row(&format!("Local networks ({how})"), networks.join(", "));
+    if let Some(filter) = &coverage.filter {
+        row("Not looked at", format!("packets not matching {filter}"));
+    }
     for (reason, n) in coverage.dropped.iter().filter(|(_, n)| **n > 0) {
         row(
             &format!("Not judged: {}", reason.replace('_', " ")),
