@@ -579,7 +579,8 @@ fn a_full_disk_ends_no_watching_and_what_is_found_still_gets_in() {
             assert!(mounted.unwrap().success());
             let state = folder.path().join("state");
             let state_arg = state.to_str().unwrap();
-            let mut run = Run::start(&["--json", "--local", "10.0.0.0/8", "--state", state_arg]);
+            let args = ["--json", "--local", "10.0.0.0/8", "--state", state_arg];
+            let mut run = Run::start(&[&args[..], &["--keep-packets", "0"]].concat());
             let sent = packets("scan-bruteforce.pcap.gz");
             // Another program fills the disk while it watches.
             send(&sent[..500], 64, Duration::from_millis(1));
@@ -597,6 +598,75 @@ fn a_full_disk_ends_no_watching_and_what_is_found_still_gets_in() {
             assert!(!summary["incidents"].as_array().unwrap().is_empty());
             // What was found is in the room that was held for it.
             assert!(!state.join("journal").join("reserve").exists());
+        },
+    );
+}
+
+#[test]
+fn packets_are_kept_as_far_as_the_disk_has_room_and_through_kills() {
+    with_wire(
+        "packets_are_kept_as_far_as_the_disk_has_room_and_through_kills",
+        || {
+            let folder = tempfile::tempdir().unwrap();
+            let state = folder.path().join("state");
+            let state_arg = state.to_str().unwrap();
+            let ring = state.join("packets");
+            std::fs::create_dir_all(&ring).unwrap();
+            let mounted = Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+                .arg(&ring)
+                .status();
+            assert!(mounted.unwrap().success());
+            let other = ring.join("other");
+            let mut rest = std::fs::File::create(&other).unwrap();
+            while std::io::Write::write_all(&mut rest, &[0; 4096]).is_ok() {}
+            let mut run = Run::start(&["--json", "--local", "10.0.0.0/8", "--state", state_arg]);
+            let guessing = packets("scan-bruteforce.pcap.gz");
+            send(&guessing[..500], 64, Duration::from_millis(1));
+            run.hear("packets cannot be kept");
+            drop(rest);
+            std::fs::remove_file(&other).unwrap();
+            send(&packets("smb-ransom.pcap.gz"), 64, Duration::from_millis(2));
+            let kept = || {
+                let files = std::fs::read_dir(&ring).unwrap();
+                files
+                    .map(|file| file.unwrap().metadata().unwrap().len())
+                    .sum::<u64>()
+            };
+            until(|| kept() > 1 << 20);
+            let capture_process = run.process("capture");
+            kill(Pid::from_raw(capture_process), Signal::SIGKILL).unwrap();
+            run.new_process("capture", capture_process);
+            run.hear("capturing on in0 again");
+            send(&guessing, 64, Duration::from_millis(2));
+            let (_, stdout, errors) = run.end(Signal::SIGTERM);
+            // A twentieth of the disk stays free, give or take a block of packets.
+            assert!(
+                kept() < (2 << 20) - (2 << 20) / 20 + (32 << 10),
+                "{}",
+                kept()
+            );
+            // What came last is there, whole; what came while there was no room is not.
+            let slice = folder.path().join("slice.pcapng");
+            let cut = Command::new(program())
+                .args([
+                    "packets",
+                    "--state",
+                    state_arg,
+                    "--host",
+                    "10.69.189.167",
+                    "-o",
+                ])
+                .arg(&slice)
+                .status();
+            assert!(cut.unwrap().success());
+            let sent = folder.path().join("sent.pcap");
+            std::fs::write(&sent, capture("scan-bruteforce.pcap.gz")).unwrap();
+            let of_host = "host 10.69.189.167 and tcp port 22";
+            let wanted = dumped(&sent, &format!("{of_host} and less 1514"));
+            assert!(wanted > 100, "{wanted}");
+            assert_eq!(dumped(&slice, of_host), wanted, "{errors}");
+            assert!(summary(&stdout)["incidents"].is_array());
         },
     );
 }

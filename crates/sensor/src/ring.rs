@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use rustix::fs::statvfs;
 use serde::{Deserialize, Serialize};
 
 use crate::block::PacketBlock;
@@ -25,6 +26,11 @@ use crate::pcapng;
 const PARTS: u64 = 16;
 const PART_MIN: u64 = 64 << 10;
 const PART_MAX: u64 = 64 << 20;
+/// So much of the disk stays free, or this part of a smaller one: what is found needs it more.
+const FREE_MIN: u64 = 256 << 20;
+const FREE_SHARE: u64 = 20;
+/// Bytes between two looks at the room on the disk.
+const LOOK_EVERY: u64 = 1 << 20;
 /// Packets that wait for the disk.
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Blocks kept for their room.
@@ -50,8 +56,12 @@ pub struct PacketRing {
     folder: PathBuf,
     link_type: u16,
     bytes_max: u64,
-    /// What it may take now: less than `bytes_max` while the disk is full.
+    /// What it may take now: less than `bytes_max` while the disk is full,
     bytes_now: u64,
+    /// and what others leave.
+    room: u64,
+    /// Bytes until the next look at that.
+    unlooked: u64,
     /// Files that are whole, the oldest first, with their sizes.
     files: VecDeque<(PathBuf, u64)>,
     open: Option<(BufWriter<File>, PathBuf, u64)>,
@@ -83,6 +93,8 @@ impl PacketRing {
             link_type: u16::try_from(link_type).unwrap_or(0),
             bytes_max,
             bytes_now: bytes_max,
+            room: bytes_max,
+            unlooked: 0,
             files: files
                 .into_iter()
                 .map(|(_, path, bytes)| (path, bytes))
@@ -103,8 +115,10 @@ impl PacketRing {
     /// Adds the packets of a block.
     ///
     /// # Errors
-    /// When they cannot be written. On a full disk half of what is kept is given back.
+    /// When they cannot be written. What others on this disk need is given back, so that some of it stays
+    /// free; where nothing was free all the same, half of what is kept.
     pub fn write(&mut self, block: &PacketBlock) -> io::Result<()> {
+        self.look_for_room(block.size() as u64)?;
         let written = self.add(block);
         if let Err(error) = &written {
             self.close_open();
@@ -124,8 +138,38 @@ impl PacketRing {
         self.open.as_mut().map_or(Ok(()), |(out, ..)| out.flush())
     }
 
+    fn limit(&self) -> u64 {
+        self.bytes_now.min(self.room)
+    }
+
     fn part_max(&self) -> u64 {
-        (self.bytes_max / PARTS).clamp(PART_MIN, PART_MAX)
+        (self.bytes_max.min(self.room) / PARTS).clamp(PART_MIN, PART_MAX)
+    }
+
+    /// Gives room back to the disk before it is full.
+    fn look_for_room(&mut self, more: u64) -> io::Result<()> {
+        if self.unlooked > more {
+            self.unlooked -= more;
+            return Ok(());
+        }
+        let disk = statvfs(&self.folder).inspect_err(|_| self.close_open())?;
+        let free_min = (disk.f_blocks * disk.f_frsize / FREE_SHARE).min(FREE_MIN);
+        let free = disk.f_bavail * disk.f_frsize;
+        self.room = (self.bytes() + free).saturating_sub(free_min);
+        if self.bytes() > self.room {
+            self.close_open();
+            self.make_room(0);
+        }
+        if self.room < 2 * PART_MIN {
+            let why = format!(
+                "less than {} MiB of this disk are free",
+                free_min.div_ceil(1 << 20)
+            );
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
+        // The nearer to the end, the more often.
+        self.unlooked = (self.room / PARTS).min(LOOK_EVERY);
+        Ok(())
     }
 
     fn add(&mut self, block: &PacketBlock) -> io::Result<()> {
@@ -177,7 +221,7 @@ impl PacketRing {
 
     /// Takes the oldest files away until `more` bytes fit.
     fn make_room(&mut self, more: u64) {
-        while self.bytes() + more > self.bytes_now
+        while self.bytes() + more > self.limit()
             && let Some((path, _)) = self.files.pop_front()
         {
             // Who cannot remove it does not count it twice: it is found again at the next start.
