@@ -48,6 +48,8 @@ pub struct EngineSummary {
     pub device_hours: f64,
     /// What bounds threw away, by reason.
     pub dropped: Vec<(&'static str, u64)>,
+    /// By detector, what its tables had no room for.
+    pub tables_full: Vec<(&'static str, u64)>,
     /// Detectors that were switched off because they panicked.
     pub disabled: Vec<&'static str>,
     /// What each detector promised and kept on this site.
@@ -372,11 +374,17 @@ impl Engine {
     /// Totals for the report.
     pub fn summary(&mut self) -> EngineSummary {
         let day = std::time::Duration::from_hours(24);
-        let memories = self
+        let tables_full: Vec<(&'static str, u64)> = self
             .units
             .iter_mut()
-            .flat_map(|unit| unit.detector.memories());
-        let tables = memories.map(|memory| memory.dropped()).sum();
+            .map(|unit| {
+                let memories = unit.detector.memories();
+                let dropped = memories.iter().map(|memory| memory.dropped());
+                (unit.id, dropped.sum())
+            })
+            .filter(|(_, dropped)| *dropped > 0)
+            .collect();
+        let tables = tables_full.iter().map(|(_, dropped)| dropped).sum();
         let is_cold = |idx: &crate::DeviceIdx| self.entities.first_seen(*idx).plus(day) > self.now;
         EngineSummary {
             events: self.events,
@@ -389,6 +397,7 @@ impl Engine {
                 ("hour_table_full", self.hours.dropped()),
                 ("detector_tables_full", tables),
             ],
+            tables_full,
             disabled: self
                 .units
                 .iter()

@@ -71,6 +71,7 @@ impl Vitals {
                 "measured": promise.map(|one| one.measured),
                 "exceeded": promise.map(|one| one.exceeded),
                 "weight": promise.map(|one| one.weight),
+                "tables_full": summary.tables_full.iter().find(|(id, _)| *id == spec.id).map_or(0, |(_, n)| *n),
                 "demoted_since": promise.and_then(|one| one.demoted_since),
             })
         });
