@@ -1,10 +1,14 @@
 //! What becomes of the work on an incident when the incident changes by itself: it is merged into another, or goes
 //! on after it was closed.
 
-use rusqlite::Transaction;
+use std::collections::BTreeSet;
+
+use rusqlite::{Transaction, params};
+use serde_json::Value;
 use thymus_schema::Timestamp;
 
 use super::casework::{CaseState, Verdict, remember, row, write};
+use super::ingest::{list, text, time};
 
 /// What people wrote about an incident goes over to the one it became.
 pub(super) fn merge(
@@ -62,6 +66,66 @@ pub(super) fn merge(
         )?;
     }
     Ok(())
+}
+
+/// The incidents `told` together take over those that were told before them and are no more: an incident is named
+/// after the alert it began with, so it gets another name when an earlier alert turns out to belong to it. Each
+/// alert is of one incident, so who has an alert of one of `told` and was not told with it is one of these.
+pub(super) fn take_over(
+    tx: &Transaction<'_>,
+    told: &[Value],
+    now: Timestamp,
+) -> Result<(), rusqlite::Error> {
+    let names: BTreeSet<&str> = told.iter().filter_map(|one| text(one, "id")).collect();
+    for incident in told {
+        let Some(id) = text(incident, "id") else {
+            continue;
+        };
+        let own = alerts_of(incident);
+        for (old, json) in neighbours(tx, incident)? {
+            let Some(before) = serde_json::from_str::<Value>(&json).ok() else {
+                continue;
+            };
+            if !names.contains(&*old) && alerts_of(&before).iter().any(|alert| own.contains(alert))
+            {
+                merge(tx, &old, id, now)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn alerts_of(incident: &Value) -> BTreeSet<&str> {
+    list(incident, "alerts")
+        .filter_map(|alert| text(alert, "id"))
+        .collect()
+}
+
+/// Incidents of the same suspected devices at the same time, with what they are.
+fn neighbours(
+    tx: &Transaction<'_>,
+    incident: &Value,
+) -> Result<Vec<(String, String)>, rusqlite::Error> {
+    let id = text(incident, "id").unwrap_or_default();
+    let (first, last) = (time(incident, "first_seen"), time(incident, "last_seen"));
+    let mut statement = tx.prepare_cached(
+        "SELECT n.id, n.json FROM incident_devices d JOIN incidents n ON n.id = d.incident
+         WHERE d.entity = ?1 AND d.suspected AND n.id <> ?2 AND n.first_seen <= ?3 AND n.last_seen >= ?4",
+    )?;
+    let mut found = Vec::new();
+    let entities: BTreeSet<&str> = list(incident, "alerts")
+        .filter_map(|alert| text(alert, "entity"))
+        .collect();
+    for entity in entities {
+        let rows = statement.query_map(
+            params![entity, id, last.as_nanos(), first.as_nanos()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    Ok(found)
 }
 
 /// An incident that was closed and goes on is opened again, unless it was found harmless or wrong: then a line

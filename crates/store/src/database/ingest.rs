@@ -117,6 +117,7 @@ impl Database {
                 for incident in found {
                     take_incident(tx, incident, now, done)?;
                 }
+                growth::take_over(tx, found, now)?;
                 done.changed.insert("incidents");
             }
             FrameBody::Devices(found) => {
@@ -250,6 +251,8 @@ fn take_incident(
             growth::merge(tx, old, id, now)?;
         }
     }
+    // What is told again is there again, whatever became of it before.
+    tx.execute("DELETE FROM redirects WHERE id = ?", [id])?;
     let alerts = list(object, "alerts").count() as u64;
     incidents::write(tx, id, object, &json, added.unwrap_or(now.as_nanos()))?;
     growth::went_on(tx, id, alerts, now)?;

@@ -23,7 +23,7 @@ fn open(dir: &std::path::Path) -> Database {
 fn incident(id: &str, alerts: usize) -> Value {
     let alerts: Vec<Value> = (0..alerts)
         .map(|n| {
-            json!({"id": format!("{n:016x}"), "detector": "beacon", "entity": "device:10.0.0.7",
+            json!({"id": format!("{id}{n:014x}"), "detector": "beacon", "entity": "device:10.0.0.7",
                 "phase": "control", "peers": [{"role": "controller", "entity": "external:bad.example"}]})
         })
         .collect();
@@ -153,6 +153,39 @@ fn what_people_wrote_goes_over_when_incidents_are_merged() {
     assert_eq!(database.incident("aa").unwrap()["id"], "bb");
     assert_eq!(database.incidents(&all(), NOW).unwrap().total, 1);
     assert!(database.audit_state().unwrap().is_intact);
+}
+
+#[test]
+fn a_story_that_turns_out_to_have_begun_earlier_is_not_told_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let tell = |seq, told: Vec<Value>| {
+        let body = FrameBody::Incidents(told);
+        database.ingest(seq, &body, NOW).unwrap();
+        let mut ids: Vec<String> = database
+            .incidents(&all(), NOW)
+            .unwrap()
+            .items
+            .into_iter()
+            .map(|item| item.id)
+            .collect();
+        ids.sort();
+        ids
+    };
+    tell(1, vec![incident("aa", 2), incident("bb", 1)]);
+    database.comment(&actor(), "aa", "looks bad").unwrap();
+    // The same alerts and an earlier one, so another name.
+    let mut earlier = incident("cc", 3);
+    earlier["alerts"][1] = incident("aa", 2)["alerts"][0].clone();
+    earlier["alerts"][2] = incident("aa", 2)["alerts"][1].clone();
+    assert_eq!(tell(2, vec![earlier.clone()]), ["bb", "cc"]);
+    assert_eq!(database.incident("aa").unwrap()["id"], "cc");
+    assert_eq!(database.case("cc").unwrap().comments[0].text, "looks bad");
+    // Of two that are told together each is one, and what is told again is there again.
+    let mut part = incident("aa", 1);
+    part["alerts"][0] = earlier["alerts"][1].clone();
+    assert_eq!(tell(3, vec![earlier, part]), ["aa", "bb", "cc"]);
+    assert_eq!(database.incident("aa").unwrap()["id"], "aa");
 }
 
 #[test]
