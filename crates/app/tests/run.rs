@@ -492,7 +492,7 @@ fn the_console_shows_what_the_run_finds_and_outlives_its_own_death() {
             let state = folder.path().join("state");
             let state_arg = state.to_str().unwrap();
             let args = ["--local", "10.0.0.0/8", "--state", state_arg, "--console"];
-            let mut run = Run::start(&args);
+            let mut run = Run::start(&[&args[..], &["--filter", "ip or arp"]].concat());
             run.hear("the console is at");
             let token = Command::new(program())
                 .args([
@@ -559,7 +559,10 @@ fn the_console_shows_what_the_run_finds_and_outlives_its_own_death() {
             run.hear("the console process ended");
             run.hear("the console is at");
             until(|| shown().is_some_and(|(again, _)| again == id));
-            let processes = get("health").unwrap()["status"]["processes"].clone();
+            let health = get("health").unwrap();
+            let spots = health["blind_spots"].to_string();
+            assert!(spots.contains("only packets matching ip or arp"), "{spots}");
+            let processes = health["status"]["processes"].clone();
             assert_eq!(processes.as_array().map(Vec::len), Some(4), "{processes}");
             assert_eq!(run.end(Signal::SIGTERM).0, Some(1));
         },
