@@ -150,14 +150,20 @@ pub(crate) fn deny() -> Result<()> {
 }
 
 /// What tests are made with: the collector with what others export, against what others make of it; packets
-/// that were kept with who reads captures.
+/// that were kept with who reads captures; files on their way with those who serve and fetch them.
 fn have_programs() -> Result<()> {
-    const PACKAGES: [(&str, &str); 5] = [
+    const PACKAGES: [(&str, &str); 11] = [
         ("softflowd", "softflowd"),
         ("nfdump", "nfcapd"),
         ("nfdump-sflow", "sfcapd"),
         ("pmacct", "pmacctd"),
         ("tcpdump", "tcpdump"),
+        ("samba", "smbd"),
+        ("smbclient", "smbclient"),
+        ("vsftpd", "vsftpd"),
+        ("lighttpd", "lighttpd"),
+        ("exim4-daemon-light", "exim4"),
+        ("curl", "curl"),
     ];
     const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
     let is_there = |program: &str| {

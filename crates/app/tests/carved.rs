@@ -24,13 +24,30 @@ struct Talk {
     seq: [u32; 2],
     port: u16,
     micros: u32,
+    at: u32,
+    client: [u8; 4],
+    macs: [[u8; 6]; 2],
 }
 
 const CLIENT: [u8; 4] = [10, 0, 0, 7];
+/// Hardware addresses of a device of the lab and its gateway.
+const MACS: [[u8; 6]; 2] = [
+    [0x54, 0xee, 0x75, 0x1a, 0xa8, 0xde],
+    [0xe4, 0x8d, 0x8c, 0x63, 0x25, 0xde],
+];
 const SERVER: [u8; 4] = [198, 51, 100, 20];
 
 impl Talk {
     fn begin(port: u16) -> Self {
+        Self::of(
+            (CLIENT, [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]]),
+            1_700_000_000,
+            port,
+        )
+    }
+
+    /// Of this client, at a time.
+    fn of((client, macs): ([u8; 4], [[u8; 6]; 2]), at: u32, port: u16) -> Self {
         let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         file.extend_from_slice(&[0, 0, 4, 0, 1, 0, 0, 0]);
         let mut talk = Self {
@@ -38,6 +55,9 @@ impl Talk {
             seq: [1_000, 9_000],
             port,
             micros: 0,
+            at,
+            client,
+            macs,
         };
         talk.packet(0, 0x02, b"");
         talk.packet(1, 0x12, b"");
@@ -52,10 +72,11 @@ impl Talk {
     }
 
     fn write(&mut self, side: usize, flags: u8, payload: &[u8]) {
-        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+        let mut frame = [self.macs[1 - side], self.macs[side]].concat();
+        frame.extend_from_slice(&[8, 0, 0x45, 0]);
         frame.extend_from_slice(&(40 + payload.len() as u16).to_be_bytes());
         frame.extend_from_slice(&[0, 1, 0x40, 0, 64, 6, 0, 0]);
-        let ends = [(CLIENT, 50_000), (SERVER, self.port)];
+        let ends = [(self.client, 50_000), (SERVER, self.port)];
         frame.extend_from_slice(&ends[side].0);
         frame.extend_from_slice(&ends[1 - side].0);
         frame.extend_from_slice(&ends[side].1.to_be_bytes());
@@ -65,12 +86,7 @@ impl Talk {
         frame.extend_from_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         frame.extend_from_slice(payload);
         self.micros += 1_000;
-        for word in [
-            1_700_000_000,
-            self.micros,
-            frame.len() as u32,
-            frame.len() as u32,
-        ] {
+        for word in [self.at, self.micros, frame.len() as u32, frame.len() as u32] {
             self.file.extend_from_slice(&word.to_le_bytes());
         }
         self.file.extend_from_slice(&frame);
@@ -126,7 +142,10 @@ fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 }
 
 fn download(body: &[u8], missing: Option<usize>) -> Vec<u8> {
-    let mut talk = Talk::begin(80);
+    downloaded(Talk::begin(80), body, missing)
+}
+
+fn downloaded(mut talk: Talk, body: &[u8], missing: Option<usize>) -> Vec<u8> {
     talk.say(
         0,
         b"GET /up/x.php.txt HTTP/1.1\r\nHost: files.example.net\r\n\r\n",
@@ -224,4 +243,81 @@ fn what_is_attached_to_a_mail_is_judged() {
     assert!(said["detail"].as_str().unwrap().contains("x.php"), "{said}");
     assert_eq!(said["techniques"][0], "T1566.001");
     assert_eq!(of_kind(&events, "mail").len(), 1);
+}
+
+/// A day of the lab with what an attacker did on it, and before that a download of a file that looks malicious,
+/// by the device that was taken over.
+#[test]
+fn a_malicious_download_and_what_follows_are_one_story_that_names_the_file() {
+    const DEVICE: [u8; 4] = [10, 69, 189, 29];
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lab/captures");
+    let body = script();
+    let mut digest = String::new();
+    for byte in Sha256::digest(&body) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
+    // Three minutes before the story begins.
+    let talk = Talk::of((DEVICE, MACS), 1_747_136_400, 80);
+    let capture = folder.path().join("download.pcap");
+    std::fs::write(&capture, downloaded(talk, &body, None)).unwrap();
+    let html = folder.path().join("report.html");
+    let told = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_thymus"))
+            .args(["replay", "--local", "10.69.189.0/24"])
+            .args(more)
+            .args(["office-day.pcap.gz", "story.pcap.gz"].map(|name| lab.join(name)))
+            .arg(&capture)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let report: Value = serde_json::from_str(&told(&["--json"])).unwrap();
+    let lists = ["incidents", "below_the_line"].map(|list| report[list].as_array().unwrap());
+    let with_file: Vec<&Value> = lists
+        .into_iter()
+        .flatten()
+        .filter(|incident| incident.to_string().contains(&digest))
+        .collect();
+    let [incident] = with_file[..] else {
+        panic!("{with_file:#?}")
+    };
+    assert_eq!(
+        (&incident["rank"], &incident["shown"]),
+        (&1.into(), &true.into())
+    );
+    let alerts = incident["alerts"].as_array().unwrap();
+    let by = |detector: &str| -> Vec<&Value> {
+        let is_by = |alert: &&Value| alert["detector"].as_str().unwrap().contains(detector);
+        alerts.iter().filter(is_by).collect()
+    };
+    let file = by("threat_observation")[0];
+    assert_eq!(file["entity"], "device:10.69.189.29");
+    let statement = file["statement"].as_str().unwrap();
+    for said in [
+        "x.php.txt",
+        "php",
+        &digest,
+        "198.51.100.20",
+        "bytes 0x",
+        "malicious",
+        "one in",
+    ] {
+        assert!(statement.contains(said), "{said} is not in {statement}");
+    }
+    assert!(
+        !by("beacon").is_empty() && !by("scan").is_empty(),
+        "{incident:#}"
+    );
+    let told_as = incident["narrative"].to_string();
+    assert!(
+        told_as.contains(&digest) && told_as.contains("x.php.txt"),
+        "{told_as}"
+    );
+    let text = told(&["--html", html.to_str().unwrap()]);
+    let html = std::fs::read_to_string(html).unwrap();
+    for page in [&text, &html] {
+        let flat: String = page.split_whitespace().collect();
+        assert!(flat.contains(&digest) && flat.contains("bytes0x"), "{page}");
+    }
 }

@@ -104,6 +104,8 @@ pub struct AnalyzerCx<'a> {
     pub(crate) out: &'a mut Vec<EventBody>,
     pub(crate) service: &'a mut Option<Service>,
     pub(crate) detached: &'a mut bool,
+    /// Which sides have said all they will, by their FIN.
+    pub(crate) ended: [bool; 2],
     pub(crate) carver: &'a mut Carver,
 }
 

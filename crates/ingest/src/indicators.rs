@@ -112,6 +112,7 @@ impl Indicators {
             },
             about: Vec::new(),
             techniques: Vec::new(),
+            file: None,
         })
     }
 

@@ -79,8 +79,39 @@ pub struct Response {
     pub file_name: Box<str>,
     /// The server's message of NTLM or Negotiate authentication, decoded.
     pub challenge: Vec<u8>,
+    /// Which part of the whole the body is (206).
+    pub range: Option<ContentRange>,
+    /// Which version of the whole: its entity tag, else when it was modified.
+    pub version: Box<str>,
     /// How the body ends, if the request's method allows one.
     pub body: Body,
+}
+
+/// A part of a whole (RFC 9110 section 14.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContentRange {
+    /// Its first byte.
+    pub first: u64,
+    /// Its last byte.
+    pub last: u64,
+    /// Bytes of the whole.
+    pub total: u64,
+}
+
+/// Reads `bytes 0-499/1234`; `None` when the whole has no known length, or it makes no sense.
+pub fn content_range(value: &[u8]) -> Option<ContentRange> {
+    let value = value.trim_ascii();
+    let unit = value.get(..6)?;
+    let (span, total) = str::from_utf8(value.get(6..)?).ok()?.split_once('/')?;
+    let (first, last) = span.split_once('-')?;
+    let number = |digits: &str| digits.trim().parse::<u64>().ok();
+    let range = ContentRange {
+        first: number(first)?,
+        last: number(last)?,
+        total: number(total)?,
+    };
+    let is_sound = range.first <= range.last && range.last < range.total;
+    (unit.eq_ignore_ascii_case(b"bytes ") && is_sound).then_some(range)
 }
 
 /// A head and the bytes it takes; `None` when it is no HTTP head. `bytes` must reach to the end of
@@ -174,6 +205,12 @@ pub fn response(bytes: &[u8], budget: &ParseBudget) -> Option<(Response, usize)>
             if let Some(offer) = credentials(header.value).filter(|_| out.challenge.is_empty()) {
                 out.challenge = offer.token;
             }
+        } else if header.name.eq_ignore_ascii_case("content-range") {
+            out.range = content_range(header.value);
+        } else if header.name.eq_ignore_ascii_case("etag")
+            || header.name.eq_ignore_ascii_case("last-modified") && out.version.is_empty()
+        {
+            out.version = text(header.value, 128);
         } else {
             framing.note(header);
         }
@@ -358,7 +395,7 @@ fn credentials(value: &[u8]) -> Option<Credentials> {
 }
 
 /// The value of `name=value` or `name="value"` in a list of parameters.
-fn parameter<'a>(list: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn parameter<'a>(list: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     list.split(|byte| matches!(byte, b';' | b','))
         .find_map(|part| {
             let part = part.trim_ascii();
@@ -378,6 +415,7 @@ pub fn fuzz(bytes: &[u8]) {
     let _ = head_length(bytes);
     let _ = request(bytes, &budget);
     let _ = response(bytes, &budget);
+    let _ = content_range(bytes);
     let _ = chunk_size(bytes);
     let _ = form_user(bytes);
 }

@@ -47,6 +47,7 @@ pub mod magic;
 pub mod modbus;
 pub mod mongo;
 pub mod mqtt;
+pub mod multipart;
 pub mod mysql;
 pub mod nbns;
 pub mod ndp;

@@ -38,6 +38,7 @@ pub const PROTOCOLS: &[Protocol] = &[
     protocol("modbus", crate::modbus::fuzz),
     protocol("mongo", crate::mongo::fuzz),
     protocol("mqtt", crate::mqtt::fuzz),
+    protocol("multipart", crate::multipart::fuzz),
     protocol("mysql", crate::mysql::fuzz),
     protocol("nbns", crate::nbns::fuzz),
     protocol("ndp", crate::ndp::fuzz),

@@ -42,9 +42,9 @@ pub use incident::{Affected, Confidence, Incident, Step};
 pub use local::LocalNetworks;
 pub use protocol::{
     ArpMessage, Certificate, DceRpcCall, DhcpMessage, DnsAnswer, DnsData, DnsFlavor,
-    DnsTransaction, FileSeen, HttpTransaction, IcsCall, KerberosExchange, KerberosRequest,
-    LdapCall, Login, MailEnvelope, NdpMessage, NtlmAuth, Observation, Operation, Outcome,
-    QuirkSeen, RdpHello, SmbAction, SmbOperation, SshHello, TlsHandshake,
+    DnsTransaction, FileSeen, FileVerdict, HttpTransaction, IcsCall, KerberosExchange,
+    KerberosRequest, LdapCall, Login, MailEnvelope, NdpMessage, NtlmAuth, Observation, Operation,
+    Outcome, QuirkSeen, RdpHello, SmbAction, SmbOperation, SshHello, TlsHandshake,
 };
 pub use pvalue::PValue;
 pub use service::Service;

@@ -581,6 +581,35 @@ pub struct FileSeen {
     pub upload: bool,
     /// Whether every byte was seen.
     pub complete: bool,
+    /// Why it is not whole: `incomplete`, `too large`, `no room`; empty when it is, or when nobody says.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: Box<str>,
+}
+
+/// What the file engine made of a file, as far as people ask for it first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileVerdict {
+    /// The file's name.
+    pub name: Box<str>,
+    /// SHA-256 of the file, hex.
+    pub sha256: Box<str>,
+    /// Its bytes.
+    pub bytes: u64,
+    /// `malicious` or `suspicious`.
+    pub outcome: Box<str>,
+    /// What was judged: its type.
+    pub kind: Box<str>,
+    /// Where in the file that lies; empty for the file itself.
+    pub member: Box<str>,
+    /// The bytes that decided, most telling first: `bytes 0x40 to 0x9f`; empty when nobody knows.
+    pub decided: Box<str>,
+    /// One in so many harmless files looks as bad; 0 when not known.
+    pub one_in: u64,
+    /// The protocol that carried it.
+    pub service: Option<Service>,
+    /// Whether the client sent it.
+    pub upload: bool,
 }
 
 /// Another tool's alert, or a hit on the user's own indicator list.
@@ -601,6 +630,9 @@ pub struct Observation {
     pub about: Vec<EntityId>,
     /// ATT&CK technique ids it names.
     pub techniques: Vec<Box<str>>,
+    /// The file it is about, when our own file engine says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Box<FileVerdict>>,
 }
 
 impl Observation {

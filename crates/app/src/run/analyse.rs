@@ -114,7 +114,7 @@ impl Told<'_> {
             }
         };
         let recorder = args.record.as_ref().map(record).transpose()?;
-        let judge = carved::judge();
+        let (judge, verdicts) = carved::judge_and_verdicts();
         let flow = FlowEngine::new(local.clone(), FlowLimits::default(), ANALYZERS)
             .with_judge(Some(judge.clone()));
         let source = Source {
@@ -124,7 +124,7 @@ impl Told<'_> {
             wants_position: None,
             position: None,
         };
-        let live = Live::new(wire, flow, judge, first, recorder);
+        let live = Live::new(wire, flow, (judge, verdicts), first, recorder);
         self.judge(live, source, Live::take_trouble)
     }
 

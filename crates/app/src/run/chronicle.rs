@@ -160,6 +160,13 @@ impl Chronicle {
         }
     }
 
+    /// Adds files with what was made of them.
+    pub(super) fn files(&mut self, files: &[Value]) {
+        if !files.is_empty() {
+            self.frame(FrameKind::Files, files);
+        }
+    }
+
     /// Adds how the run stands.
     pub(super) fn status(&mut self, status: &Value) {
         self.frame(FrameKind::Status, status);

@@ -128,6 +128,7 @@ impl Stream for Collected {
             newest: self.newest,
             is_down: false,
             ring: None,
+            verdicts: None,
             position: None,
         }
     }

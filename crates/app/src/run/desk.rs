@@ -131,6 +131,9 @@ impl<'a> Desk<'a> {
         }
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.events(events);
+            if let Some(verdicts) = &standing.verdicts {
+                chronicle.files(&verdicts.told(events, engine));
+            }
         }
         self.take_alerts(engine)?;
         let lag_ms = standing.newest.map_or(0, lag_ms);

@@ -71,6 +71,7 @@ impl Stream for Followed {
             newest: newest.filter(|_| is_behind).map(Timestamp::as_nanos),
             is_down: false,
             ring: None,
+            verdicts: None,
             position: position.and_then(Result::ok),
         }
     }

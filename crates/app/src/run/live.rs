@@ -10,6 +10,7 @@ use thymus_sensor::{PacketBlock, Recorder, RingReport, Waited};
 
 use super::now_nanos;
 use super::wire::Wire;
+use crate::carved::Verdicts;
 use crate::pipeline::Stream;
 
 /// How long to wait for packets before the judging thread hears that there are none.
@@ -22,6 +23,7 @@ pub(super) struct Live {
     wire: Wire,
     engine: FlowEngine,
     judge: SharedJudge,
+    verdicts: Verdicts,
     first: VecDeque<PacketBlock>,
     recorder: Option<Recorder>,
     block: PacketBlock,
@@ -44,6 +46,8 @@ pub(super) struct Standing {
     pub(super) is_down: bool,
     /// How the keeping of packets stands, where they are kept.
     pub(super) ring: Option<RingReport>,
+    /// What was made of files, where they are judged.
+    pub(super) verdicts: Option<Verdicts>,
     /// Where reading stands behind this batch, when somebody wanted to know.
     pub(super) position: Option<Vec<u8>>,
 }
@@ -54,7 +58,7 @@ impl Live {
     pub(super) fn new(
         wire: Wire,
         mut engine: FlowEngine,
-        judge: SharedJudge,
+        (judge, verdicts): (SharedJudge, Verdicts),
         first: VecDeque<PacketBlock>,
         recorder: Option<Recorder>,
     ) -> Self {
@@ -63,6 +67,7 @@ impl Live {
             wire,
             engine,
             judge,
+            verdicts,
             first,
             is_first: false,
             recorder,
@@ -140,6 +145,7 @@ impl Stream for Live {
             newest: self.newest.filter(|_| !self.is_first),
             is_down: self.wire.is_down(),
             ring: self.wire.ring(),
+            verdicts: Some(self.verdicts.clone()),
             position: None,
         }
     }

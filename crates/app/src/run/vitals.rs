@@ -10,6 +10,7 @@ use thymus_schema::{Coverage, Timestamp};
 
 use super::live::Standing;
 use super::now_nanos;
+use crate::carved::Verdicts;
 use crate::output;
 use crate::replay::now;
 
@@ -82,6 +83,7 @@ impl Vitals {
             "source": self.source,
             "is_down": standing.is_down,
             "packets_kept": standing.ring,
+            "files": standing.verdicts.as_ref().map(Verdicts::status),
             "coverage": output::coverage_object(coverage),
             "rates": {
                 "packets_s": rate(coverage.packets, before.packets),

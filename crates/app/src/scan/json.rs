@@ -174,6 +174,11 @@ impl<'a> Line<'a> {
     }
 }
 
+/// A verdict's line, as an object.
+pub(crate) fn line(path: &str, verdict: &Verdict) -> Result<serde_json::Value> {
+    Ok(serde_json::to_value(Line::new(path, verdict))?)
+}
+
 /// What a file's line has besides.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Beside<'a> {

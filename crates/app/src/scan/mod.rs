@@ -10,7 +10,7 @@ pub(crate) mod since;
 mod text;
 pub(crate) mod worker;
 
-pub(crate) use json::escaped;
+pub(crate) use json::{escaped, line};
 
 use std::cell::Cell;
 use std::io::{BufWriter, Write, stdout};

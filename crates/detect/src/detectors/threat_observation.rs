@@ -17,7 +17,8 @@
 //!
 //! ## Evidence
 //! The tools and the names of the alerts, how many were new and uncommon, how many alerts there were
-//! in all; the first alerts' events.
+//! in all; the first alerts' events. Of a file: its name, type, size and digest, whom it came from or went to,
+//! the bytes that decided, and how many harmless files look as bad.
 //!
 //! ## What would have been normal
 //! The alerts the site has every day.
@@ -34,8 +35,8 @@
 //! Security Alarms*, USENIX Security 2022.
 
 use thymus_schema::{
-    EntityKind, Event, EventBody, Observation, Phase, Scope, SnapshotError, SnapshotReader,
-    SnapshotWriter, Statement, Technique, Value,
+    EntityKind, Event, EventBody, FileVerdict, Observation, PeerRole, Phase, Scope, Service,
+    SnapshotError, SnapshotReader, SnapshotWriter, Statement, Technique, Value,
 };
 
 use crate::cx::DetectCx;
@@ -71,7 +72,53 @@ struct Alerts {
     new: u64,
     novelty: f64,
     techniques: Vec<Technique>,
+    /// The first of the gravest files, how it went, and with whom.
+    file: Option<(Box<FileVerdict>, Way, Party)>,
 }
+
+/// Which way a file went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Fetched,
+    Sent,
+    WasSent,
+    HandedOut,
+}
+
+impl Way {
+    const fn of(is_client: bool, upload: bool) -> Self {
+        match (is_client, upload) {
+            (true, false) => Self::Fetched,
+            (true, true) => Self::Sent,
+            (false, true) => Self::WasSent,
+            (false, false) => Self::HandedOut,
+        }
+    }
+
+    const fn template(self) -> &'static str {
+        match self {
+            Self::Fetched => FETCHED,
+            Self::Sent => SENT,
+            Self::WasSent => WAS_SENT,
+            Self::HandedOut => HANDED_OUT,
+        }
+    }
+}
+
+macro_rules! sentence {
+    ($went:literal) => {
+        concat!(
+            $went,
+            " over {protocol}, SHA-256 {sha256}, which {source} calls {verdict}: {decided} decided, and one in \
+             {one_in} harmless files looks as bad ({count} alerts of other tools in {span})"
+        )
+    };
+}
+
+const FETCHED: &str = sentence!("fetched the file {file} ({kind}, {size}) from {peer}");
+const SENT: &str = sentence!("sent the file {file} ({kind}, {size}) to {peer}");
+const WAS_SENT: &str = sentence!("was sent the file {file} ({kind}, {size}) by {peer}");
+const HANDED_OUT: &str = sentence!("handed out the file {file} ({kind}, {size}) to {peer}");
 
 /// The detector's state.
 struct ThreatObservation {
@@ -168,6 +215,7 @@ impl Detector for ThreatObservation {
             let alerts = self.devices.entry(party.key(), Hourly::default);
             alerts.turn(event.ts);
             alerts.push(event);
+            alerts.it.note_file(observation, party, cx);
             if let Some(surprise) = surprise {
                 alerts.it.novelty = alerts.it.novelty.max(surprise.score);
                 alerts.it.new = surprise.new;
@@ -217,6 +265,27 @@ impl Detector for ThreatObservation {
 }
 
 impl Alerts {
+    /// Keeps the first of the gravest files.
+    fn note_file(&mut self, observation: &Observation, party: Party, cx: &DetectCx<'_>) {
+        let (Some(file), Some(client), Some(server)) =
+            (&observation.file, cx.client(), cx.server())
+        else {
+            return;
+        };
+        let is_malicious = |file: &FileVerdict| &*file.outcome == "malicious";
+        let is_graver = |kept: &FileVerdict| is_malicious(file) && !is_malicious(kept);
+        if self
+            .file
+            .as_ref()
+            .is_some_and(|(kept, _, _)| !is_graver(kept))
+        {
+            return;
+        }
+        let is_client = party.addr == client.addr;
+        let other = if is_client { server } else { client };
+        self.file = Some((file.clone(), Way::of(is_client, file.upload), other));
+    }
+
     fn score(&self) -> f64 {
         self.severity + self.novelty + tails::pareto(self.uncommon.len() as f64, 3.0, 1.4)
     }
@@ -224,6 +293,9 @@ impl Alerts {
 
 impl Hourly<Alerts> {
     fn raise(&self, score: f64, party: Party, source: &str, cx: &mut DetectCx<'_>) {
+        if let Some(file) = &self.it.file {
+            return self.raise_file(file, (score, party, source), cx);
+        }
         let statement = Statement::new(
             "was the subject of {count} alerts of other tools in {span}, {uncommon} of them of uncommon kinds and {new} \
              of kinds never seen here ({names}; last by {source})",
@@ -242,6 +314,64 @@ impl Hourly<Alerts> {
         );
         let mut finding = self.trail.finding(party, 0, score, statement, normal);
         finding.techniques.clone_from(&self.it.techniques);
+        cx.raise(finding);
+    }
+
+    /// A file is told by what it is and where from, and by the bytes that decided.
+    fn raise_file(
+        &self,
+        (file, way, other): &(Box<FileVerdict>, Way, Party),
+        (score, party, source): (f64, Party, &str),
+        cx: &mut DetectCx<'_>,
+    ) {
+        let name = |key, text: &str| self.trail.fact(key, Value::Name(text.into()));
+        let mut called = if file.name.is_empty() {
+            "without a name".to_owned()
+        } else {
+            file.name.to_string()
+        };
+        if !file.member.is_empty() {
+            called = format!("{called}, in it {}", file.member);
+        }
+        let decided = match &*file.decided {
+            "" => "all of its bytes",
+            decided => decided,
+        };
+        let is_brought_in = matches!(way, Way::Fetched | Way::WasSent);
+        let role = match (other.is_local(), is_brought_in) {
+            (true, true) => PeerRole::Relay,
+            (true, false) => PeerRole::Target,
+            (false, _) => PeerRole::Controller,
+        };
+        let peer = cx.entities().peer(role, *other);
+        let statement = Statement::new(
+            way.template(),
+            vec![
+                name("file", &called),
+                name("kind", &file.kind),
+                self.trail.fact("size", Value::Bytes(file.bytes)),
+                self.trail.fact("peer", Value::Entity(peer.entity.clone())),
+                name(
+                    "protocol",
+                    file.service.map_or("an unknown protocol", Service::as_str),
+                ),
+                name("sha256", &file.sha256),
+                name("source", source),
+                name("verdict", &file.outcome),
+                name("decided", decided),
+                self.trail.fact("one_in", Value::Count(file.one_in)),
+                self.count("count", self.trail.total() as f64),
+                self.span(),
+            ],
+        );
+        let normal = Statement::new(
+            "Of some thousand harmless files one is called malicious, of some hundred one suspicious.",
+            Vec::new(),
+        );
+        let mut finding = self.trail.finding(party, 0, score, statement, normal);
+        finding.techniques.clone_from(&self.it.techniques);
+        finding.peers = vec![peer];
+        finding.phase = is_brought_in.then_some(Phase::Access);
         cx.raise(finding);
     }
 }

@@ -1,14 +1,15 @@
-//! FTP's control channel: log-ins with their outcome, and what is done to files. Data channels are
-//! conversations of their own and not tied to it.
+//! FTP's control channel: log-ins with their outcome, and what is done to files, and which connection
+//! will carry which file: the data channel is a conversation of its own, and is known by what is said here.
 
 use std::collections::VecDeque;
 
 use thymus_parsers::ftp::{self, Command};
 use thymus_parsers::reply::reply;
-use thymus_schema::{EventBody, Operation, Outcome, Service, Transport};
+use thymus_schema::{Conn, Endpoint, EventBody, Operation, Outcome, Service, Transport};
 
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 use crate::auth::emit_password;
+use crate::carve::Expected;
 use crate::framing::LineBuffer;
 use crate::inner::Inner;
 
@@ -62,6 +63,55 @@ struct State {
     user: Box<str>,
     waiting: VecDeque<Command>,
     to_tls: bool,
+    data: DataChannel,
+}
+
+/// The data connection that comes next.
+#[derive(Default)]
+struct DataChannel {
+    /// Who listens for it, and who will connect.
+    ends: Option<(Endpoint, Endpoint)>,
+    /// Where the file that passes begins.
+    from: u64,
+    is_encrypted: bool,
+    /// Sizes that were asked for last.
+    size: Option<(Box<str>, u64)>,
+}
+
+impl DataChannel {
+    fn listen(&mut self, side: Side, port: u16, conn: &Conn) {
+        // The address is that of the control connection: what else may be said is not believed, as clients
+        // do not either.
+        let (listener, peer) = match side {
+            Side::Client => (conn.client, conn.server),
+            Side::Server => (conn.server, conn.client),
+        };
+        self.ends = Some((Endpoint::new(listener.addr, port), peer));
+    }
+
+    /// A file will pass.
+    fn begin(&mut self, verb: &str, name: &str, cx: &mut AnalyzerCx<'_>) {
+        let from = std::mem::take(&mut self.from);
+        let upload = matches!(verb, "stor" | "stou" | "appe");
+        let Some((listener, peer)) = self.ends.filter(|_| upload || verb == "retr") else {
+            return;
+        };
+        if self.is_encrypted {
+            return cx.encrypted();
+        }
+        let size = self
+            .size
+            .as_ref()
+            .filter(|size| !upload && *size.0 == *name);
+        let expected = Expected {
+            peer: Some(peer.addr),
+            name: name.into(),
+            is_part: from > 0 || verb == "appe",
+            size: size.map(|size| size.1),
+            is_used: false,
+        };
+        cx.carver.expectations().add(listener, expected);
+    }
 }
 
 impl Analyzer for FtpAnalyzer {
@@ -110,8 +160,12 @@ impl State {
             self.done(oldest, Outcome::Unknown, cx);
         }
         let command = ftp::command(line);
-        if let Command::User(user) = &command {
-            self.user.clone_from(user);
+        match &command {
+            Command::User(user) => self.user.clone_from(user),
+            Command::Port(port) => self.data.listen(Side::Client, *port, cx.conn),
+            Command::Restart(from) => self.data.from = *from,
+            Command::File(verb, name) => self.data.begin(verb, name, cx),
+            _ => {}
         }
         self.waiting.push_back(command);
     }
@@ -120,6 +174,11 @@ impl State {
         let Some((code, true)) = reply(line) else {
             return;
         };
+        if code < 200
+            && let (Some((listener, _)), Some(size)) = (self.data.ends, ftp::told_size(line))
+        {
+            cx.carver.expectations().set_size(listener, size);
+        }
         // 1xx says that a transfer begins; 220 greets; 120 asks to wait; 421 ends everything.
         if code < 200 || code == 220 && self.waiting.is_empty() {
             return;
@@ -135,6 +194,17 @@ impl State {
             // 331 and 332 ask for more; a user that is let in at once needs no password.
             Command::User(_) if (300..400).contains(&code) => {}
             Command::AuthTls => self.to_tls = outcome == Outcome::Success,
+            Command::Passive => {
+                if let Some(port) = ftp::passive_port(line) {
+                    self.data.listen(Side::Server, port, cx.conn);
+                }
+            }
+            Command::Protect(is_encrypted) if outcome == Outcome::Success => {
+                self.data.is_encrypted = is_encrypted;
+            }
+            Command::Size(name) => {
+                self.data.size = ftp::told_size(line).map(|size| (name, size));
+            }
             command => self.done(command, outcome, cx),
         }
     }
@@ -154,7 +224,7 @@ impl State {
                 outcome,
                 ..Operation::default()
             }))),
-            Command::AuthTls | Command::Other => {}
+            _ => {}
         }
     }
 }

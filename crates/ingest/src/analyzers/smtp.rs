@@ -57,6 +57,7 @@ enum Mode {
     Commands,
     Headers,
     Body,
+    /// So many bytes of a chunk are to come.
     Chunk(u64),
     Auth,
 }
@@ -84,6 +85,8 @@ struct State {
     /// The mail, as a file.
     file: Option<Carving>,
     is_cut: bool,
+    /// Whether the chunk at hand is the mail's last.
+    is_last_chunk: bool,
 }
 
 impl Analyzer for SmtpAnalyzer {
@@ -91,13 +94,9 @@ impl Analyzer for SmtpAnalyzer {
         while self.inner.is_none() && !bytes.is_empty() {
             if let (Side::Client, Mode::Chunk(left)) = (side, self.state.mode) {
                 let here = left.min(bytes.len() as u64);
-                self.state.mail.bytes += here;
-                self.state.mode = if here == left {
-                    Mode::Commands
-                } else {
-                    Mode::Chunk(left - here)
-                };
-                bytes = &bytes[here as usize..];
+                let (chunk, rest) = bytes.split_at(here as usize);
+                self.state.chunk(chunk, left, cx);
+                bytes = rest;
                 continue;
             }
             let state = &mut self.state;
@@ -129,6 +128,8 @@ impl Analyzer for SmtpAnalyzer {
     }
 
     fn close(&mut self, cx: &mut AnalyzerCx<'_>) {
+        self.state.is_cut = true;
+        self.state.tell_file(cx);
         self.state.tell_mail(cx);
         if self.state.waiting.contains(&Waiting::Auth) {
             self.state.tell_login(Outcome::Unknown, cx);
@@ -146,9 +147,17 @@ impl State {
                 self.mail.bytes += missing;
                 self.is_cut = true;
             }
-            Mode::Chunk(left) if left > missing => self.mode = Mode::Chunk(left - missing),
-            Mode::Chunk(_) => self.mode = Mode::Commands,
-            Mode::Commands | Mode::Auth => {}
+            Mode::Chunk(left) => {
+                self.mail.bytes += missing.min(left);
+                self.is_cut = true;
+                self.mode = match left.saturating_sub(missing) {
+                    0 => Mode::Commands,
+                    left => Mode::Chunk(left),
+                };
+            }
+            // A chunk may have been lost with its command.
+            Mode::Commands => self.is_cut = true,
+            Mode::Auth => {}
         }
     }
 
@@ -156,7 +165,25 @@ impl State {
         match self.mode {
             Mode::Headers | Mode::Body => self.content(line, cx),
             Mode::Auth => self.auth_answer(line),
-            Mode::Commands | Mode::Chunk(_) => self.command(line),
+            Mode::Commands | Mode::Chunk(_) => self.command(line, cx),
+        }
+    }
+
+    /// Bytes of a chunk (RFC 3030) of which `left` were to come.
+    fn chunk(&mut self, bytes: &[u8], left: u64, cx: &mut AnalyzerCx<'_>) {
+        if self.mail.bytes == 0 {
+            (self.file, self.is_cut) = (cx.carve(), false);
+        }
+        if let Some(file) = &mut self.file {
+            file.push(bytes, NAME);
+        }
+        self.mail.bytes += bytes.len() as u64;
+        self.mode = match left.saturating_sub(bytes.len() as u64) {
+            0 => Mode::Commands,
+            left => Mode::Chunk(left),
+        };
+        if self.mode == Mode::Commands && self.is_last_chunk {
+            self.tell_file(cx);
         }
     }
 
@@ -207,7 +234,7 @@ impl State {
         }
     }
 
-    fn command(&mut self, line: &[u8]) {
+    fn command(&mut self, line: &[u8], cx: &mut AnalyzerCx<'_>) {
         let waiting = match smtp::command(line) {
             Command::Hello(name) => {
                 self.helo = name;
@@ -215,6 +242,7 @@ impl State {
             }
             Command::From(from) => {
                 let tls = self.mail.tls;
+                self.file = None;
                 self.mail = MailEnvelope {
                     from,
                     tls,
@@ -239,6 +267,10 @@ impl State {
                 } else {
                     Mode::Chunk(size)
                 };
+                self.is_last_chunk = last;
+                if last && size == 0 {
+                    self.tell_file(cx);
+                }
                 if last {
                     Waiting::Message
                 } else {

@@ -14,6 +14,7 @@ pub(crate) struct Talk {
     pub(crate) service: Option<Service>,
     pub(crate) detached: bool,
     pub(crate) carver: Carver,
+    pub(crate) ended: [bool; 2],
     now: Timestamp,
     probe: fn(&Opening<'_>) -> Probe,
     analyzer: Box<dyn Analyzer>,
@@ -41,6 +42,7 @@ impl Talk {
             service: Some(spec.service),
             detached: false,
             carver: Carver::default(),
+            ended: [false; 2],
             now: Timestamp::from_secs(1_700_000_000),
             probe: spec.probe,
             analyzer: (spec.build)(),
@@ -92,6 +94,7 @@ impl Talk {
             out: &mut self.events,
             service: &mut self.service,
             detached: &mut self.detached,
+            ended: self.ended,
             carver: &mut self.carver,
         };
         act(&mut *self.analyzer, &mut cx);

@@ -7,7 +7,7 @@ use thymus_schema::{Conn, EventBody, QuirkSeen, Service, Timestamp, Transport};
 
 use super::reassembly::Piece;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::carve::Carver;
+use crate::carve::{Carver, FtpData};
 
 /// Bytes of each side that are kept while no protocol is recognised.
 const OPENING_BYTES_MAX: usize = 2048;
@@ -81,6 +81,8 @@ pub(crate) struct Feed<'a> {
     /// Analyzers that panicked and were taken off their conversation.
     pub(crate) panics: &'a mut u64,
     pub(crate) carver: &'a mut Carver,
+    /// Which sides have said all they will.
+    pub(crate) ended: [bool; 2],
 }
 
 /// The reader of one conversation.
@@ -140,6 +142,12 @@ impl App {
     }
 
     fn open(&mut self, side: Side, bytes: &[u8], feed: &mut Feed<'_>) {
+        if let Some(expected) = feed.carver.expectations().of(feed.conn) {
+            *feed.service = Some(Service::FtpData);
+            *self = Self::Reading(Box::new(FtpData::new(expected)));
+            self.call(feed, |analyzer, cx| analyzer.data(side, bytes, cx));
+            return;
+        }
         let mut candidates = feed.dispatcher.by_transport[feed.conn.transport as usize];
         if let Some(spec) = feed
             .dispatcher
@@ -235,6 +243,7 @@ impl App {
             service: feed.service,
             detached: &mut detached,
             carver: feed.carver,
+            ended: feed.ended,
         };
         let guarded = AssertUnwindSafe(|| {
             what(analyzer.as_mut(), &mut cx);

@@ -95,6 +95,7 @@ impl Hands<'_> {
             service,
             panics: self.panics,
             carver: self.carver,
+            ended: [false; 2],
         }
     }
 }

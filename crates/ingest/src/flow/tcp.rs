@@ -157,11 +157,13 @@ impl View<'_> {
             self.quirk_once(QUIRK_DATA_IN_RESET, "data_in_reset", feed);
         }
         let [client, server] = &self.state.streams;
-        let done = client.is_finished() && server.is_finished();
+        let ended = [client.is_finished(), server.is_finished()];
+        let done = ended == [true; 2];
         if tcp.flags.rst() {
             self.flush(true, feed);
         }
         if done || tcp.flags.rst() {
+            feed.ended = ended;
             self.app.close(feed);
         }
         if !self.app.is_listening() {

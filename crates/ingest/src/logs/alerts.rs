@@ -169,6 +169,7 @@ fn wazuh(json: &Json<'_>, local: &LocalNetworks) -> Option<(Timestamp, Observati
         detail: text(json.get("full_log")),
         about,
         techniques: techniques.iter().take(ITEMS_MAX).map(text).collect(),
+        file: None,
     };
     Some((ts, observation))
 }
@@ -198,6 +199,7 @@ fn aminer(json: &Json<'_>, local: &LocalNetworks) -> Option<(Timestamp, Observat
         detail: text(component.get("Message")),
         about,
         techniques: Vec::new(),
+        file: None,
     };
     Some((ts, observation))
 }

@@ -236,6 +236,7 @@ fn alert(alert: &Json<'_>, record: &EveRecord<'_>, records: &mut Records) -> Dec
         },
         about,
         techniques: techniques.iter().take(16).map(text).collect(),
+        file: None,
     };
     record.emit(records, EventBody::Observation(Box::new(observation)))
 }

@@ -93,10 +93,10 @@ pub enum Request<'a> {
     Create(CreateRequest),
     /// Close a file.
     Close(FileId),
-    /// Read from a file.
-    Read(FileId),
-    /// Write so many bytes; the bytes, as far as they are here, matter for pipes.
-    Write(FileId, u32, &'a [u8]),
+    /// Read from a file, from this byte on.
+    Read(FileId, u64),
+    /// Write to a file.
+    Write(WriteRequest<'a>),
     /// A pipe's write and read in one.
     Transceive(FileId, &'a [u8]),
     /// List a folder.
@@ -105,6 +105,8 @@ pub enum Request<'a> {
     Rename(FileId, Box<str>),
     /// Mark for deletion, or take the mark away.
     Dispose(FileId, bool),
+    /// Make it so many bytes long.
+    Resize(FileId, u64),
     /// Anything else.
     Other,
 }
@@ -116,6 +118,21 @@ pub struct CreateRequest {
     pub path: Box<str>,
     /// Whether the file goes when it is closed.
     pub delete_on_close: bool,
+}
+
+/// Bytes for a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteRequest<'a> {
+    /// The file.
+    pub file: FileId,
+    /// Where in the file they go.
+    pub at: u64,
+    /// How many.
+    pub length: u32,
+    /// Where in the message they begin.
+    pub offset: u16,
+    /// As many of them as are here, which matters for pipes.
+    pub data: &'a [u8],
 }
 
 /// Reads a request's body; `None` when it is cut where it matters.
@@ -147,20 +164,22 @@ pub fn request(message: &[u8], command: u16) -> Option<Request<'_>> {
             Some(Request::Close(file_id(&mut body)?))
         }
         command::READ => {
-            body.skip(16)?;
-            Some(Request::Read(file_id(&mut body)?))
+            body.skip(8)?;
+            let at = body.u64_le()?;
+            Some(Request::Read(file_id(&mut body)?, at))
         }
         command::WRITE => {
             body.skip(2)?;
             let offset = body.u16_le()?;
             let length = body.u32_le()?;
-            body.skip(8)?;
-            let file = file_id(&mut body)?;
-            Some(Request::Write(
-                file,
+            let at = body.u64_le()?;
+            Some(Request::Write(WriteRequest {
+                file: file_id(&mut body)?,
+                at,
                 length,
-                slice(message, offset.into(), length),
-            ))
+                offset,
+                data: slice(message, offset.into(), length),
+            }))
         }
         command::IOCTL => ioctl_request(message, body),
         command::QUERY_DIRECTORY => {
@@ -226,6 +245,8 @@ fn set_info<'a>(message: &'a [u8], mut body: Reader<'a>) -> Option<Request<'a>> 
         }
         // FileDispositionInformation and its extended form.
         (FILE, 13 | 64) => Some(Request::Dispose(file, info.u8()? & 1 != 0)),
+        // FileEndOfFileInformation.
+        (FILE, 20) => Some(Request::Resize(file, info.u64_le()?)),
         _ => Some(Request::Other),
     }
 }
@@ -241,8 +262,9 @@ pub enum Response<'a> {
     TreeConnect(u8),
     /// A file was opened.
     Create(CreateResponse),
-    /// So many bytes were read; the bytes, as far as they are here, matter for pipes.
-    Read(u32, &'a [u8]),
+    /// So many bytes were read, which begin here in the message; the bytes, as far as they are here, matter
+    /// for pipes.
+    Read(u32, u8, &'a [u8]),
     /// So many bytes were written.
     Write(u32),
     /// The answer of a pipe.
@@ -260,6 +282,8 @@ pub struct CreateResponse {
     pub created: bool,
     /// Whether it is a folder.
     pub folder: bool,
+    /// Its bytes.
+    pub size: u64,
 }
 
 /// Reads a response's body; `None` when it is cut where it matters.
@@ -285,7 +309,8 @@ pub fn response(message: &[u8], command: u16) -> Option<Response<'_>> {
         command::CREATE => {
             body.skip(2)?;
             let action = body.u32_le()?;
-            body.skip(48)?;
+            body.skip(40)?;
+            let size = body.u64_le()?;
             let attributes = body.u32_le()?;
             body.skip(4)?;
             let file = file_id(&mut body)?;
@@ -294,6 +319,7 @@ pub fn response(message: &[u8], command: u16) -> Option<Response<'_>> {
                 file,
                 created,
                 folder: attributes & 0x10 != 0,
+                size,
             }))
         }
         command::READ => {
@@ -302,6 +328,7 @@ pub fn response(message: &[u8], command: u16) -> Option<Response<'_>> {
             let length = body.u32_le()?;
             Some(Response::Read(
                 length,
+                offset,
                 slice(message, offset.into(), length),
             ))
         }
@@ -402,7 +429,13 @@ mod tests {
         body.extend(4_u64.to_le_bytes());
         let message = message(command::WRITE, false, &body);
         let read = request(&message, command::WRITE).unwrap();
-        assert_eq!(read, Request::Write(4, 1_000_000, &[]));
+        let expected = WriteRequest {
+            file: 4,
+            length: 1_000_000,
+            offset: 112,
+            ..WriteRequest::default()
+        };
+        assert_eq!(read, Request::Write(expected));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Answer<Health> {
         let mut storage = app.host.storage();
         storage.db_bytes = app.main.bytes();
         Ok(Json(Health {
-            blind_spots: blind_spots(&coverage),
+            blind_spots: blind_spots(&coverage, &status),
             dropped: coverage
                 .get("dropped")
                 .cloned()
@@ -68,8 +68,11 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Answer<Health> {
     .await
 }
 
+/// Kinds of files that are named as not judged.
+const SPOTS_MAX: usize = 12;
+
 /// What was seen and not judged, as far as the coverage says.
-fn blind_spots(coverage: &Value) -> Vec<Value> {
+fn blind_spots(coverage: &Value, status: &Value) -> Vec<Value> {
     let number = |key: &str| coverage.get(key).and_then(Value::as_f64).unwrap_or(0.0);
     let mut spots = Vec::new();
     for (what, all, judged) in [
@@ -91,7 +94,37 @@ fn blind_spots(coverage: &Value) -> Vec<Value> {
         spots.push(json!({ "what": "devices", "share": cold / devices,
             "why": "not known well yet: judged by what devices like them do" }));
     }
+    spots.extend(files_not_judged(status));
+    let encrypted = coverage.pointer("/dropped/conversations_encrypted");
+    if let Some(n) = encrypted.and_then(Value::as_u64).filter(|n| *n > 0) {
+        spots.push(
+            json!({ "what": "files in encrypted conversations", "share": null,
+            "why": format!("not judged: encrypted: {n} conversations") }),
+        );
+    }
     spots
+}
+
+/// By type and reason: `no network for its type: 312 files`.
+fn files_not_judged(status: &Value) -> impl Iterator<Item = Value> {
+    let spots = status
+        .pointer("/files/not_judged")
+        .and_then(Value::as_array);
+    spots
+        .into_iter()
+        .flatten()
+        .take(SPOTS_MAX)
+        .filter_map(|spot| {
+            let text = |key: &str| spot.get(key).and_then(Value::as_str);
+            let files = spot.get("files").and_then(Value::as_u64)?;
+            let of = spot.get("of").and_then(Value::as_u64)?.max(files).max(1);
+            let (kind, reason) = (text("type")?, text("reason")?);
+            Some(json!({
+                "what": format!("files: {kind}, {reason}"),
+                "share": files as f64 / of as f64,
+                "why": format!("{reason}: {files} of {of} files"),
+            }))
+        })
 }
 
 /// Loads the demo: until it is taken away, all that was found is the demo's.

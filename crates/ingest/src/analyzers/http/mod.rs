@@ -1,22 +1,24 @@
 //! HTTP/1: requests matched with their responses in order, bodies skipped by length. What follows a
 //! CONNECT goes to the TLS reader; WinRM is recognised by its path.
 
+mod files;
 mod login;
 mod stream;
 
 use std::collections::VecDeque;
 use std::io::Read;
 
-use thymus_parsers::http::{self, Body, Request};
+use thymus_parsers::http::{self, Body, ContentRange, Request};
 use thymus_parsers::magic::{magic, shape};
 use thymus_parsers::{Compression, ParseBudget, decompress};
 use thymus_schema::{EventBody, HttpTransaction, Service, Transport};
 
+use self::files::Form;
 use self::login::Logins;
 use self::stream::{MessageStream, Piece};
 use super::tls::TlsAnalyzer;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
-use crate::carve::{Carving, FileTold};
+use crate::carve::Carving;
 
 /// Bytes of a body that are looked at.
 const FRONT_BYTES_MAX: usize = 512;
@@ -110,6 +112,11 @@ struct Exchange {
     files: [Option<Carving>; 2],
     /// Whose bytes are not all there.
     is_cut: [bool; 2],
+    /// What the request's body is, when it is a form in parts.
+    form: Option<Box<Form>>,
+    /// Which part of a file the response is, and of which version.
+    range: Option<ContentRange>,
+    version: Box<str>,
 }
 
 impl Analyzer for HttpAnalyzer {
@@ -159,6 +166,9 @@ impl Analyzer for HttpAnalyzer {
         };
         let counted = open.map(|open| {
             open.is_cut[usize::from(side == Side::Server)] = true;
+            if let (Side::Client, Some(mut form)) = (side, open.form.take()) {
+                form.end(cx);
+            }
             match side {
                 Side::Client => &mut open.event.request_len,
                 Side::Server => &mut open.event.response_len,
@@ -205,6 +215,9 @@ impl HttpAnalyzer {
             response_front: Vec::new(),
             files: [None, None],
             is_cut: [false; 2],
+            form: Form::of(&request.content_type, cx),
+            range: None,
+            version: Box::default(),
             event: Box::new(HttpTransaction {
                 method: request.method,
                 host: request.host,
@@ -218,9 +231,11 @@ impl HttpAnalyzer {
         });
     }
 
-    fn request_body(&mut self, bytes: &[u8], cx: &AnalyzerCx<'_>) {
+    fn request_body(&mut self, bytes: &[u8], cx: &mut AnalyzerCx<'_>) {
         if let Some(open) = self.waiting.back_mut() {
-            if open.event.request_len == 0 {
+            if let Some(form) = &mut open.form {
+                form.feed(bytes, cx);
+            } else if open.event.request_len == 0 && !open.is_cut[0] {
                 open.files[0] = cx.carve();
             }
             if let Some(file) = &mut open.files[0] {
@@ -247,6 +262,8 @@ impl HttpAnalyzer {
         };
         open.event.status = response.status;
         open.event.content_type = response.content_type;
+        open.range = response.range.filter(|_| response.status == 206);
+        open.version = response.version;
         open.challenge = response.challenge;
         open.event.file_name = if response.file_name.is_empty() {
             last_segment(&open.event.uri).into()
@@ -267,9 +284,8 @@ impl HttpAnalyzer {
 
     fn response_body(&mut self, bytes: &[u8], cx: &AnalyzerCx<'_>) {
         if let Some(open) = self.waiting.front_mut() {
-            // Parts of files (RFC 9110 section 15.3.7) are none.
-            if open.event.response_len == 0 && open.event.status != 206 {
-                open.files[1] = cx.carve();
+            if open.event.response_len == 0 {
+                open.files[1] = files::carve_response(open, cx);
             }
             if let Some(file) = &mut open.files[1] {
                 file.push(bytes, &open.event.file_name);
@@ -302,14 +318,9 @@ impl HttpAnalyzer {
         if let Some(credentials) = exchange.credentials.take() {
             exchange.event.user = credentials.user;
         }
-        let files = exchange.files.each_mut().map(Option::take);
-        let told = [Side::Client, Side::Server].map(|side| file_told(&exchange, side));
+        let sent = files::Sent::of(&mut exchange);
         cx.emit(EventBody::Http(exchange.event));
-        for ((file, told), is_cut) in files.iter().zip(told).zip(exchange.is_cut) {
-            if let Some(file) = file {
-                cx.file(file, !is_cut, told);
-            }
-        }
+        sent.tell(cx);
         if let Some(login) = login {
             cx.emit(EventBody::Login(Box::new(login)));
         }
@@ -318,7 +329,11 @@ impl HttpAnalyzer {
 
     fn flush(&mut self, cx: &mut AnalyzerCx<'_>) {
         // What has no other end than that of the connection is whole now; all else is not.
-        let is_open = self.streams.each_ref().map(MessageStream::is_in_body);
+        let ended = cx.ended;
+        let is_open = std::array::from_fn::<bool, 2, _>(|side| {
+            let stream = &self.streams[side];
+            stream.is_in_body() || stream.is_until_close() && !ended[side]
+        });
         while let Some(mut exchange) = self.waiting.pop_front() {
             for (is_cut, is_open) in exchange.is_cut.iter_mut().zip(is_open) {
                 *is_cut |= is_open;
@@ -335,26 +350,6 @@ impl HttpAnalyzer {
         self.over = true;
         self.flush(cx);
         cx.detach();
-    }
-}
-
-/// What is told of what a side sent, as a file.
-fn file_told(exchange: &Exchange, side: Side) -> FileTold {
-    let event = &exchange.event;
-    let upload = side == Side::Client;
-    FileTold {
-        name: if upload {
-            last_segment(&event.uri).into()
-        } else {
-            event.file_name.clone()
-        },
-        content_type: if upload {
-            Box::default()
-        } else {
-            event.content_type.clone()
-        },
-        service: Some(Service::Http),
-        upload,
     }
 }
 

@@ -52,6 +52,11 @@ impl MessageStream {
         !matches!(self.phase, Phase::Head | Phase::UntilClose | Phase::Trailer)
     }
 
+    /// Whether a body goes on to the end of the connection.
+    pub(super) fn is_until_close(&self) -> bool {
+        self.phase == Phase::UntilClose
+    }
+
     /// What follows the head just given.
     pub(super) fn body(&mut self, body: Body) {
         self.phase = match body {

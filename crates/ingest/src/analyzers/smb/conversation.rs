@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thymus_schema::{EventBody, Operation, Outcome, Service, SmbAction, SmbOperation};
 
 use super::super::dce_rpc::Rpc;
+use super::contents::{Bulk, Contents, Early, Way, Whose};
 use super::exchange::{Answer, Asked, FILE_OF_COMPOUND, NO_ANSWER, Place};
 use crate::analyzer::{AnalyzerCx, Side};
 use crate::auth::Security;
@@ -49,6 +50,7 @@ struct OpenFile {
     written: u64,
     delete: bool,
     listed: bool,
+    contents: Contents,
     rpc: Option<Box<Rpc>>,
 }
 
@@ -60,6 +62,9 @@ pub(super) struct Conversation {
     files: BTreeMap<u64, OpenFile>,
     waiting: BTreeMap<u64, Waiting>,
     compound_file: Option<u64>,
+    /// The request of a compound that opens its file, and what the same compound writes.
+    opening: Option<u64>,
+    early: Early,
     noted: BTreeSet<&'static str>,
 }
 
@@ -84,6 +89,7 @@ impl Conversation {
     /// Tells once that a part of the conversation cannot be read, and why.
     pub(super) fn note_unreadable(&mut self, verb: &'static str, cx: &mut AnalyzerCx<'_>) {
         if self.noted.insert(verb) {
+            cx.encrypted();
             cx.emit(EventBody::Operation(Box::new(Operation {
                 service: Some(Service::Smb),
                 verb: verb.into(),
@@ -138,6 +144,16 @@ impl Conversation {
             self.unanswered(oldest, cx);
             self.quirk("requests_max", cx);
         }
+        match &asked {
+            Asked::Create { .. } => self.opening = Some(place.exchange),
+            Asked::Resize(file, size) => {
+                let file = self.resolve(*file);
+                if let Some(open) = self.files.get_mut(&file) {
+                    open.contents.resized = Some(*size);
+                }
+            }
+            _ => {}
+        }
         let waiting = Waiting {
             asked,
             session: place.session,
@@ -157,6 +173,59 @@ impl Conversation {
         let file = self.files.get_mut(&file);
         if let Some(rpc) = file.and_then(|file| file.rpc.as_mut()) {
             rpc.data(side, bytes, cx);
+        }
+    }
+
+    /// Whose bytes a write brings, when it is a file's that may be put together.
+    pub(super) fn writes(&self, place: Place, file: u64) -> Option<Whose> {
+        if self.is_pipe(place.tree) {
+            return None;
+        }
+        if file == FILE_OF_COMPOUND {
+            return self.opening.map(Whose::Early);
+        }
+        self.files.contains_key(&file).then_some(Whose::Open(file))
+    }
+
+    /// Whose bytes, and from where on, the answer to a read brings.
+    pub(super) fn reads(&self, place: Place, status: u32) -> Option<(Whose, u64)> {
+        let waiting = self.waiting.get(&place.exchange)?;
+        let Asked::Read(file, at) = waiting.asked else {
+            return None;
+        };
+        let file = self.resolve(file);
+        let is_file = self.files.get(&file).is_some_and(|open| open.rpc.is_none());
+        (status == 0 && is_file).then_some((Whose::Open(file), at))
+    }
+
+    fn contents(&mut self, whose: Whose) -> Option<(&mut Contents, &str)> {
+        match whose {
+            Whose::Open(file) => {
+                let open = self.files.get_mut(&file)?;
+                Some((&mut open.contents, &open.path))
+            }
+            Whose::Early(request) => Some((self.early.of(request), "")),
+        }
+    }
+
+    /// Bytes of a file came.
+    pub(super) fn file_bytes(&mut self, bulk: &Bulk, bytes: &[u8], cx: &AnalyzerCx<'_>) {
+        if let Some((contents, name)) = self.contents(bulk.whose) {
+            contents.put(bulk.way, bulk.at, bytes, name, cx);
+        }
+    }
+
+    /// Whole messages were lost.
+    pub(super) fn lost(&mut self) {
+        for open in self.files.values_mut() {
+            open.contents.lost();
+        }
+    }
+
+    /// Bytes of a file were lost.
+    pub(super) fn file_gap(&mut self, bulk: &Bulk, cx: &AnalyzerCx<'_>) {
+        if let Some((contents, _)) = self.contents(bulk.whose) {
+            contents.miss(bulk.way, cx);
         }
     }
 
@@ -214,10 +283,17 @@ impl Conversation {
                 self.emit(SmbAction::TreeConnect, status, operation, cx);
             }
             Asked::Create { tree, path, delete } => {
+                let early = self.early.take(place.exchange);
                 self.create_answer((session, tree), path, delete, (status, answer), cx);
+                self.opened(early, (status, answer));
             }
-            Asked::Close(file) if ok => self.close_file(self.resolve(file), cx),
-            Asked::Read(file) | Asked::Write(file) | Asked::Transceive(file)
+            Asked::Close(file) if ok => self.close_file(self.resolve(file), true, cx),
+            Asked::Write(file) if !ok => {
+                if let Some(open) = self.files.get_mut(&self.resolve(file)) {
+                    open.contents.miss(Way::Write, cx);
+                }
+            }
+            Asked::Read(file, _) | Asked::Write(file) | Asked::Transceive(file)
                 if ok || status == OVERFLOW =>
             {
                 let file = self.resolve(file);
@@ -305,14 +381,14 @@ impl Conversation {
         let share = self.share(tree);
         let user = self.user(session);
         let mut action = SmbAction::Open;
-        if let (0, Answer::Create { file, created }) = (status, answer) {
+        if let (0, Answer::Create { file, created, .. }) = (status, answer) {
             if *created {
                 action = SmbAction::Create;
             }
             if self.files.len() >= FILES_MAX
                 && let Some((oldest, _)) = self.files.first_key_value()
             {
-                self.close_file(*oldest, cx);
+                self.close_file(*oldest, false, cx);
                 self.quirk("files_max", cx);
             }
             let rpc = self.is_pipe(tree).then(|| Box::new(Rpc::in_pipe(&path)));
@@ -338,6 +414,23 @@ impl Conversation {
         self.emit(action, status, operation, cx);
     }
 
+    /// A file is open: what its message wrote to it, and how long it is.
+    fn opened(&mut self, early: Contents, (status, answer): (u32, &Answer<'_>)) {
+        if let (
+            0,
+            Answer::Create {
+                file,
+                created,
+                size,
+            },
+        ) = (status, answer)
+            && let Some(open) = self.files.get_mut(file)
+        {
+            open.contents = early;
+            open.contents.size = Some(if *created { 0 } else { *size });
+        }
+    }
+
     fn transferred(
         &mut self,
         file: u64,
@@ -356,7 +449,7 @@ impl Conversation {
             return;
         };
         match asked {
-            Asked::Read(_) => open.read += u64::from(count),
+            Asked::Read(..) => open.read += u64::from(count),
             Asked::Write(_) => open.written += u64::from(count),
             _ => {}
         }
@@ -388,7 +481,7 @@ impl Conversation {
         }
     }
 
-    fn close_file(&mut self, file: u64, cx: &mut AnalyzerCx<'_>) {
+    fn close_file(&mut self, file: u64, is_closed: bool, cx: &mut AnalyzerCx<'_>) {
         let operation = self.about(file);
         let Some(open) = self.files.remove(&file) else {
             return;
@@ -398,6 +491,12 @@ impl Conversation {
         } else {
             self.emit_sum(SmbAction::Read, open.read, &operation, cx);
             self.emit_sum(SmbAction::Write, open.written, &operation, cx);
+            let name = if open.share.is_empty() {
+                open.path
+            } else {
+                format!("{}\\{}", open.share, open.path).into()
+            };
+            open.contents.close(&name, is_closed, cx);
         }
         if open.delete {
             self.emit(SmbAction::Delete, 0, operation, cx);
@@ -474,7 +573,7 @@ impl Conversation {
             if let Some(open) = self.files.get_mut(&file) {
                 open.delete = false;
             }
-            self.close_file(file, cx);
+            self.close_file(file, false, cx);
         }
     }
 

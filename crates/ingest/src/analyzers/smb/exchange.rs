@@ -16,7 +16,8 @@ pub(super) enum Asked {
         delete: bool,
     },
     Close(u64),
-    Read(u64),
+    /// From this byte on.
+    Read(u64, u64),
     Write(u64),
     Transceive(u64),
     List(u64),
@@ -25,6 +26,7 @@ pub(super) enum Asked {
     RenamePath(Box<str>, Box<str>),
     DeletePath(Box<str>),
     Dispose(u64, bool),
+    Resize(u64, u64),
 }
 
 /// What an answer said.
@@ -33,7 +35,7 @@ pub(super) enum Answer<'a> {
     None,
     SessionSetup(&'a [u8]),
     TreeConnect { pipe: bool },
-    Create { file: u64, created: bool },
+    Create { file: u64, created: bool, size: u64 },
     Bytes(u32, &'a [u8]),
 }
 

@@ -1,9 +1,10 @@
 //! SMB 1 to 3, direct over TCP or in NetBIOS sessions: log-ins, shares, and what is done to files.
 //! Bytes read and written are summed and told when the file is closed; contents are skipped by
-//! length, never held. A request without an answer is told at the end with status `0xffff_ffff`.
+//! length, unless files are judged: then those of SMB 2 and 3 are put together ([`contents`]). A request without an answer is told at the end with status `0xffff_ffff`.
 //! Requests and responses are told apart by their header, so either side may be missing; after a
 //! hole, reading goes on at the next frame. Calls inside named pipes go to DCE/RPC.
 
+mod contents;
 mod conversation;
 mod exchange;
 mod v1;
@@ -12,6 +13,7 @@ mod v2;
 use thymus_parsers::smb::{self, Flavor};
 use thymus_schema::{Service, Transport};
 
+use self::contents::Bulk;
 use self::conversation::Conversation;
 use crate::analyzer::{Analyzer, AnalyzerCx, AnalyzerSpec, Opening, Probe, Side};
 use crate::framing::{Step, StreamBuffer};
@@ -56,6 +58,8 @@ struct Framing {
     /// Bytes of the present frame that are still to come.
     frame_left: usize,
     lost: bool,
+    /// Bytes of a file at hand, and how many bytes of their message follow them.
+    bulk: Option<(Bulk, usize)>,
 }
 
 impl Analyzer for SmbAnalyzer {
@@ -70,10 +74,16 @@ impl Analyzer for SmbAnalyzer {
         }
     }
 
-    fn gap(&mut self, side: Side, missing: u64, _cx: &mut AnalyzerCx<'_>) {
-        let Lane { buffer, framing } = &mut self.lanes[usize::from(side == Side::Server)];
-        if !buffer.gap(missing) {
+    fn gap(&mut self, side: Side, missing: u64, cx: &mut AnalyzerCx<'_>) {
+        let Self {
+            lanes,
+            conversation,
+        } = self;
+        let Lane { buffer, framing } = &mut lanes[usize::from(side == Side::Server)];
+        let in_bulk = framing.gap(missing, conversation, cx);
+        if !in_bulk && !buffer.gap(missing) {
             framing.lost = true;
+            conversation.lost();
         }
     }
 
@@ -86,6 +96,9 @@ impl Framing {
     fn front(&mut self, bytes: &[u8], talk: &mut Conversation, cx: &mut AnalyzerCx<'_>) -> Step {
         if self.lost {
             return self.resync(bytes);
+        }
+        if self.bulk.is_some() {
+            return self.file(bytes, talk, cx);
         }
         if self.frame_left == 0 {
             return self.frame(bytes);
@@ -112,8 +125,46 @@ impl Framing {
         }
     }
 
+    /// Bytes of a file.
+    fn file(&mut self, bytes: &[u8], talk: &mut Conversation, cx: &mut AnalyzerCx<'_>) -> Step {
+        let Some((bulk, behind)) = &mut self.bulk else {
+            return Step::Stop;
+        };
+        let here = bulk.left.min(bytes.len());
+        talk.file_bytes(bulk, &bytes[..here], cx);
+        bulk.at = bulk.at.saturating_add(here as u64);
+        bulk.left -= here;
+        let behind = *behind;
+        if bulk.left > 0 {
+            return Step::Take(here as u64);
+        }
+        self.bulk = None;
+        Step::Take((here + behind) as u64)
+    }
+
+    /// Bytes were lost; true when all of them were a file's.
+    fn gap(&mut self, missing: u64, talk: &mut Conversation, cx: &mut AnalyzerCx<'_>) -> bool {
+        let Some((bulk, _)) = &mut self.bulk else {
+            return false;
+        };
+        talk.file_gap(bulk, cx);
+        match usize::try_from(missing) {
+            // One more is to come, so that the step behind it is taken.
+            Ok(missing) if missing < bulk.left => {
+                bulk.left -= missing;
+                bulk.at = bulk.at.saturating_add(missing as u64);
+                true
+            }
+            _ => {
+                self.bulk = None;
+                false
+            }
+        }
+    }
+
     fn resync(&mut self, bytes: &[u8]) -> Step {
         self.frame_left = 0;
+        self.bulk = None;
         match smb::resync(bytes) {
             Some(0) => {
                 self.lost = false;
@@ -182,8 +233,16 @@ impl Framing {
         if bytes.len() < wanted {
             return Step::Need(wanted);
         }
-        v2::message(&bytes[..length.min(bytes.len())], &header, talk, cx);
+        let bulk = v2::message(&bytes[..length.min(bytes.len())], &header, talk, cx);
         self.frame_left -= length;
+        if let Some(bulk) = bulk
+            && let Some(behind) = length.checked_sub(bulk.offset + bulk.left)
+            && bulk.left > 0
+            && bulk.offset > 0
+        {
+            self.bulk = Some((bulk, behind));
+            return Step::Take(bulk.offset as u64);
+        }
         Step::Take(length as u64)
     }
 }

@@ -73,7 +73,7 @@ fn request(
             delete,
         },
         Request::Close(file) => Asked::Close(file.into()),
-        Request::Read(file) => Asked::Read(file.into()),
+        Request::Read(file) => Asked::Read(file.into(), 0),
         Request::Write(file, _, data) => {
             talk.pipe_bytes(file.into(), Side::Client, data, cx);
             Asked::Write(file.into())
@@ -116,6 +116,7 @@ fn response(
         Response::Create(file, created) => Answer::Create {
             file: file.into(),
             created,
+            size: 0,
         },
         Response::Read(count, data) => Answer::Bytes(count, data),
         Response::Write(count) => Answer::Bytes(count, &[]),

@@ -53,6 +53,7 @@ pub(super) fn fileinfo(file: &Json<'_>, record: &EveRecord<'_>, records: &mut Re
         service: service_by_name(record.json.get("app_proto").text(), 0),
         upload,
         complete: file.get("state").text() == "CLOSED" && file.get("gaps").bool() != Some(true),
+        reason: Box::default(),
     };
     record.emit(records, EventBody::FileSeen(Box::new(body)))
 }

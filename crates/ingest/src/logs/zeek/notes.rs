@@ -33,6 +33,7 @@ pub(super) fn notice(row: &ZeekRow<'_>, cx: &mut ZeekCx<'_>) -> Decoded {
         detail,
         about,
         techniques: Vec::new(),
+        file: None,
     };
     cx.emit(row, EventBody::Observation(Box::new(observation)))
 }

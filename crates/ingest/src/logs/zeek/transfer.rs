@@ -33,6 +33,7 @@ pub(super) fn files(row: &ZeekRow<'_>, cx: &mut ZeekCx<'_>) -> Decoded {
         service: service_by_name(source.strip_suffix("_data").unwrap_or(&source), 0),
         upload,
         complete: whole,
+        reason: Box::default(),
     };
     let conn = conn_of(row).or_else(|| file_conn(row, upload));
     cx.records.emit(
