@@ -494,6 +494,72 @@ fn what_happens_is_told_live() {
 }
 
 #[test]
+fn an_exception_is_tried_made_listed_and_taken_back() {
+    let running = start();
+    let analyst = running.token(Role::Analyst);
+    let analyst = [("authorization", analyst.as_str())];
+    let alert = json!({"id": "cc-1", "detector": "beacon", "entity": "device:10.0.0.7", "phase": "control",
+        "discovered": true, "peers": [], "evidence": []});
+    let incident = json!({"id": "cc", "rank": 1, "shown": true, "title": "beaconing", "hypothesis": "h",
+        "confidence": "high", "p_value": 9.0, "first_seen": "2024-05-06T09:00:00Z",
+        "last_seen": "2024-05-06T10:00:00Z", "narrative": "", "affected": [], "alerts": [alert]});
+    let frame = FrameBody::Incidents(vec![incident]);
+    running.database.ingest(9, &frame, NOW).unwrap();
+    let scope = json!({"detector": "beacon", "device": "device:10.0.0.7"});
+    let tried = running.ask("POST", "/exceptions/test", &analyst, Some(&scope));
+    assert_eq!(tried.json()["incidents"], 1, "{}", tried.body);
+    let new = json!({"scope": scope, "reason": "the backup", "days": 30.0, "incident": "cc"});
+    let made = running.ask("POST", "/exceptions", &analyst, Some(&new));
+    assert_eq!(
+        (made.status, &made.json()["incidents"]),
+        (201, &json!(1)),
+        "{}",
+        made.body
+    );
+    let detail = running.ask("GET", "/incidents/cc", &analyst, None).json();
+    assert_eq!(
+        (&detail["shown"], &detail["is_excepted"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(detail["exceptions"][0]["alerts"], json!(["cc-1"]));
+    let below = running
+        .ask("GET", "/incidents?shown=false", &analyst, None)
+        .json();
+    assert_eq!(below["items"][0]["is_excepted"], true, "{below}");
+    let wide = json!({"scope": {"detector": "beacon"}, "reason": "everything"});
+    assert_eq!(
+        running
+            .ask("POST", "/exceptions", &analyst, Some(&wide))
+            .status,
+        400
+    );
+    let path = format!("/exceptions/{}", made.json()["id"]);
+    assert_eq!(running.ask("DELETE", &path, &analyst, None).status, 204);
+    assert_eq!(running.ask("DELETE", &path, &analyst, None).status, 404);
+    let detail = running.ask("GET", "/incidents/cc", &analyst, None).json();
+    assert_eq!(
+        (&detail["shown"], &detail["is_excepted"]),
+        (&json!(true), &json!(false))
+    );
+    // Who sees pseudonyms cannot ask by guessing.
+    let admin = running.token(Role::Admin);
+    let admin = [("authorization", admin.as_str())];
+    let veiled = json!({"pseudonymised_roles": ["analyst"]});
+    assert_eq!(
+        running
+            .ask("PUT", "/settings", &admin, Some(&veiled))
+            .status,
+        204
+    );
+    assert_eq!(
+        running
+            .ask("POST", "/exceptions/test", &analyst, Some(&scope))
+            .status,
+        403
+    );
+}
+
+#[test]
 fn paths_that_are_no_route_give_the_page_and_paths_of_the_api_an_error() {
     let running = start();
     assert_eq!(running.ask("GET", "/nothing", &[], None).status, 404);

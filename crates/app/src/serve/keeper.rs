@@ -188,6 +188,13 @@ impl<'a> Keeper<'a> {
             archive: self.archive.status(),
             trouble: self.trouble.clone().or_else(|| self.clock.doubt()),
         });
+        match self.database.end_exceptions(at) {
+            Ok(true) => self
+                .hub
+                .tell("changed", json!({ "what": "incident exception" })),
+            Ok(false) => {}
+            Err(error) => self.in_trouble(error.to_string()),
+        }
         if self.retained.elapsed() >= RETAIN_EVERY {
             self.retained = replay::now();
             if let Err(error) = self.database.retain(at) {

@@ -289,7 +289,7 @@ pub(crate) async fn reveal(
 }
 
 impl<T> Items<T> {
-    fn of(items: Vec<T>) -> Self {
+    pub(super) fn of(items: Vec<T>) -> Self {
         Self {
             total: items.len() as u64,
             items,

@@ -6,7 +6,9 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thymus_store::database::{Case, Graph, IncidentFilter, IncidentItem, Page, StateFilter};
+use thymus_store::database::{
+    Case, ExceptionUse, Graph, IncidentFilter, IncidentItem, Page, StateFilter,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{APath, AQuery, Answer, limit, offset};
@@ -49,6 +51,10 @@ pub(crate) struct IncidentDetail {
     incident: Value,
     /// The work on it.
     case: Case,
+    /// Whether it is below the line because of exceptions; `shown` is then false.
+    is_excepted: bool,
+    /// The exceptions that are about it.
+    exceptions: Vec<ExceptionUse>,
     /// Who did what to whom.
     graph: Graph,
 }
@@ -133,8 +139,14 @@ pub(crate) async fn one(
 
 pub(super) fn detail(app: &App, id: &str) -> Result<IncidentDetail, ApiError> {
     let database = app.evidence();
-    let incident = database.incident(id)?;
+    let mut incident = database.incident(id)?;
+    let (is_excepted, exceptions) = database.exceptions_of(id)?;
+    if is_excepted && let Some(object) = incident.as_object_mut() {
+        object.insert("shown".to_owned(), Value::Bool(false));
+    }
     Ok(IncidentDetail {
+        is_excepted,
+        exceptions,
         case: database.case(id)?,
         graph: Graph::of(&incident),
         incident,

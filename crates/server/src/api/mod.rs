@@ -4,6 +4,7 @@ mod admin;
 mod cases;
 mod devices;
 mod evidence;
+mod exceptions;
 mod extract;
 mod incidents;
 mod login;
@@ -59,6 +60,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(cases::change))
         .routes(routes!(cases::comment))
         .routes(routes!(cases::link))
+        .routes(routes!(exceptions::list, exceptions::add))
+        .routes(routes!(exceptions::test))
+        .routes(routes!(exceptions::remove))
         .routes(routes!(devices::list))
         .routes(routes!(devices::one, devices::change))
         .routes(routes!(devices::files))

@@ -163,6 +163,29 @@ describe('one incident', () => {
     await page.getByRole('button', { name: 'Open again' }).click();
     await page.locator('aside .chip', { hasText: 'Open' }).waitFor();
   });
+
+  test('what is normal here is said with its effect before it is made, and taken back', async () => {
+    const incident = page.url();
+    const step = page.locator('.step').first();
+    await step.getByRole('button', { name: 'Normal here…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'This is normal here' });
+    await dialog.getByText(/of \d+ alerts? of the last 30 days/).waitFor();
+    await dialog.getByLabel('any device').check();
+    await dialog.getByText('choose what it is about').waitFor();
+    expect(await dialog.getByRole('button', { name: 'Make the exception' }).isDisabled()).toBe(true);
+    await dialog.getByRole('radio').first().check();
+    await dialog.getByText(/of \d+ alerts? of the last 30 days/).waitFor();
+    await dialog.getByLabel('Why').fill('The nightly backup, change 4711.');
+    await dialog.getByRole('button', { name: 'Make the exception' }).click();
+    await step.locator('.chip', { hasText: 'normal here' }).waitFor();
+    await page.goto('/settings/exceptions');
+    await page.getByText('The nightly backup, change 4711.').waitFor();
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await page.getByRole('button', { name: 'Remove it' }).click();
+    await page.getByText('There is none.').waitFor();
+    await page.goto(incident);
+    await page.getByRole('button', { name: 'Normal here…' }).first().waitFor();
+  });
 });
 
 describe('devices, files, hunt, health', () => {
@@ -315,7 +338,7 @@ describe('when things go wrong', () => {
 });
 
 describe('everybody', () => {
-  const PAGES = ['/incidents?below=1', '/devices', '/files', '/hunt', '/health', '/settings', '/settings/users', '/settings/tokens', '/settings/audit'];
+  const PAGES = ['/incidents?below=1', '/devices', '/files', '/hunt', '/health', '/settings', '/settings/exceptions', '/settings/users', '/settings/tokens', '/settings/audit'];
   for (const light of [false, true]) {
     for (const phone of [false, true]) {
       test(`every page is accessible and fits, ${light ? 'light' : 'dark'}, ${phone ? 'on a phone' : 'on a desk'}`, async () => {
@@ -338,6 +361,10 @@ describe('everybody', () => {
         await other.page.locator('.step .seen a[href*="evidence="]').first().click();
         await other.page.getByRole('dialog').waitFor();
         await isAccessible(other.page, 'evidence');
+        await other.page.keyboard.press('Escape');
+        await other.page.getByRole('button', { name: 'Normal here…' }).first().click();
+        await other.page.getByRole('dialog').getByText(/of the last 30 days/).waitFor();
+        await isAccessible(other.page, 'exception');
         await other.page.keyboard.press('Escape');
         await other.page.goto('/devices');
         await other.page.locator('.row .name').first().click();
@@ -393,6 +420,9 @@ describe('pictures', () => {
     await desk.page.goto(href);
     await desk.page.locator('svg .bar').first().waitFor();
     await take(desk.page, 'incident');
+    await desk.page.getByRole('button', { name: 'Normal here…' }).first().click();
+    await desk.page.getByRole('dialog').getByText(/of the last 30 days/).waitFor();
+    await take(desk.page, 'exception');
     await desk.page.goto('/devices');
     await desk.page.locator('.row .name').first().click();
     await desk.page.getByRole('heading', { name: 'Pattern of life' }).waitFor();

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::error::{DatabaseError, doing};
-use super::{Actor, Database, audit, is_short};
+use super::{Actor, Database, audit, exceptions, is_short};
 
 const LABELS_MAX: usize = 32;
 const LABEL_MAX: usize = 64;
@@ -104,6 +104,9 @@ impl Database {
                 params![entity, after.labels.join("\n"), after.value, after.note],
             )
             .map_err(&failed)?;
+            if before.labels != after.labels {
+                exceptions::labels_changed(tx).map_err(&failed)?;
+            }
             let said = format!(
                 "labels from [{}] to [{}], value from {} to {}, note {}",
                 before.labels.join(", "),

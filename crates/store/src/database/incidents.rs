@@ -10,6 +10,7 @@ use thymus_schema::{Technique, Timestamp};
 use utoipa::ToSchema;
 
 use super::casework::CaseState;
+use super::exceptions::Standing;
 use super::ingest::{list, text, time};
 use super::{Database, DatabaseError, Page};
 
@@ -114,6 +115,8 @@ pub struct IncidentItem {
     pub alerts: u64,
     /// The work on it.
     pub case: CaseSummary,
+    /// Whether it is below the line because of exceptions.
+    pub is_excepted: bool,
     /// Whether it came within a day and nobody has taken it on.
     pub is_new: bool,
 }
@@ -157,14 +160,14 @@ pub struct GraphEdge {
     pub alerts: Vec<String>,
 }
 
-/// Writes an incident; one with the same id is replaced.
+/// Writes an incident; one with the same id is replaced. Whether it is above the line.
 pub(super) fn write(
     tx: &Transaction<'_>,
     id: &str,
     object: &Value,
     json: &str,
     added_at: i64,
-) -> Result<(), rusqlite::Error> {
+) -> Result<bool, rusqlite::Error> {
     let mut phases: Vec<&str> = Vec::new();
     for phase in list(object, "alerts").filter_map(|alert| text(alert, "phase")) {
         if !phases.contains(&phase) {
@@ -176,16 +179,15 @@ pub(super) fn write(
         .collect();
     let confidence = text(object, "confidence").unwrap_or_default();
     let confidence = CONFIDENCES.iter().position(|word| *word == confidence);
+    let told = object.get("shown").and_then(Value::as_bool) == Some(true);
+    let standing = Standing::of(tx, object, None)?;
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         id,
         object.get("rank").and_then(Value::as_i64).unwrap_or(0),
-        object
-            .get("shown")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
+        told && !standing.is_held,
         text(object, "title").unwrap_or_default(),
         text(object, "hypothesis").unwrap_or_default(),
         confidence.unwrap_or(0),
@@ -197,7 +199,9 @@ pub(super) fn write(
         techniques.join(" "),
         searchable(object),
         added_at,
-        json
+        json,
+        told,
+        standing.kept()
     ])?;
     tx.prepare_cached("DELETE FROM incident_devices WHERE incident = ?")?
         .execute([id])?;
@@ -215,7 +219,7 @@ pub(super) fn write(
             suspected.unwrap_or(false)
         ])?;
     }
-    Ok(())
+    Ok(told && !standing.is_held)
 }
 
 /// What a search looks at, lower case.
@@ -259,8 +263,8 @@ impl Database {
                 "SELECT i.id, i.rank, i.shown, i.title, i.hypothesis, i.confidence, i.rarity,
                     i.first_seen, i.last_seen, i.phases, i.techniques, i.alerts, i.added_at,
                     c.state, c.assignee, c.verdict,
-                    (SELECT COUNT(*) FROM comments WHERE comments.incident = i.id)
-                 {from} ORDER BY i.shown DESC, i.confidence DESC, i.rarity, i.id LIMIT ? OFFSET ?"
+                    (SELECT COUNT(*) FROM comments WHERE comments.incident = i.id), i.told AND NOT i.shown
+                 {from} ORDER BY i.shown DESC, i.confidence DESC, i.rarity DESC, i.id LIMIT ? OFFSET ?"
             ))?;
             let mut items = query
                 .query_map(params_from_iter(&values), |row| item_of(row, now))?
@@ -367,6 +371,7 @@ fn item_of(row: &rusqlite::Row<'_>, now: Timestamp) -> Result<IncidentItem, rusq
             verdict: super::Verdict::of(row.get::<_, Option<String>>(15)?.as_deref()),
             comments: row.get(16)?,
         },
+        is_excepted: row.get(17)?,
         is_new: is_untouched && now.as_nanos().saturating_sub(added) < NEW_NANOS,
     })
 }

@@ -254,12 +254,12 @@ fn take_incident(
     // What is told again is there again, whatever became of it before.
     tx.execute("DELETE FROM redirects WHERE id = ?", [id])?;
     let alerts = list(object, "alerts").count() as u64;
-    incidents::write(tx, id, object, &json, added.unwrap_or(now.as_nanos()))?;
+    let is_above = incidents::write(tx, id, object, &json, added.unwrap_or(now.as_nanos()))?;
     growth::went_on(tx, id, alerts, now)?;
     if added.is_none() {
         let first = time(object, "first_seen");
         activity(tx, hour_of(first), "incidents", 1)?;
-        if object.get("shown").and_then(Value::as_bool) == Some(true) {
+        if is_above {
             done.incidents.push(NewIncident {
                 id: id.to_owned(),
                 title: text(object, "title").unwrap_or_default().to_owned(),

@@ -19,6 +19,7 @@ mod audit;
 mod casework;
 mod devices;
 mod error;
+mod exceptions;
 mod files;
 mod growth;
 mod habits;
@@ -54,6 +55,10 @@ pub use devices::{
     ServiceHabit, Similar,
 };
 pub use error::DatabaseError;
+pub use exceptions::{
+    Exception, ExceptionExample, ExceptionScope, ExceptionTest, ExceptionUse, NewException,
+    ScopeFact,
+};
 pub use files::FileFilter;
 pub use health::{HealthHistory, Point};
 pub use incidents::{

@@ -418,3 +418,194 @@ fn two_consoles_on_one_folder_are_told() {
     let error = ConsoleLock::take(dir.path()).unwrap_err().to_string();
     assert!(error.contains("another thymus console"), "{error}");
 }
+
+/// An incident of one alert by `detector` of `entity`, with a peer and a named fact.
+fn told(id: &str, detector: &str, entity: &str, server: &str) -> Value {
+    let mut object = incident(id, 1);
+    object["alerts"] = json!([alert_object(&format!("{id}-1"), detector, entity, server)]);
+    object
+}
+
+fn alert_object(id: &str, detector: &str, entity: &str, server: &str) -> Value {
+    json!({"id": id, "detector": detector, "entity": entity, "phase": "control", "discovered": true,
+        "peers": [{"role": "controller", "entity": "external:203.0.113.9"}],
+        "evidence": [{"key": "server", "type": "name", "value": server, "text": server},
+            {"key": "calls", "type": "count", "value": 40, "text": "40"}]})
+}
+
+fn above(database: &Database) -> Vec<String> {
+    let filter = IncidentFilter {
+        shown: Some(true),
+        ..all()
+    };
+    let page = database.incidents(&filter, NOW).unwrap();
+    let mut ids: Vec<String> = page.items.into_iter().map(|item| item.id).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn an_exception_holds_what_it_is_about_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let mine = "device:10.0.0.7";
+    let mut mixed = told("mixed", "beacon", mine, "backup.corp");
+    let more = alert_object("mixed-2", "exfiltration", mine, "backup.corp");
+    mixed["alerts"].as_array_mut().unwrap().push(more);
+    let objects = vec![
+        told("same", "beacon", mine, "backup.corp"),
+        told("peer", "beacon", mine, "evil.example"),
+        told("other", "beacon", "device:10.0.0.8", "backup.corp"),
+        mixed,
+    ];
+    let frame = FrameBody::Incidents(objects);
+    database.ingest(1, &frame, NOW).unwrap();
+    let devices = FrameBody::Devices(vec![device(7), device(8)]);
+    database.ingest(2, &devices, NOW).unwrap();
+    let everything = ["mixed", "other", "peer", "same"];
+    assert_eq!(above(&database), everything);
+    let fact = ScopeFact {
+        key: "server".into(),
+        text: "backup.corp".into(),
+    };
+    let scope = ExceptionScope {
+        detector: "beacon".into(),
+        device: Some(mine.into()),
+        facts: vec![fact.clone()],
+        ..ExceptionScope::default()
+    };
+    let tried = database.test_exception(&scope, NOW).unwrap();
+    assert_eq!(tried.incidents, 1, "{tried:?}");
+    let new = |scope: &ExceptionScope, days| NewException {
+        scope: scope.clone(),
+        owner: None,
+        reason: "the backup moved".into(),
+        days,
+        incident: Some("same".into()),
+    };
+    let id = database
+        .add_exception(&actor(), &new(&scope, Some(7)))
+        .unwrap();
+    assert_eq!(above(&database), ["mixed", "other", "peer"]);
+    let listed = database.exceptions().unwrap();
+    assert_eq!((listed[0].incidents, listed[0].owner.as_str()), (1, "ann"));
+    // Only in part about this one, and still marked there.
+    let (is_held, uses) = database.exceptions_of("mixed").unwrap();
+    assert_eq!(
+        (is_held, uses[0].alerts.as_slice()),
+        (false, &["mixed-1".to_owned()][..])
+    );
+    assert!(!database.case("same").unwrap().history.is_empty());
+    // What comes later is held too, and nobody is told of it.
+    let later = FrameBody::Incidents(vec![told("later", "beacon", mine, "backup.corp")]);
+    assert!(
+        database
+            .ingest(3, &later, NOW)
+            .unwrap()
+            .incidents
+            .is_empty()
+    );
+    assert_eq!(above(&database), ["mixed", "other", "peer"]);
+    // When its time is over, what it held comes back.
+    let day = std::time::Duration::from_hours(24);
+    assert!(!database.end_exceptions(NOW.plus(day * 6)).unwrap());
+    assert!(database.end_exceptions(NOW.plus(day * 7)).unwrap());
+    assert_eq!(
+        above(&database),
+        ["later", "mixed", "other", "peer", "same"]
+    );
+    assert!(!database.exceptions().unwrap()[0].is_live);
+    database.remove_exception(&actor(), id).unwrap();
+    // By label: who gets the label is held, who loses it comes back.
+    let labelled = ExceptionScope {
+        detector: "beacon".into(),
+        label: Some("backup".into()),
+        facts: vec![fact],
+        ..ExceptionScope::default()
+    };
+    database
+        .add_exception(&actor(), &new(&labelled, None))
+        .unwrap();
+    let label = |labels: &[&str]| AssetChange {
+        labels: Some(labels.iter().map(|&label| label.to_owned()).collect()),
+        ..AssetChange::default()
+    };
+    let other = "device:10.0.0.8";
+    database
+        .change_asset(&actor(), other, &label(&["backup"]))
+        .unwrap();
+    assert_eq!(above(&database), ["later", "mixed", "peer", "same"]);
+    database.change_asset(&actor(), other, &label(&[])).unwrap();
+    assert!(above(&database).contains(&"other".to_owned()));
+    let wide = ExceptionScope {
+        detector: "beacon".into(),
+        ..ExceptionScope::default()
+    };
+    assert!(database.add_exception(&actor(), &new(&wide, None)).is_err());
+    let said: Vec<String> = database
+        .audit(None, 100)
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|entry| entry.action)
+        .collect();
+    for action in ["exception.added", "exception.ended", "exception.removed"] {
+        assert!(said.contains(&action.to_owned()), "{said:?}");
+    }
+}
+
+#[test]
+fn a_file_of_every_earlier_version_is_brought_to_this_one_and_a_newer_is_refused() {
+    for version in 1..super::schema::MIGRATIONS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(super::FILE);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        for migration in &super::schema::MIGRATIONS[..version] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .pragma_update(None, "user_version", version as u32)
+            .unwrap();
+        let object = incident("old", 1);
+        connection
+            .execute(
+                "INSERT INTO incidents (id, rank, shown, title, hypothesis, confidence, rarity, first_seen,
+                     last_seen, alerts, phases, techniques, search, added_at, json)
+                 VALUES ('old', 1, 1, 't', 'h', 2, 9.0, 0, 0, 1, '', '', 'old', 0, ?)",
+                [object.to_string()],
+            )
+            .unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES ('ann', 'admin', 'x', 0, 0, 0);
+                 INSERT INTO cases VALUES ('old', 'acknowledged', 'ann', NULL, NULL, 1, 0);
+                 INSERT INTO settings VALUES ('journal_seq', '41');",
+            )
+            .unwrap();
+        drop(connection);
+        let database = open(dir.path());
+        assert!(database.remarks().is_empty(), "{:?}", database.remarks());
+        assert_eq!(above(&database), ["old"], "version {version}");
+        assert_eq!(database.position().unwrap(), 41);
+        assert_eq!(database.users().unwrap()[0].name, "ann");
+        assert_eq!(
+            database.case("old").unwrap().assignee.as_deref(),
+            Some("ann")
+        );
+        let frame = FrameBody::Incidents(vec![incident("new", 1)]);
+        database.ingest(42, &frame, NOW).unwrap();
+        assert_eq!(above(&database), ["new", "old"]);
+        drop(database);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        let refused = Database::open(dir.path(), Limits::default(), NOW).unwrap_err();
+        let said = refused.to_string();
+        assert!(
+            said.contains("has version 99") && said.contains("newer program"),
+            "{said}"
+        );
+        let beside = Database::open_beside(dir.path(), Limits::default(), NOW);
+        assert!(matches!(beside, Err(DatabaseError::Newer { .. })));
+        assert!(path.exists(), "it is left where it was");
+    }
+}

@@ -76,6 +76,8 @@ export interface IncidentHead {
   techniques: TechniqueRef[];
   alerts: number;
   case?: CaseHead;
+  /** Held below the line by exceptions. */
+  is_excepted?: boolean;
   is_new?: boolean;
 }
 
@@ -106,6 +108,36 @@ export interface Alert {
   counterfactual?: string | null;
 }
 
+export interface ExceptionScope {
+  detector: string;
+  device?: string | null;
+  label?: string | null;
+  peer?: string | null;
+  facts: { key: string; text: string }[];
+}
+
+export interface Exception {
+  id: number;
+  scope: ExceptionScope;
+  owner: string;
+  reason: string;
+  incident?: string | null;
+  created_by: string;
+  created_at: string;
+  until?: string | null;
+  is_live: boolean;
+  incidents: number;
+}
+
+export interface ExceptionTest {
+  days: number;
+  alerts_of_detector: number;
+  alerts: number;
+  devices: number;
+  incidents: number;
+  titles: string[];
+}
+
 export interface Comment {
   at: string;
   user: string;
@@ -134,6 +166,8 @@ export interface Incident {
   techniques: (string | TechniqueRef)[];
   first_seen: string;
   last_seen: string;
+  is_excepted?: boolean;
+  exceptions?: { id: number; alerts: string[] }[];
   narrative?: string;
   next_steps: string[];
   merged_from: string[];

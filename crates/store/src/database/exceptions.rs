@@ -1,0 +1,612 @@
+//! What a person says is normal here.
+//!
+//! An exception names a detector and what it is about: a device or a label, a peer, facts of the evidence. An
+//! incident whose every leading alert (one that was rare enough by itself) matches a live exception stays below
+//! the line; it is never hidden, and nothing of what was found or learned changes. That is why this is here and
+//! not in the analysis: a replay gives the same bytes with and without, and an exception that ends gives back
+//! what it held.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thymus_schema::{Alert, Timestamp, Value as FactValue};
+use utoipa::ToSchema;
+
+use super::error::{DatabaseError, doing};
+use super::ingest::{list, text};
+use super::{Actor, Database, assets, audit, casework, incidents, is_short, overview};
+
+const EXCEPTIONS_MAX: u64 = 1_000;
+const TEXT_MAX: usize = 2_000;
+const NAME_MAX: usize = 256;
+const FACTS_MAX: usize = 8;
+const DAY: Duration = Duration::from_hours(24);
+/// How far back a test looks.
+const TEST_DAYS: u32 = 30;
+const EXAMPLES_MAX: usize = 20;
+
+/// What an exception is about: all of what is named has to be so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExceptionScope {
+    /// The detector that speaks.
+    #[schema(max_length = 64, pattern = "^[a-z0-9_]+$")]
+    pub detector: String,
+    /// Of whom, as an entity.
+    #[serde(default)]
+    #[schema(max_length = 256)]
+    pub device: Option<String>,
+    /// Of devices with this label.
+    #[serde(default)]
+    #[schema(max_length = 64)]
+    pub label: Option<String>,
+    /// With this entity taking part.
+    #[serde(default)]
+    #[schema(max_length = 256)]
+    pub peer: Option<String>,
+    /// With these facts in the evidence.
+    #[serde(default)]
+    #[schema(max_items = 8)]
+    pub facts: Vec<ScopeFact>,
+}
+
+/// A fact that has to be there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeFact {
+    /// Its name in the evidence.
+    #[schema(max_length = 64)]
+    pub key: String,
+    /// Its value, as text.
+    #[schema(max_length = 256)]
+    pub text: String,
+}
+
+/// An exception that is to be made.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewException {
+    /// What it is about; the detector alone is too much.
+    pub scope: ExceptionScope,
+    /// Who answers for it; without it who makes it.
+    #[serde(default)]
+    #[schema(max_length = 128)]
+    pub owner: Option<String>,
+    /// Why this is normal; more than blanks.
+    #[schema(max_length = 2000, pattern = r"\S")]
+    pub reason: String,
+    /// For so many days; for good without.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3650)]
+    pub days: Option<u32>,
+    /// The incident it was made from.
+    #[serde(default)]
+    #[schema(max_length = 64)]
+    pub incident: Option<String>,
+}
+
+/// An exception.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Exception {
+    /// Its number.
+    pub id: u64,
+    /// What it is about.
+    pub scope: ExceptionScope,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why this is normal.
+    pub reason: String,
+    /// The incident it was made from.
+    pub incident: Option<String>,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Until when; for good without.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// Whether it still holds.
+    pub is_live: bool,
+    /// Incidents that it holds, alone or with others, below the line.
+    pub incidents: u64,
+}
+
+/// An exception at an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExceptionUse {
+    /// Its number.
+    pub id: u64,
+    /// The alerts it is about.
+    pub alerts: Vec<String>,
+}
+
+/// An alert that an exception would be about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ExceptionExample {
+    /// The alert.
+    pub alert: String,
+    /// Whom it is about.
+    pub entity: String,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub first_seen: Timestamp,
+}
+
+/// What an exception would have done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ExceptionTest {
+    /// So many days were looked at.
+    pub days: u32,
+    /// Alerts of the detector in that time.
+    pub alerts_of_detector: u64,
+    /// Of them, those it would be about.
+    pub alerts: u64,
+    /// Devices they are about.
+    pub devices: u64,
+    /// Incidents that are above the line and would fall below it.
+    pub incidents: u64,
+    /// Titles of the first of these.
+    pub titles: Vec<String>,
+    /// The latest of the alerts.
+    pub examples: Vec<ExceptionExample>,
+}
+
+/// What an alert says, wherever it was kept.
+struct Claim {
+    id: String,
+    detector: String,
+    entity: String,
+    peers: Vec<String>,
+    facts: Vec<(String, String)>,
+    discovered: bool,
+}
+
+impl Claim {
+    /// Of an alert of an incident.
+    fn of_object(alert: &Value) -> Option<Self> {
+        let owned = |key: &str| text(alert, key).map(str::to_owned);
+        let facts = list(alert, "evidence").filter_map(|fact| {
+            let value: FactValue = serde_json::from_value(fact.clone()).ok()?;
+            Some((text(fact, "key")?.to_owned(), value.to_string()))
+        });
+        let peers = list(alert, "peers").filter_map(|peer| text(peer, "entity"));
+        Some(Self {
+            id: owned("id")?,
+            detector: owned("detector")?,
+            entity: owned("entity")?,
+            peers: peers.map(str::to_owned).collect(),
+            facts: facts.collect(),
+            discovered: alert.get("discovered").and_then(Value::as_bool) == Some(true),
+        })
+    }
+
+    fn of_alert(alert: &Alert) -> Self {
+        let facts = alert.statement.facts.iter();
+        Self {
+            id: alert.id.to_string(),
+            detector: alert.detector.to_string(),
+            entity: alert.entity.to_string(),
+            peers: alert
+                .peers
+                .iter()
+                .map(|peer| peer.entity.to_string())
+                .collect(),
+            facts: facts
+                .map(|fact| (fact.key.to_string(), fact.value.to_string()))
+                .collect(),
+            discovered: alert.discovered,
+        }
+    }
+}
+
+impl ExceptionScope {
+    fn matches(&self, connection: &Connection, claim: &Claim) -> Result<bool, rusqlite::Error> {
+        let is_it = self.detector == claim.detector
+            && self
+                .device
+                .as_ref()
+                .is_none_or(|device| *device == claim.entity)
+            && self
+                .peer
+                .as_ref()
+                .is_none_or(|peer| claim.peers.contains(peer))
+            && self.facts.iter().all(|wanted| {
+                let mut facts = claim.facts.iter();
+                facts.any(|(key, text)| *key == wanted.key && *text == wanted.text)
+            });
+        match &self.label {
+            Some(label) if is_it => Ok(assets::asset(connection, &claim.entity)?
+                .labels
+                .contains(label)),
+            _ => Ok(is_it),
+        }
+    }
+
+    fn check(&self) -> Result<(), DatabaseError> {
+        let refused = |why: &str| Err(DatabaseError::Refused(why.to_owned()));
+        let named = [&self.device, &self.label, &self.peer];
+        let names = named.into_iter().flatten();
+        let facts = self.facts.iter().flat_map(|fact| [&fact.key, &fact.text]);
+        let mut all = names.clone().chain(facts).chain([&self.detector]);
+        if !all.all(|text| is_short(text, NAME_MAX)) || self.facts.len() > FACTS_MAX {
+            return refused("an exception names 8 facts at most, in 256 characters each");
+        }
+        if self.detector.is_empty() || (names.count() == 0 && self.facts.is_empty()) {
+            return refused(
+                "an exception names a detector and something it is about: a device, a label, a peer or a fact",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// How an incident stands to the exceptions that are live, and to one that is only thought of.
+#[derive(Default)]
+pub(super) struct Standing {
+    /// Whether it stays below the line for them.
+    pub(super) is_held: bool,
+    /// Which.
+    pub(super) uses: Vec<ExceptionUse>,
+}
+
+impl Standing {
+    pub(super) fn of(
+        connection: &Connection,
+        incident: &Value,
+        thought_of: Option<&ExceptionScope>,
+    ) -> Result<Self, rusqlite::Error> {
+        let claims: Vec<Claim> = list(incident, "alerts")
+            .filter_map(Claim::of_object)
+            .collect();
+        let detectors: BTreeSet<&str> =
+            claims.iter().map(|claim| claim.detector.as_str()).collect();
+        let mut live: Vec<(u64, ExceptionScope)> = Vec::new();
+        let mut query = connection
+            .prepare_cached("SELECT id, scope FROM exceptions WHERE is_live AND detector = ?")?;
+        for detector in detectors {
+            let found = query.query_map([detector], |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?))
+            })?;
+            for one in found {
+                let (id, scope): (u64, String) = one?;
+                live.extend(serde_json::from_str(&scope).ok().map(|scope| (id, scope)));
+            }
+        }
+        live.extend(thought_of.map(|scope| (0, scope.clone())));
+        let mut matched = BTreeSet::new();
+        let mut uses = Vec::new();
+        for (id, scope) in live {
+            let mut alerts = Vec::new();
+            for claim in &claims {
+                if scope.matches(connection, claim)? {
+                    alerts.push(claim.id.clone());
+                    matched.insert(claim.id.as_str());
+                }
+            }
+            if !alerts.is_empty() {
+                uses.push(ExceptionUse { id, alerts });
+            }
+        }
+        let has_leading = claims.iter().any(|claim| claim.discovered);
+        let mut leading = claims
+            .iter()
+            .filter(|claim| claim.discovered || !has_leading);
+        Ok(Self {
+            is_held: !uses.is_empty() && leading.all(|claim| matched.contains(claim.id.as_str())),
+            uses,
+        })
+    }
+
+    /// As it is kept; nothing for none.
+    pub(super) fn kept(&self) -> String {
+        match self.uses.as_slice() {
+            [] => String::new(),
+            uses => serde_json::to_string(uses).unwrap_or_default(),
+        }
+    }
+}
+
+/// What was kept.
+pub(super) fn uses_of(kept: &str) -> Vec<ExceptionUse> {
+    serde_json::from_str(kept).unwrap_or_default()
+}
+
+/// Looks at all incidents again in which this detector speaks.
+fn look_again(tx: &Transaction<'_>, detector: &str) -> Result<(), rusqlite::Error> {
+    for (id, object) in incidents_with(tx, detector)? {
+        let standing = Standing::of(tx, &object, None)?;
+        tx.prepare_cached(
+            "UPDATE incidents SET shown = told AND NOT ?2, excepted = ?3 WHERE id = ?1",
+        )?
+        .execute(params![id, standing.is_held, standing.kept()])?;
+    }
+    Ok(())
+}
+
+fn incidents_with(
+    connection: &Connection,
+    detector: &str,
+) -> Result<Vec<(String, Value)>, rusqlite::Error> {
+    let mut query =
+        connection.prepare_cached("SELECT id, json FROM incidents WHERE instr(search, ?) > 0")?;
+    let rows = query.query_map([detector.to_lowercase()], |row| {
+        Ok((row.get(0)?, row.get::<_, String>(1)?))
+    })?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (id, json) = row?;
+        found.extend(serde_json::from_str(&json).ok().map(|object| (id, object)));
+    }
+    Ok(found)
+}
+
+/// Looks at all incidents again that an exception by label may be about.
+pub(super) fn labels_changed(tx: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+    let mut query = tx.prepare_cached(
+        "SELECT DISTINCT detector FROM exceptions WHERE is_live AND json_extract(scope, '$.label') IS NOT NULL",
+    )?;
+    let detectors: Vec<String> = query
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    detectors
+        .iter()
+        .try_for_each(|detector| look_again(tx, detector))
+}
+
+impl Database {
+    /// All exceptions, the newest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn exceptions(&self) -> Result<Vec<Exception>, DatabaseError> {
+        self.read("read the exceptions", |connection| {
+            let mut held = std::collections::BTreeMap::new();
+            let mut query = connection.prepare_cached(
+                "SELECT excepted FROM incidents WHERE told AND NOT shown AND excepted <> ''",
+            )?;
+            for kept in query.query_map([], |row| row.get::<_, String>(0))? {
+                for one in uses_of(&kept?) {
+                    *held.entry(one.id).or_insert(0) += 1;
+                }
+            }
+            let mut query = connection.prepare_cached(
+                "SELECT id, scope, owner, reason, incident, created_by, created_at, until, is_live
+                 FROM exceptions ORDER BY id DESC",
+            )?;
+            let rows = query.query_map([], |row| {
+                let id = row.get(0)?;
+                let until: Option<i64> = row.get(7)?;
+                Ok(Exception {
+                    id,
+                    scope: serde_json::from_str(&row.get::<_, String>(1)?).unwrap_or_default(),
+                    owner: row.get(2)?,
+                    reason: row.get(3)?,
+                    incident: row.get(4)?,
+                    created_by: row.get(5)?,
+                    created_at: Timestamp::from_nanos(row.get(6)?),
+                    until: until.map(Timestamp::from_nanos),
+                    is_live: row.get(8)?,
+                    incidents: held.get(&id).copied().unwrap_or(0),
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Says that something is normal here.
+    ///
+    /// # Errors
+    /// When the scope is too wide, or the incident is not there.
+    pub fn add_exception(&self, actor: &Actor, new: &NewException) -> Result<u64, DatabaseError> {
+        new.scope.check()?;
+        let reason = new.reason.trim();
+        let owner = new
+            .owner
+            .as_deref()
+            .map(str::trim)
+            .filter(|owner| !owner.is_empty());
+        let owner = owner.unwrap_or(&actor.user);
+        let is_long = !is_short(&new.reason, TEXT_MAX) || !is_short(owner, 128);
+        if reason.is_empty() || is_long || new.days.is_some_and(|days| !(1..=3_650).contains(&days))
+        {
+            return Err(DatabaseError::Refused(format!(
+                "an exception has a reason of at most {TEXT_MAX} characters, and 1 to 3650 days"
+            )));
+        }
+        let until = new.days.map(|days| actor.at.plus(DAY * days));
+        let scope = json!(new.scope).to_string();
+        self.change("make an exception", |tx| {
+            let failed = doing("make an exception");
+            let count: u64 = tx
+                .query_row("SELECT COUNT(*) FROM exceptions", [], |row| row.get(0))
+                .map_err(&failed)?;
+            if count >= EXCEPTIONS_MAX {
+                return Err(DatabaseError::Conflict(
+                    "there are too many exceptions; remove some".into(),
+                ));
+            }
+            let incident = match &new.incident {
+                Some(id) => Some(known_incident(tx, id)?),
+                None => None,
+            };
+            tx.execute(
+                "INSERT INTO exceptions (detector, scope, owner, reason, incident, created_by, created_at, until)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    new.scope.detector,
+                    scope,
+                    owner,
+                    reason,
+                    incident,
+                    actor.user,
+                    actor.at.as_nanos(),
+                    until.map(Timestamp::as_nanos)
+                ],
+            )
+            .map_err(&failed)?;
+            let id = tx.last_insert_rowid() as u64;
+            if let Some(incident) = &incident {
+                let what = format!("said that it is normal here (exception {id})");
+                casework::remember(tx, incident, actor.at, &actor.user, &what).map_err(&failed)?;
+            }
+            look_again(tx, &new.scope.detector).map_err(&failed)?;
+            let until = until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
+            let said = format!("{scope} {until}, owner {owner}: {reason}");
+            audit::append(tx, actor, "exception.added", &id.to_string(), &said)?;
+            Ok(id)
+        })
+    }
+
+    /// Takes an exception away; what it held comes back.
+    ///
+    /// # Errors
+    /// When there is none with this number.
+    pub fn remove_exception(&self, actor: &Actor, id: u64) -> Result<(), DatabaseError> {
+        self.change("remove an exception", |tx| {
+            let failed = doing("remove an exception");
+            let found: Option<(String, String)> = tx
+                .query_row(
+                    "SELECT detector, scope FROM exceptions WHERE id = ?",
+                    [id as i64],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()
+                .map_err(&failed)?;
+            let (detector, scope) = found.ok_or(DatabaseError::NotFound("exception"))?;
+            tx.execute("DELETE FROM exceptions WHERE id = ?", [id as i64])
+                .map_err(&failed)?;
+            look_again(tx, &detector).map_err(&failed)?;
+            audit::append(tx, actor, "exception.removed", &id.to_string(), &scope)
+        })
+    }
+
+    /// Ends the exceptions whose time is over; whether there were any.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn end_exceptions(&self, now: Timestamp) -> Result<bool, DatabaseError> {
+        const OVER: &str = "SELECT id, detector FROM exceptions WHERE is_live AND until <= ?";
+        let is_over = self.read("read the exceptions", |connection| {
+            connection.prepare_cached(OVER)?.exists([now.as_nanos()])
+        })?;
+        if !is_over {
+            return Ok(false);
+        }
+        let actor = Actor {
+            user: "thymus".to_owned(),
+            address: String::new(),
+            at: now,
+        };
+        self.change("end exceptions", |tx| {
+            let failed = doing("end exceptions");
+            let over: Vec<(i64, String)> = tx
+                .prepare_cached(OVER)
+                .and_then(|mut query| {
+                    query
+                        .query_map([now.as_nanos()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                        .collect()
+                })
+                .map_err(&failed)?;
+            for (id, detector) in over {
+                tx.execute("UPDATE exceptions SET is_live = 0 WHERE id = ?", [id])
+                    .and_then(|_| look_again(tx, &detector))
+                    .map_err(&failed)?;
+                audit::append(tx, &actor, "exception.ended", &id.to_string(), "")?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// What an exception would have done to the last thirty days, and would do to what is above the line.
+    ///
+    /// # Errors
+    /// When the scope is too wide, or nothing can be read.
+    pub fn test_exception(
+        &self,
+        scope: &ExceptionScope,
+        now: Timestamp,
+    ) -> Result<ExceptionTest, DatabaseError> {
+        scope.check()?;
+        self.read("test an exception", |connection| {
+            let until = overview::data_until(connection)?.unwrap_or(now);
+            let mut test = ExceptionTest {
+                days: TEST_DAYS,
+                ..ExceptionTest::default()
+            };
+            let mut entities = BTreeSet::new();
+            let mut query = connection.prepare_cached(
+                "SELECT json FROM alerts WHERE detector = ? AND last_seen >= ? ORDER BY last_seen DESC",
+            )?;
+            let from = until.minus(DAY * TEST_DAYS).as_nanos();
+            let rows = query.query_map(params![scope.detector, from], |row| row.get::<_, String>(0))?;
+            for row in rows {
+                test.alerts_of_detector += 1;
+                let Ok(alert) = serde_json::from_str::<Alert>(&row?) else {
+                    continue;
+                };
+                let claim = Claim::of_alert(&alert);
+                if !scope.matches(connection, &claim)? {
+                    continue;
+                }
+                test.alerts += 1;
+                entities.insert(claim.entity.clone());
+                if test.examples.len() < EXAMPLES_MAX {
+                    test.examples.push(ExceptionExample {
+                        alert: claim.id,
+                        entity: claim.entity,
+                        first_seen: alert.first_seen,
+                    });
+                }
+            }
+            test.devices = entities.len() as u64;
+            for (id, object) in incidents_with(connection, &scope.detector)? {
+                let is_above: bool = connection
+                    .prepare_cached("SELECT shown FROM incidents WHERE id = ?")?
+                    .query_row([&id], |row| row.get(0))?;
+                if is_above && Standing::of(connection, &object, Some(scope))?.is_held {
+                    test.incidents += 1;
+                    if test.titles.len() < EXAMPLES_MAX {
+                        test.titles.push(text(&object, "title").unwrap_or_default().to_owned());
+                    }
+                }
+            }
+            Ok(test)
+        })
+    }
+
+    /// The exceptions that are about an incident, and whether they hold it below the line.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn exceptions_of(
+        &self,
+        incident: &str,
+    ) -> Result<(bool, Vec<ExceptionUse>), DatabaseError> {
+        self.read("read the exceptions of an incident", |connection| {
+            let id = incidents::resolved(connection, incident)?;
+            let found = connection
+                .prepare_cached("SELECT told AND NOT shown, excepted FROM incidents WHERE id = ?")?
+                .query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+                .optional()?;
+            Ok(found.map_or((false, Vec::new()), |(is_held, kept)| {
+                (is_held, uses_of(&kept))
+            }))
+        })
+    }
+}
+
+fn known_incident(tx: &Transaction<'_>, id: &str) -> Result<String, DatabaseError> {
+    let failed = doing("make an exception");
+    let id = incidents::resolved(tx, id).map_err(&failed)?;
+    let is_known = tx
+        .prepare_cached("SELECT 1 FROM incidents WHERE id = ?")
+        .and_then(|mut query| query.exists([&id]))
+        .map_err(&failed)?;
+    is_known
+        .then_some(id)
+        .ok_or(DatabaseError::NotFound("incident"))
+}
