@@ -34,6 +34,7 @@ mod retention;
 mod schema;
 mod sessions;
 mod settings;
+mod similar;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -52,7 +53,7 @@ pub use audit::{AuditEntry, AuditState};
 pub use casework::{Case, CaseChange, CaseState, Comment, HistoryLine, Link, Verdict};
 pub use devices::{
     Day, DeviceDetail, DeviceFilter, DeviceItem, DeviceSort, IncidentOfDevice, PeerHabit,
-    ServiceHabit, Similar,
+    ServiceHabit,
 };
 pub use error::DatabaseError;
 pub use exceptions::{
@@ -71,6 +72,7 @@ pub use page::Page;
 pub use retention::{Limits, Retained};
 pub use sessions::{Session, SessionLimits};
 pub use settings::Settings;
+pub use similar::Similar;
 pub use tokens::{NewToken, Token};
 pub use users::{Role, User, UserChange};
 

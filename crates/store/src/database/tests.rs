@@ -444,6 +444,16 @@ fn above(database: &Database) -> Vec<String> {
     ids
 }
 
+fn moved(scope: &ExceptionScope, days: Option<u32>) -> NewException {
+    NewException {
+        scope: scope.clone(),
+        owner: None,
+        reason: "the backup moved".into(),
+        days,
+        incident: Some("same".into()),
+    }
+}
+
 #[test]
 fn an_exception_holds_what_it_is_about_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -471,20 +481,13 @@ fn an_exception_holds_what_it_is_about_and_nothing_else() {
     let scope = ExceptionScope {
         detector: "beacon".into(),
         device: Some(mine.into()),
-        facts: vec![fact.clone()],
+        facts: vec![fact],
         ..ExceptionScope::default()
     };
     let tried = database.test_exception(&scope, NOW).unwrap();
     assert_eq!(tried.incidents, 1, "{tried:?}");
-    let new = |scope: &ExceptionScope, days| NewException {
-        scope: scope.clone(),
-        owner: None,
-        reason: "the backup moved".into(),
-        days,
-        incident: Some("same".into()),
-    };
     let id = database
-        .add_exception(&actor(), &new(&scope, Some(7)))
+        .add_exception(&actor(), &moved(&scope, Some(7)))
         .unwrap();
     assert_eq!(above(&database), ["mixed", "other", "peer"]);
     let listed = database.exceptions().unwrap();
@@ -516,32 +519,6 @@ fn an_exception_holds_what_it_is_about_and_nothing_else() {
     );
     assert!(!database.exceptions().unwrap()[0].is_live);
     database.remove_exception(&actor(), id).unwrap();
-    // By label: who gets the label is held, who loses it comes back.
-    let labelled = ExceptionScope {
-        detector: "beacon".into(),
-        label: Some("backup".into()),
-        facts: vec![fact],
-        ..ExceptionScope::default()
-    };
-    database
-        .add_exception(&actor(), &new(&labelled, None))
-        .unwrap();
-    let label = |labels: &[&str]| AssetChange {
-        labels: Some(labels.iter().map(|&label| label.to_owned()).collect()),
-        ..AssetChange::default()
-    };
-    let other = "device:10.0.0.8";
-    database
-        .change_asset(&actor(), other, &label(&["backup"]))
-        .unwrap();
-    assert_eq!(above(&database), ["later", "mixed", "peer", "same"]);
-    database.change_asset(&actor(), other, &label(&[])).unwrap();
-    assert!(above(&database).contains(&"other".to_owned()));
-    let wide = ExceptionScope {
-        detector: "beacon".into(),
-        ..ExceptionScope::default()
-    };
-    assert!(database.add_exception(&actor(), &new(&wide, None)).is_err());
     let said: Vec<String> = database
         .audit(None, 100)
         .unwrap()
@@ -552,6 +529,49 @@ fn an_exception_holds_what_it_is_about_and_nothing_else() {
     for action in ["exception.added", "exception.ended", "exception.removed"] {
         assert!(said.contains(&action.to_owned()), "{said:?}");
     }
+}
+
+#[test]
+fn an_exception_by_label_follows_the_label() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let other = "device:10.0.0.8";
+    let objects = vec![
+        told("same", "beacon", "device:10.0.0.7", "backup.corp"),
+        told("other", "beacon", other, "backup.corp"),
+    ];
+    database
+        .ingest(1, &FrameBody::Incidents(objects), NOW)
+        .unwrap();
+    let devices = FrameBody::Devices(vec![device(7), device(8)]);
+    database.ingest(2, &devices, NOW).unwrap();
+    let labelled = ExceptionScope {
+        detector: "beacon".into(),
+        label: Some("backup".into()),
+        ..ExceptionScope::default()
+    };
+    database
+        .add_exception(&actor(), &moved(&labelled, None))
+        .unwrap();
+    let label = |labels: &[&str]| AssetChange {
+        labels: Some(labels.iter().map(|&label| label.to_owned()).collect()),
+        ..AssetChange::default()
+    };
+    database
+        .change_asset(&actor(), other, &label(&["backup"]))
+        .unwrap();
+    assert_eq!(above(&database), ["same"]);
+    database.change_asset(&actor(), other, &label(&[])).unwrap();
+    assert_eq!(above(&database), ["other", "same"]);
+    let wide = ExceptionScope {
+        detector: "beacon".into(),
+        ..ExceptionScope::default()
+    };
+    assert!(
+        database
+            .add_exception(&actor(), &moved(&wide, None))
+            .is_err()
+    );
 }
 
 #[test]
