@@ -65,7 +65,7 @@ pub(crate) async fn test(
 
 /// Takes an exception away; what it held comes back above the line.
 #[utoipa::path(delete, path = "/exceptions/{id}", security(("session" = ["analyst"]), ("token" = ["analyst"])),
-    params(("id" = u64, Path, maximum = 9007199254740991i64)), responses((status = 204), (status = 404, body = ErrorBody)))]
+    params(("id" = u64, Path, maximum = 9_007_199_254_740_991_i64)), responses((status = 204), (status = 404, body = ErrorBody)))]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
