@@ -357,6 +357,9 @@ fn a_damaged_database_is_told_by_whatever_opens_it_first() {
     assert_eq!((out.trim(), err.as_str()), ("ann  admin", ""));
     // While a console has it open, nobody puts it aside under its feet.
     let (console, _) = start(state);
+    // It stands still: it would find the damage by itself, and end for a new start.
+    let (is_held, said) = run("kill", &["-STOP", &console.id().to_string()]);
+    assert!(is_held, "{said}");
     damage();
     let (code, out, err) = users(&["user", "list"]);
     assert_eq!(code, Some(2), "{out}{err}");

@@ -181,9 +181,7 @@ impl Database {
     pub fn devices(&self, filter: &DeviceFilter) -> Result<Page<DeviceItem>, DatabaseError> {
         let (clause, mut values) = conditions(filter);
         let order = match filter.sort {
-            DeviceSort::Trouble => {
-                "COALESCE(t.open, 0) DESC, COALESCE(a.value, 0) DESC, d.name, d.entity"
-            }
+            DeviceSort::Trouble => "open DESC, value DESC, d.name, d.entity",
             DeviceSort::Name => "d.name, d.entity",
             DeviceSort::LastSeen => "d.last_seen DESC, d.entity",
             DeviceSort::FirstSeen => "d.first_seen DESC, d.entity",
