@@ -10,10 +10,11 @@ use crate::steps::{cargo_command, root, run};
 
 const CARGO_DEB_VERSION: &str = "3.8.0";
 /// What the package brings, from the root.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "usr/bin/thymus",
     "lib/systemd/system/thymus@.service",
     "etc/default/thymus",
+    "etc/thymus/thymus.toml",
 ];
 
 /// Builds the package, then installs, tries, removes and purges it, in a root of its own: nothing of this

@@ -1,6 +1,7 @@
 //! The command line as data.
 
 mod backup;
+mod config;
 mod console;
 mod drill;
 mod lists;
@@ -17,8 +18,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use backup::{BackupArgs, RestoreArgs};
+pub use config::{ConfigAction, ConfigArgs};
 pub use console::{
-    AuditAction, AuditArgs, ConsoleArgs, ConsoleRole, TokenAction, TokenArgs, UserAction, UserArgs,
+    AuditAction, AuditArgs, ConsoleArgs, ConsoleRole, KeepArgs, TokenAction, TokenArgs, UserAction,
+    UserArgs,
 };
 pub use drill::DrillArgs;
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
@@ -57,7 +60,9 @@ pub enum Command {
     /// Read captures and logs and tell what happened
     Replay(ReplayArgs),
     /// Watch a network interface and tell what happens
-    Run(LiveArgs),
+    Run(Box<LiveArgs>),
+    /// Check the settings of a run in a file, and show them
+    Config(ConfigArgs),
     /// Show what was found in a browser
     Console(ConsoleArgs),
     /// Add, list and remove users of the console

@@ -17,6 +17,7 @@
 )]
 
 pub mod cli;
+mod config;
 mod console;
 
 pub mod pipeline;
@@ -43,8 +44,6 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 
 /// What a command found, which becomes the exit code.
@@ -60,8 +59,7 @@ pub enum Found {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
+    match config::command_line().and_then(|cli| run(&cli)) {
         Ok(Found::Nothing) => ExitCode::SUCCESS,
         Ok(Found::Something) => ExitCode::from(1),
         Ok(Found::Trouble) => ExitCode::from(2),
@@ -81,6 +79,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
+        Command::Config(args) => config::run(args),
         Command::Console(args) => serve::run(args),
         Command::User(args) => serve::accounts::user(args),
         Command::Token(args) => serve::accounts::token(args),

@@ -101,17 +101,25 @@ fn default_file() -> Option<PathBuf> {
 
 fn read(path: &Path) -> Result<Lists> {
     let name = legible(&path.to_string_lossy());
-    let metadata = fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
-    let user = nix::unistd::geteuid().as_raw();
-    if metadata.mode() & 0o022 != 0 || ![user, 0].contains(&metadata.uid()) {
-        bail!(
-            "{name} says what to trust, so it must be yours or root's, and no others may write it"
-        );
-    }
+    trusted(path, "what to trust")?;
     let bytes = thymus_scan::read(path, true, LISTS_BYTES_MAX);
     let bytes = bytes.map_err(|(_, why)| anyhow::anyhow!("cannot read {name}: {why}"))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{name} is no text"))?;
     Lists::parse(&text, today()).with_context(|| format!("cannot use {name}"))
+}
+
+/// Makes sure that nobody else can write a file that says something weighty, and gives its size.
+///
+/// # Errors
+/// When somebody can, or it cannot be read.
+pub(crate) fn trusted(path: &Path, says: &str) -> Result<u64> {
+    let name = legible(&path.to_string_lossy());
+    let metadata = fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
+    let user = nix::unistd::geteuid().as_raw();
+    if metadata.mode() & 0o022 != 0 || ![user, 0].contains(&metadata.uid()) {
+        bail!("{name} says {says}, so it must be yours or root's, and no others may write it");
+    }
+    Ok(metadata.len())
 }
 
 fn today() -> Day {

@@ -51,6 +51,16 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+impl TlsFiles {
+    /// Whether they can be used.
+    ///
+    /// # Errors
+    /// When they cannot be read, or do not belong together.
+    pub fn check(&self) -> Result<(), ServerError> {
+        tls::config(self).map(|_| ())
+    }
+}
+
 /// How to listen.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -14,6 +14,36 @@ Examples:
 At the first start it prints a link with a token, by which the first admin is made. It shows what `thymus run
 --state` writes to the same folder, and can be started and ended at any time.";
 
+/// How much of what was seen the console keeps.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepArgs {
+    /// Disk for events that the console keeps, in MiB; the oldest go first
+    #[arg(long, value_name = "MIB", default_value_t = 20_480, value_parser = clap::value_parser!(u64).range(64..=1 << 30))]
+    pub keep_events: u64,
+    /// Days that the console keeps events
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub keep_event_days: u32,
+    /// Days that it keeps all else, but what people wrote and the incidents that is about
+    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub keep_incident_days: u32,
+}
+
+impl KeepArgs {
+    /// The same on the command line.
+    pub(crate) fn words(&self) -> [String; 3] {
+        let Self {
+            keep_events,
+            keep_event_days,
+            keep_incident_days,
+        } = self;
+        [
+            format!("--keep-events={keep_events}"),
+            format!("--keep-event-days={keep_event_days}"),
+            format!("--keep-incident-days={keep_incident_days}"),
+        ]
+    }
+}
+
 /// `thymus console`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = CONSOLE_EXAMPLES)]
@@ -33,6 +63,9 @@ pub struct ConsoleArgs {
     /// Its key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// How much is kept
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// Keep all the rights the program was started with; for finding faults only
     #[arg(long)]
     pub no_sandbox: bool,

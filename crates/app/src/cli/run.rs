@@ -8,7 +8,8 @@ use clap::{ArgGroup, Args, ValueEnum};
 use thymus_ingest::Export;
 use thymus_sensor::Filter;
 
-use super::{OutputArgs, RunArgs};
+use super::{KeepArgs, OutputArgs, RunArgs};
+use crate::config::Settings;
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -17,6 +18,7 @@ Examples:
   thymus run --interface eth0 --record today.pcapng   then replay it: the same incidents
   thymus run --follow /opt/zeek/logs --follow /var/log/suricata --state ~/thymus   no root needed
   thymus run --collect netflow://0.0.0.0:2055 --collect syslog://0.0.0.0:5514      what routers and servers send
+  thymus run --config /etc/thymus/thymus.toml         with settings from a file
 
 It goes on until Ctrl-C or SIGTERM (a second one does not wait), then saves the state and prints the report
 that replay prints. What dies of its processes on the way is started again. Each incident is
@@ -30,6 +32,9 @@ Exit codes: 0 nothing to show, 1 something to show, 2 an error or nothing judged
 #[command(after_help = RUN_EXAMPLES)]
 #[command(group = ArgGroup::new("source").required(true).args(["interface", "follow", "collect"]))]
 pub struct LiveArgs {
+    /// Settings in a file (TOML), which options win over; `thymus config --help` tells more
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The interface to watch
     #[arg(long, short, value_name = "IF")]
     pub interface: Option<String>,
@@ -72,6 +77,18 @@ pub struct LiveArgs {
     /// Also serve the console, of which `thymus console --help` tells
     #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:8642", requires = "state")]
     pub console: Option<SocketAddr>,
+    /// A name the console is reached by, beside addresses and localhost; repeat for several
+    #[arg(long, value_name = "NAME", requires = "console")]
+    pub console_host: Vec<String>,
+    /// The console's certificate (PEM), where it is not to make its own
+    #[arg(long, value_name = "FILE", requires_all = ["console", "console_tls_key"])]
+    pub console_tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "console_tls_cert")]
+    pub console_tls_key: Option<PathBuf>,
+    /// How much the console keeps
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// Keep all the rights the program was started with; for finding faults only
     #[arg(long)]
     pub no_sandbox: bool,
@@ -90,6 +107,9 @@ pub struct LiveArgs {
     /// What comes out
     #[command(flatten)]
     pub output: OutputArgs,
+    /// All of it, with where it comes from
+    #[arg(skip)]
+    pub(crate) settings: Option<Settings>,
 }
 
 /// What a process of a live run does.

@@ -34,6 +34,7 @@ use thymus_sensor::{Tap, TapOptions};
 
 use crate::Found;
 use crate::cli::{LiveArgs, Role};
+use crate::config;
 use crate::replay::Memory;
 
 const MIB: usize = 1 << 20;
@@ -45,6 +46,7 @@ const MIB: usize = 1 << 20;
 /// until then is reported and saved.
 pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
     let Some(role) = args.role else {
+        config::sound(args)?;
         return supervise::run(args);
     };
     if let Some(parent) = args.parent {

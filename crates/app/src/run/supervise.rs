@@ -333,9 +333,20 @@ fn spawn(
     if let (Role::Console, Some(address), Some(state)) = (role, args.console, &args.run.state) {
         command.args(["console", "--listen", &address.to_string(), "--state"]);
         command.arg(state);
+        for name in &args.console_host {
+            command.args(["--host", name]);
+        }
+        if let (Some(cert), Some(key)) = (&args.console_tls_cert, &args.console_tls_key) {
+            command.arg("--tls-cert").arg(cert);
+            command.arg("--tls-key").arg(key);
+        }
+        command.args(args.keep.words());
         command.args(args.no_sandbox.then_some("--no-sandbox"));
     } else {
-        command.args(std::env::args_os().skip(1));
+        match &args.settings {
+            Some(settings) => command.args(settings.words()),
+            None => command.args(std::env::args_os().skip(1)),
+        };
         command.args(["--role", role.as_str()]);
         command.args(["--restarts", &restarts.to_string()]);
     }

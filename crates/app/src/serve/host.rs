@@ -19,6 +19,7 @@ const SLICE_TIME: Duration = Duration::from_secs(20);
 /// The folder that is served, and how its keeping stands.
 pub(super) struct Site {
     state: PathBuf,
+    limits: ArchiveLimits,
     standing: Mutex<Standing>,
 }
 
@@ -30,11 +31,17 @@ pub(super) struct Standing {
 }
 
 impl Site {
-    pub(super) fn new(state: &Path) -> Self {
+    /// Serves `state`, where events are kept within `limits`.
+    pub(super) fn new(state: &Path, limits: ArchiveLimits) -> Self {
         Self {
             state: state.to_path_buf(),
+            limits,
             standing: Mutex::new(Standing::default()),
         }
+    }
+
+    pub(super) fn limits(&self) -> ArchiveLimits {
+        self.limits.clone()
     }
 
     pub(super) fn set(&self, standing: Standing) {
@@ -63,7 +70,7 @@ impl Host for Site {
             db_bytes: 0,
             events_bytes: archive.bytes,
             packets_bytes: bytes_in(&packets::folder(&self.state)),
-            limit_bytes: ArchiveLimits::default().bytes_max,
+            limit_bytes: self.limits.bytes_max,
             oldest_event: archive.oldest,
             trouble: standing.trouble.clone().or(archive.shedding.clone()),
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use thymus_server::Hub;
 use thymus_store::database::Ingested;
 use thymus_store::journal::{Frame, FrameBody, JournalReader};
-use thymus_store::{Archive, ArchiveLimits, Database, DatabaseError};
+use thymus_store::{Archive, Database, DatabaseError};
 
 use super::host::{Site, Standing};
 use super::now;
@@ -52,7 +52,7 @@ impl<'a> Keeper<'a> {
         site: &'a Site,
         hub: &'a Hub,
     ) -> Result<Self> {
-        let archive = Archive::open(&Archive::folder(state), ArchiveLimits::default())?;
+        let archive = Archive::open(&Archive::folder(state), site.limits())?;
         let after = archive.last_seq().min(database.position()?);
         let at = replay::now();
         Ok(Self {

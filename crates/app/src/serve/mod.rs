@@ -13,15 +13,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use thymus_schema::Timestamp;
 use thymus_server::{Hub, Options, Server, TlsFiles};
-use thymus_store::Database;
 use thymus_store::database::{ConsoleLock, Limits};
+use thymus_store::{ArchiveLimits, Database};
 
 use crate::Found;
-use crate::cli::ConsoleArgs;
+use crate::cli::{ConsoleArgs, KeepArgs};
 use crate::run::{self, Stop};
 use host::Site;
 use keeper::Keeper;
@@ -36,11 +37,12 @@ pub(crate) fn run(args: &ConsoleArgs) -> Result<Found> {
     }
     let store = folder(&args.state);
     let _lock = ConsoleLock::take(&store)?;
-    let database = Arc::new(Database::open(&store, Limits::default(), now())?);
+    let (events, rest) = limits(args.keep);
+    let database = Arc::new(Database::open(&store, rest, now())?);
     for remark in database.remarks() {
         eprintln!("thymus: {remark}");
     }
-    let site = Arc::new(Site::new(&args.state));
+    let site = Arc::new(Site::new(&args.state, events));
     let hub = Hub::default();
     let server = Server::bind(
         &options(args, &store),
@@ -80,6 +82,23 @@ pub(crate) fn folder(state: &Path) -> PathBuf {
 /// The time of day, for people and for sessions; it never reaches what was found.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_nanos(run::now_nanos())
+}
+
+/// How much is kept: of events, and of the rest.
+fn limits(keep: KeepArgs) -> (ArchiveLimits, Limits) {
+    const DAY_HOURS: u64 = 24;
+    let events = ArchiveLimits {
+        bytes_max: keep.keep_events << 20,
+        age_max: Some(Duration::from_hours(
+            u64::from(keep.keep_event_days) * DAY_HOURS,
+        )),
+        ..ArchiveLimits::default()
+    };
+    let rest = Limits {
+        days_max: u64::from(keep.keep_incident_days),
+        ..Limits::default()
+    };
+    (events, rest)
 }
 
 fn options(args: &ConsoleArgs, store: &Path) -> Options {

@@ -66,6 +66,14 @@ impl fmt::Display for Filter {
 }
 
 impl Filter {
+    /// Whether it can be asked of packets of this link type.
+    ///
+    /// # Errors
+    /// When it asks for what they have not, or for too much.
+    pub fn check(&self, link_type: u32) -> Result<(), FilterError> {
+        self.program(link_type).map(|_| ())
+    }
+
     /// The program for packets of this link type.
     pub(crate) fn program(&self, link_type: u32) -> Result<BpfFilter, FilterError> {
         let insns = self.instructions(link_type)?;
