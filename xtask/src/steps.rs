@@ -150,9 +150,10 @@ pub(crate) fn deny() -> Result<()> {
 }
 
 /// What tests are made with: the collector with what others export, against what others make of it; packets
-/// that were kept with who reads captures; files on their way with those who serve and fetch them.
+/// that were kept with who reads captures; files on their way with those who serve and fetch them; what is cut
+/// with the kernel's packet filter.
 fn have_programs() -> Result<()> {
-    const PACKAGES: [(&str, &str); 11] = [
+    const PACKAGES: [(&str, &str); 12] = [
         ("softflowd", "softflowd"),
         ("nfdump", "nfcapd"),
         ("nfdump-sflow", "sfcapd"),
@@ -164,6 +165,7 @@ fn have_programs() -> Result<()> {
         ("lighttpd", "lighttpd"),
         ("exim4-daemon-light", "exim4"),
         ("curl", "curl"),
+        ("nftables", "nft"),
     ];
     const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
     let is_there = |program: &str| {

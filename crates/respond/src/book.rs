@@ -1,0 +1,473 @@
+//! What the network usually does, summed up so that a rehearsal takes milliseconds: for each client, server and
+//! service how many conversations on each of the last days. From the same numbers comes what a device may go on
+//! doing when its pattern of life is enforced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thymus_schema::{Event, EventBody, LocalNetworks, Timestamp, Transport};
+
+use crate::cut::{Cut, Habit, Port, Talk};
+
+/// Days looked back at.
+const DAYS: usize = 7;
+const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
+/// Patterns kept; a flood of made-up addresses folds the oldest that were seen once.
+const PATTERNS_MAX: usize = 200_000;
+/// Patterns looked at for one that can go, when there is no room.
+const SWEEP: usize = 512;
+/// Patterns that a rehearsal names.
+const NAMED_MAX: usize = 20;
+/// A service that a device uses or gives with more peers than this is open to any peer: who talks with so many
+/// will talk with a new one tomorrow.
+const PEERS_MAX: usize = 48;
+/// Habits of one device; what is more is folded to any peer.
+const HABITS_MAX: usize = 4_096;
+/// Clients and services noted with what was tried, for how long, and servers of each.
+const TRIED_MAX: usize = 20_000;
+const TRIED_FOR: Duration = Duration::from_hours(1);
+const TRIED_SERVERS_MAX: usize = 64;
+/// Share of local clients that makes a server one that the network depends on, and how many at least.
+const SHARED_BY: f64 = 0.2;
+const SHARED_MIN: usize = 3;
+
+/// A kind of conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pattern {
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
+    /// Conversations by day, the day modulo eight: seven days and the one that goes on.
+    counts: [u32; DAYS + 1],
+}
+
+impl Pattern {
+    fn seen(&mut self, ts: Timestamp) {
+        let (day, last) = (day_of(ts), day_of(self.last_seen));
+        // Days that passed unseen are empty.
+        for gone in (last + 1..=day).take(DAYS + 1) {
+            self.set(gone, |_| 0);
+        }
+        if day >= last - DAYS as i64 {
+            self.set(day, |count| count.saturating_add(1));
+        }
+        self.first_seen = self.first_seen.min(ts);
+        self.last_seen = self.last_seen.max(ts);
+    }
+
+    fn set(&mut self, day: i64, to: impl Fn(u32) -> u32) {
+        if let Some(count) = self.counts.get_mut(index(day)) {
+            *count = to(*count);
+        }
+    }
+
+    /// Conversations on the seven days before, and on, the day of `now`.
+    pub fn recent(&self, now: Timestamp) -> u64 {
+        let (today, last) = (day_of(now), day_of(self.last_seen));
+        (0..=DAYS as i64)
+            .filter(|back| (last - DAYS as i64..=last).contains(&(today - back)))
+            .filter_map(|back| self.counts.get(index(today - back)))
+            .map(|count| u64::from(*count))
+            .sum()
+    }
+}
+
+fn day_of(ts: Timestamp) -> i64 {
+    ts.as_nanos().div_euclid(DAY_NANOS)
+}
+
+fn index(day: i64) -> usize {
+    day.rem_euclid(DAYS as i64 + 1).unsigned_abs() as usize
+}
+
+/// What a cut would have done to the last days.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// Days that were looked at, as far as there is anything.
+    pub days: u32,
+    /// Usual conversations of the devices it is about.
+    pub flows: u64,
+    /// Of them, those it would have cut.
+    pub cut: u64,
+    /// Usual conversations of the whole network.
+    pub flows_all: u64,
+    /// Devices that would have missed something.
+    pub devices: u64,
+    /// Devices of the network.
+    pub devices_all: u64,
+    /// The patterns that would have been cut, the most frequent first.
+    pub named: Vec<(Talk, u64)>,
+    /// Conversations that were not kept apart, so that nobody can say.
+    pub unknown: u64,
+}
+
+impl Rehearsal {
+    /// Share of the usual conversations of those it is about that it would have cut.
+    pub fn share(&self) -> f64 {
+        self.cut as f64 / self.flows.max(1) as f64
+    }
+
+    /// As a sentence.
+    pub fn sentence(&self) -> String {
+        if self.flows == 0 {
+            return format!(
+                "Nothing usual is known of it in {} days, so nothing usual would have been cut.",
+                self.days
+            );
+        }
+        format!(
+            "Would have cut {} of {} usual conversations of the last {} days{}.",
+            self.cut,
+            self.flows,
+            self.days,
+            match self.devices {
+                0 => String::new(),
+                1 => ", of 1 device".to_owned(),
+                more => format!(", of {more} devices"),
+            }
+        )
+    }
+}
+
+/// What a client tried of late, also where nothing came of it.
+#[derive(Clone, Debug, Default)]
+struct Tried {
+    servers: BTreeSet<IpAddr>,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// The aggregates.
+#[derive(Clone, Debug, Default)]
+pub struct FlowBook {
+    patterns: BTreeMap<Talk, Pattern>,
+    /// By client and service; not kept over a restart.
+    tried: BTreeMap<(IpAddr, Port), Tried>,
+    /// Conversations that found no place.
+    unknown: u64,
+    first: Option<Timestamp>,
+    now: Timestamp,
+    /// Where the search for room goes on.
+    hand: Option<Talk>,
+}
+
+impl FlowBook {
+    /// Takes note of the conversations among `events`.
+    pub fn events(&mut self, events: &[Event]) {
+        for event in events {
+            if let (EventBody::Flow(flow), Some(conn)) = (&event.body, &event.conn)
+                && flow.part == 0
+                && let Some(talk) = Talk::of(conn)
+            {
+                self.tried(&talk, event.ts);
+                // What came to nothing is nobody's habit; of UDP only that nobody answers is known.
+                if !flow.state.is_failed() || talk.transport == Transport::Udp {
+                    self.seen(talk, event.ts);
+                }
+            }
+        }
+    }
+
+    fn tried(&mut self, talk: &Talk, ts: Timestamp) {
+        let port = Port {
+            transport: talk.transport,
+            port: talk.port,
+        };
+        let key = (talk.client, port);
+        if self.tried.len() >= TRIED_MAX && !self.tried.contains_key(&key) {
+            let stale = self.now.minus(TRIED_FOR);
+            self.tried.retain(|_, tried| tried.last >= stale);
+            if self.tried.len() >= TRIED_MAX {
+                self.tried.clear();
+            }
+        }
+        let tried = self.tried.entry(key).or_default();
+        if tried.servers.is_empty() || ts.since(tried.last) > TRIED_FOR {
+            tried.servers.clear();
+            tried.first = ts;
+        }
+        tried.last = tried.last.max(ts);
+        if tried.servers.len() < TRIED_SERVERS_MAX {
+            tried.servers.insert(talk.server);
+        }
+    }
+
+    /// Services that a client tried since then on at least so many local devices that it did not use them of
+    /// before.
+    pub fn tried_on(
+        &self,
+        client: IpAddr,
+        since: Timestamp,
+        local: &LocalNetworks,
+        least: usize,
+    ) -> BTreeSet<Port> {
+        let least_port = Port {
+            transport: Transport::Tcp,
+            port: 0,
+        };
+        let of_client = self.tried.range((client, least_port)..);
+        of_client
+            .take_while(|((of, _), _)| *of == client)
+            .filter(|(_, tried)| tried.last >= since)
+            .filter(|((_, port), tried)| {
+                let is_new = |server: &&IpAddr| {
+                    let talk = Talk {
+                        client,
+                        server: **server,
+                        transport: port.transport,
+                        port: port.port,
+                    };
+                    let known = self.patterns.get(&talk);
+                    local.contains(**server) && known.is_none_or(|known| known.first_seen >= since)
+                };
+                tried.servers.iter().filter(is_new).count() >= least
+            })
+            .map(|((_, port), _)| *port)
+            .collect()
+    }
+
+    /// Kinds of conversation that are new between two since then, whoever began.
+    pub fn new_between(&self, one: IpAddr, other: IpAddr, since: Timestamp) -> BTreeSet<Talk> {
+        self.between(one, other, |pattern| pattern.first_seen >= since)
+    }
+
+    /// Kinds of conversation between two since then, whoever began.
+    pub fn used_between(&self, one: IpAddr, other: IpAddr, since: Timestamp) -> BTreeSet<Talk> {
+        self.between(one, other, |pattern| pattern.last_seen >= since)
+    }
+
+    fn between(&self, one: IpAddr, other: IpAddr, is: impl Fn(&Pattern) -> bool) -> BTreeSet<Talk> {
+        let from = |client, server| Talk {
+            client,
+            server,
+            transport: Transport::Tcp,
+            port: 0,
+        };
+        let mut talks = BTreeSet::new();
+        for (client, server) in [(one, other), (other, one)] {
+            let of_pair = self.patterns.range(from(client, server)..);
+            let of_pair =
+                of_pair.take_while(|(talk, _)| (talk.client, talk.server) == (client, server));
+            talks.extend(
+                of_pair
+                    .filter(|(_, pattern)| is(pattern))
+                    .map(|(talk, _)| *talk),
+            );
+        }
+        talks
+    }
+
+    /// When one of these addresses was first seen.
+    pub fn known_since(&self, addrs: &[IpAddr]) -> Option<Timestamp> {
+        let of_them = self
+            .patterns
+            .iter()
+            .filter(|(talk, _)| addrs.contains(&talk.client) || addrs.contains(&talk.server));
+        of_them.map(|(_, pattern)| pattern.first_seen).min()
+    }
+
+    /// Takes note of one conversation.
+    pub fn seen(&mut self, talk: Talk, ts: Timestamp) {
+        self.first.get_or_insert(ts);
+        self.now = self.now.max(ts);
+        let is_new = !self.patterns.contains_key(&talk);
+        if is_new && self.patterns.len() >= PATTERNS_MAX && !self.make_room() {
+            self.unknown += 1;
+            return;
+        }
+        let fresh = Pattern {
+            first_seen: ts,
+            last_seen: ts,
+            ..Pattern::default()
+        };
+        self.patterns.entry(talk).or_insert(fresh).seen(ts);
+    }
+
+    /// Removes a pattern that is out of date, or else one that was seen once; whether there was any near.
+    fn make_room(&mut self) -> bool {
+        let from = self.hand.take();
+        let after = |(talk, _): &(&Talk, &Pattern)| from.is_none_or(|from| **talk > from);
+        let mut rare = None;
+        let mut last = None;
+        for (talk, pattern) in self.patterns.iter().filter(after).take(SWEEP) {
+            last = Some(*talk);
+            match pattern.recent(self.now) {
+                0 => {
+                    rare = Some((*talk, 0));
+                    break;
+                }
+                1 => rare = rare.or(Some((*talk, 1))),
+                _ => {}
+            }
+        }
+        self.hand = last;
+        let Some((talk, count)) = rare else {
+            return false;
+        };
+        self.unknown += count;
+        self.patterns.remove(&talk);
+        true
+    }
+
+    /// Patterns that are known.
+    pub fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// All patterns, for keeping.
+    pub fn patterns(&self) -> impl Iterator<Item = (&Talk, &Pattern)> {
+        self.patterns.iter()
+    }
+
+    /// From what was kept.
+    pub fn from_patterns(patterns: impl IntoIterator<Item = (Talk, Pattern)>) -> Self {
+        let patterns: BTreeMap<_, _> = patterns.into_iter().take(PATTERNS_MAX).collect();
+        Self {
+            first: patterns.values().map(|one| one.first_seen).min(),
+            now: patterns
+                .values()
+                .map(|one| one.last_seen)
+                .max()
+                .unwrap_or_default(),
+            patterns,
+            tried: BTreeMap::new(),
+            unknown: 0,
+            hand: None,
+        }
+    }
+
+    /// What these cuts would have done to what was usual before `before`, the beginning of the incident.
+    pub fn rehearse(&self, cuts: &[Cut], before: Timestamp, local: &LocalNetworks) -> Rehearsal {
+        let mut rehearsal = Rehearsal {
+            unknown: self.unknown,
+            days: self.days(),
+            ..Rehearsal::default()
+        };
+        let subjects: Vec<_> = cuts.iter().flat_map(Cut::subjects).collect();
+        let is_subject = |addr: &IpAddr| {
+            local.contains(*addr) && subjects.iter().any(|subject| subject.contains(addr))
+        };
+        let (mut all, mut touched) = (BTreeSet::new(), BTreeSet::new());
+        let mut cut_patterns = Vec::new();
+        for (talk, pattern) in &self.patterns {
+            if pattern.first_seen >= before {
+                continue;
+            }
+            let flows = pattern.recent(self.now);
+            if flows == 0 {
+                continue;
+            }
+            let sides = [talk.client, talk.server];
+            all.extend(sides.into_iter().filter(|side| local.contains(*side)));
+            rehearsal.flows_all += flows;
+            if sides.iter().any(is_subject) {
+                rehearsal.flows += flows;
+            }
+            if cuts.iter().any(|cut| cut.cuts(talk)) {
+                rehearsal.cut += flows;
+                touched.extend(sides.into_iter().filter(|side| local.contains(*side)));
+                cut_patterns.push((*talk, flows));
+            }
+        }
+        rehearsal.devices = touched.len() as u64;
+        rehearsal.devices_all = all.len() as u64;
+        cut_patterns.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        cut_patterns.truncate(NAMED_MAX);
+        rehearsal.named = cut_patterns;
+        rehearsal
+    }
+
+    fn days(&self) -> u32 {
+        let first = self.first.unwrap_or(self.now);
+        let days = (self.now.as_nanos() - first.as_nanos()).max(0) / DAY_NANOS + 1;
+        days.min(DAYS as i64) as u32
+    }
+
+    /// What the devices at these addresses usually did before `before`: with whom, by what, and who began.
+    pub fn habits(&self, addrs: &[IpAddr], before: Timestamp) -> Vec<Habit> {
+        let mut by_service: BTreeMap<(bool, Port), BTreeSet<IpAddr>> = BTreeMap::new();
+        for (talk, pattern) in &self.patterns {
+            if pattern.first_seen >= before || pattern.recent(self.now) == 0 {
+                continue;
+            }
+            let port = Port {
+                transport: talk.transport,
+                port: talk.port,
+            };
+            if addrs.contains(&talk.client) {
+                let peers = by_service.entry((true, port)).or_default();
+                peers.insert(talk.server);
+            }
+            if addrs.contains(&talk.server) {
+                let peers = by_service.entry((false, port)).or_default();
+                peers.insert(talk.client);
+            }
+        }
+        let mut habits = Vec::new();
+        for ((is_client, port), peers) in by_service {
+            if peers.len() > PEERS_MAX || habits.len() + peers.len() > HABITS_MAX {
+                habits.push(Habit {
+                    is_client,
+                    peer: None,
+                    port,
+                });
+            } else {
+                habits.extend(peers.into_iter().map(|peer| Habit {
+                    is_client,
+                    peer: Some(peer),
+                    port,
+                }));
+            }
+        }
+        habits
+    }
+
+    /// Servers that so many local clients ask for names, addresses, time or tickets that the network depends on
+    /// them, with the service.
+    pub fn relied_on(&self, local: &LocalNetworks) -> Vec<(IpAddr, Port)> {
+        const SERVICES: &[(Transport, u16)] = &[
+            (Transport::Udp, 53),
+            (Transport::Tcp, 53),
+            (Transport::Udp, 67),
+            (Transport::Udp, 123),
+            (Transport::Tcp, 88),
+            (Transport::Udp, 88),
+        ];
+        let mut clients: BTreeMap<(IpAddr, Port), BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut everybody = BTreeSet::new();
+        for talk in self.patterns.keys() {
+            if !local.contains(talk.client) {
+                continue;
+            }
+            everybody.insert(talk.client);
+            if SERVICES.contains(&(talk.transport, talk.port)) {
+                let port = Port {
+                    transport: talk.transport,
+                    port: talk.port,
+                };
+                let of = clients.entry((talk.server, port)).or_default();
+                of.insert(talk.client);
+            }
+        }
+        let wanted = SHARED_MIN.max((everybody.len() as f64 * SHARED_BY).ceil() as usize);
+        clients
+            .into_iter()
+            .filter(|(_, of)| of.len() >= wanted)
+            .map(|(server, _)| server)
+            .collect()
+    }
+
+    /// How long conversations have been noted.
+    pub fn span(&self) -> Duration {
+        let first = self.first.unwrap_or(self.now);
+        self.now.since(first)
+    }
+}

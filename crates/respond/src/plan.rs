@@ -1,0 +1,329 @@
+//! From an incident to the least that would contain it, and to what comes next if that does not help. Pure: the
+//! same incident, policy and book give the same proposals.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv6Net};
+use serde::{Deserialize, Serialize};
+use thymus_schema::{
+    Alert, Confidence, EntityId, EntityKind, Incident, LocalNetworks, PeerRole, Phase, Timestamp,
+};
+
+use crate::book::{FlowBook, Rehearsal};
+use crate::cut::{Cut, Port, Side, host};
+use crate::decision::Verb;
+use crate::policy::Policy;
+
+/// Cuts of one proposal.
+const CUTS_MAX: usize = 256;
+/// Services of one pair that are cut one by one; who uses more is cut off altogether.
+const SERVICES_MAX: usize = 3;
+/// A service tried on so many local devices is cut towards all of them.
+const SWEPT_MIN: usize = 3;
+/// What is known of a device for less than this is no pattern of life.
+const LIFE_MIN: Duration = Duration::from_hours(24);
+/// Conversations that began so long before the first event may belong to it.
+const SLACK: Duration = Duration::from_mins(1);
+
+/// Something that could be done about an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The incident.
+    pub incident: Box<str>,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// Whom it is about.
+    pub device: EntityId,
+    /// The addresses it has now.
+    pub addrs: Vec<IpAddr>,
+    /// What is done.
+    pub verb: Verb,
+    /// Which traffic is cut.
+    pub cuts: Vec<Cut>,
+    /// Why, for people.
+    pub reason: String,
+    /// For how long.
+    pub duration: Duration,
+    /// 0 is tried first; each further one when the one before did not help.
+    pub stage: u8,
+    /// The last event that speaks for it.
+    pub evidence_at: Timestamp,
+    /// What it would have cut of the last days.
+    pub rehearsal: Rehearsal,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The incident.
+    pub incident: &'a Incident,
+    /// Its alerts.
+    pub alerts: &'a [Alert],
+    /// What an entity's addresses are now: a device's own, those a name outside resolved to.
+    pub addresses: &'a dyn Fn(&EntityId) -> Vec<IpAddr>,
+    /// Addresses of devices that usually do the same as this one.
+    pub group: &'a dyn Fn(&EntityId) -> Vec<IpAddr>,
+    /// What is usual.
+    pub book: &'a FlowBook,
+    /// Which addresses are ours.
+    pub local: &'a LocalNetworks,
+    /// What may be done.
+    pub policy: &'a Policy,
+}
+
+/// What could be done about an incident, least first.
+pub fn plan(scene: &Scene<'_>) -> Vec<Proposal> {
+    let mut by_actor: BTreeMap<&EntityId, Vec<&Alert>> = BTreeMap::new();
+    for alert in scene.alerts {
+        if alert.phase != Phase::Unusual || !alert.peers.is_empty() {
+            by_actor.entry(&alert.entity).or_default().push(alert);
+        }
+    }
+    let suspected = |id: &EntityId| {
+        let mut affected = scene.incident.affected.iter();
+        affected.any(|one| one.entity == *id && one.suspected)
+    };
+    let mut proposals = Vec::new();
+    for (actor, alerts) in by_actor {
+        if suspected(actor) {
+            Actor::new(scene, actor, alerts).propose(&mut proposals);
+        }
+    }
+    proposals.retain(|proposal| {
+        let verbs = scene.policy.verbs.as_ref();
+        verbs.is_none_or(|verbs| verbs.contains(&proposal.verb))
+    });
+    proposals
+}
+
+/// One that acts in the incident.
+struct Actor<'a> {
+    scene: &'a Scene<'a>,
+    entity: &'a EntityId,
+    alerts: Vec<&'a Alert>,
+    addrs: Vec<IpAddr>,
+    since: Timestamp,
+}
+
+impl<'a> Actor<'a> {
+    fn new(scene: &'a Scene<'a>, entity: &'a EntityId, alerts: Vec<&'a Alert>) -> Self {
+        let mut addrs: Vec<IpAddr> = (scene.addresses)(entity)
+            .into_iter()
+            .map(|addr| addr.to_canonical())
+            .collect();
+        addrs.sort();
+        addrs.dedup();
+        Self {
+            scene,
+            entity,
+            alerts,
+            addrs,
+            since: scene.incident.first_seen.minus(SLACK),
+        }
+    }
+
+    fn propose(&self, into: &mut Vec<Proposal>) {
+        if self.addrs.is_empty() {
+            into.push(self.proposal(Verb::Notify, Vec::new(), 0, "its address is not known"));
+            return;
+        }
+        let (verb, cuts, why) = match self.entity.kind {
+            EntityKind::External => self.outsider(),
+            _ => self.insider(),
+        };
+        if cuts.is_empty() {
+            into.push(self.proposal(Verb::Notify, Vec::new(), 0, &why));
+            return;
+        }
+        into.push(self.proposal(verb, cuts, 0, &why));
+        if self.entity.kind == EntityKind::Device {
+            self.further(into);
+        }
+    }
+
+    /// An attacker from outside is kept from all of us.
+    fn outsider(&self) -> (Verb, Vec<Cut>, String) {
+        let cuts = self.addrs.iter().map(|addr| Cut::Address {
+            of: prefix(*addr),
+            side: Side::Both,
+        });
+        let why = "it comes from outside, and is kept from all devices".to_owned();
+        (Verb::BlockDestination, cuts.take(CUTS_MAX).collect(), why)
+    }
+
+    /// A device of ours is kept from what it does that it should not.
+    fn insider(&self) -> (Verb, Vec<Cut>, String) {
+        let mut cuts = BTreeSet::new();
+        let mut verb = Verb::BlockPattern;
+        for alert in &self.alerts {
+            for peer in &alert.peers {
+                let is_far = matches!(peer.role, PeerRole::Controller | PeerRole::Target);
+                if is_far && peer.entity != *self.entity {
+                    for addr in (self.scene.addresses)(&peer.entity) {
+                        verb = verb.max(self.pair(addr.to_canonical(), alert.phase, &mut cuts));
+                    }
+                }
+            }
+        }
+        let swept = self.swept();
+        for port in &swept {
+            // One cut towards all of ours stands for those towards each.
+            cuts.retain(|cut| !matches!(cut, Cut::Pattern { port: Some(of), .. } if of == port));
+            for network in self.scene.local.networks() {
+                cuts.extend(self.own(network).map(|own| Cut::Pattern {
+                    client: own,
+                    server: *network,
+                    port: Some(*port),
+                }));
+            }
+        }
+        let mut why = Vec::new();
+        if !swept.is_empty() {
+            let ports: Vec<String> = swept.iter().map(ToString::to_string).collect();
+            why.push(format!("it tried {} on many devices", ports.join(", ")));
+        }
+        let phases: BTreeSet<Phase> = self.alerts.iter().map(|alert| alert.phase).collect();
+        let phases: Vec<&str> = phases.into_iter().map(Phase::title).collect();
+        why.push(format!("seen: {}", phases.join(", ").to_lowercase()));
+        (
+            verb,
+            cuts.into_iter()
+                .take(CUTS_MAX)
+                .map(Cut::canonical)
+                .collect(),
+            why.join("; "),
+        )
+    }
+
+    /// Its own addresses of the same family as `network`.
+    fn own(&self, network: &IpNet) -> impl Iterator<Item = IpNet> {
+        let is_v4 = matches!(network, IpNet::V4(_));
+        let addrs = self
+            .addrs
+            .iter()
+            .filter(move |addr| addr.is_ipv4() == is_v4);
+        addrs.map(|addr| host(*addr))
+    }
+
+    /// Cuts between it and one other: the services that are new between them, or all.
+    fn pair(&self, other: IpAddr, phase: Phase, cuts: &mut BTreeSet<Cut>) -> Verb {
+        let mut verb = Verb::BlockPattern;
+        for own in self
+            .addrs
+            .iter()
+            .filter(|own| own.is_ipv4() == other.is_ipv4())
+        {
+            let mut talks = self.scene.book.new_between(*own, other, self.since);
+            if talks.is_empty() && phase >= Phase::Credentials {
+                // An old habit that is abused.
+                talks = self.scene.book.used_between(*own, other, self.since);
+            }
+            if talks.is_empty() || talks.len() > SERVICES_MAX {
+                verb = Verb::BlockDestination;
+                cuts.insert(Cut::Pattern {
+                    client: host(*own),
+                    server: host(other),
+                    port: None,
+                });
+            } else {
+                cuts.extend(talks.into_iter().map(|talk| Cut::Pattern {
+                    client: host(talk.client),
+                    server: host(talk.server),
+                    port: Some(Port {
+                        transport: talk.transport,
+                        port: talk.port,
+                    }),
+                }));
+            }
+        }
+        verb
+    }
+
+    /// Services that it tried on many of ours since the beginning.
+    fn swept(&self) -> BTreeSet<Port> {
+        let sweeps = |phase| {
+            matches!(
+                phase,
+                Phase::Reconnaissance | Phase::Lateral | Phase::Credentials | Phase::Access
+            )
+        };
+        if !self.alerts.iter().any(|alert| sweeps(alert.phase)) {
+            return BTreeSet::new();
+        }
+        let tried = self.addrs.iter().flat_map(|own| {
+            self.scene
+                .book
+                .tried_on(*own, self.since, self.scene.local, SWEPT_MIN)
+        });
+        tried.take(CUTS_MAX).collect()
+    }
+
+    /// What comes next: only what it usually does, then nothing.
+    fn further(&self, into: &mut Vec<Proposal>) {
+        let book = self.scene.book;
+        let own = book.habits(&self.addrs, self.since);
+        let is_known = book
+            .known_since(&self.addrs)
+            .is_some_and(|first| self.since.since(first) >= LIFE_MIN);
+        let (verb, habits, whose) = if is_known && !own.is_empty() {
+            (Verb::EnforceLife, own, "its own")
+        } else {
+            let group = (self.scene.group)(self.entity);
+            let mut habits = book.habits(&group, self.since);
+            habits.extend(own);
+            (Verb::EnforcePeerLife, habits, "its group's")
+        };
+        if !habits.is_empty() {
+            let cuts = self.addrs.iter().map(|addr| {
+                Cut::AllBut {
+                    of: host(*addr),
+                    habits: habits.clone(),
+                }
+                .canonical()
+            });
+            let why = format!("it went on; everything but {whose} pattern of life is cut");
+            into.push(self.proposal(verb, cuts.collect(), 1, &why));
+        }
+        let cuts = self.addrs.iter().map(|addr| Cut::Address {
+            of: host(*addr),
+            side: Side::Both,
+        });
+        let stage = 1 + u8::from(!habits.is_empty());
+        let why = "it went on inside what it usually does";
+        into.push(self.proposal(Verb::Quarantine, cuts.collect(), stage, why));
+    }
+
+    fn proposal(&self, verb: Verb, cuts: Vec<Cut>, stage: u8, why: &str) -> Proposal {
+        let scene = self.scene;
+        Proposal {
+            incident: scene.incident.id.to_string().into(),
+            confidence: scene.incident.confidence,
+            device: self.entity.clone(),
+            addrs: self.addrs.clone(),
+            verb,
+            reason: format!("{} ({why})", scene.incident.title),
+            duration: scene.policy.duration(),
+            stage,
+            evidence_at: self
+                .alerts
+                .iter()
+                .map(|alert| alert.last_seen)
+                .max()
+                .unwrap_or(scene.incident.last_seen),
+            rehearsal: scene.book.rehearse(&cuts, self.since, scene.local),
+            cuts,
+        }
+    }
+}
+
+/// The network of an outsider: one IPv4 address, or the IPv6 network that one customer has at least.
+fn prefix(addr: IpAddr) -> IpNet {
+    match addr.to_canonical() {
+        IpAddr::V6(v6) => {
+            Ipv6Net::new(v6, 64).map_or_else(|_| host(addr), |net| net.trunc().into())
+        }
+        IpAddr::V4(_) => host(addr),
+    }
+}

@@ -1,0 +1,3 @@
+//! One file for each kind of responder.
+
+pub(crate) mod nftables;
