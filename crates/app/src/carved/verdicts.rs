@@ -233,6 +233,7 @@ fn placed(line: &Value, file: &FileSeen, place: &Value) -> Value {
         );
         if fields.get("member").is_some_and(Value::is_string) {
             fields.remove("size");
+            fields.insert("file_sha256".to_owned(), Value::from(&*file.sha256));
         }
     }
     line

@@ -55,6 +55,9 @@ pub(crate) struct IncidentDetail {
     is_excepted: bool,
     /// The exceptions that are about it.
     exceptions: Vec<ExceptionUse>,
+    /// The verdicts on files that its alerts name.
+    #[schema(value_type = Vec<Object>)]
+    files: Vec<Value>,
     /// Who did what to whom.
     graph: Graph,
 }
@@ -148,6 +151,7 @@ pub(super) fn detail(app: &App, id: &str) -> Result<IncidentDetail, ApiError> {
         is_excepted,
         exceptions,
         case: database.case(id)?,
+        files: database.files_of_incident(id)?,
         graph: Graph::of(&incident),
         incident,
     })

@@ -28,6 +28,7 @@ pub(super) fn merge(
     tx.execute("DELETE FROM redirects WHERE id = ?", [new])?;
     let had = tx.execute("DELETE FROM incidents WHERE id = ?", [old])?;
     tx.execute("DELETE FROM incident_devices WHERE incident = ?", [old])?;
+    tx.execute("DELETE FROM incident_files WHERE incident = ?", [old])?;
     if let Some(case) = row(tx, old)? {
         if row(tx, new)?.is_none() {
             write(tx, new, &case, now)?;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::casework::CaseState;
 use super::exceptions::Standing;
 use super::ingest::{list, text, time};
-use super::{Database, DatabaseError, Page};
+use super::{Database, DatabaseError, Page, files};
 
 const CONFIDENCES: [&str; 3] = ["low", "medium", "high"];
 /// How long an incident is new, unless somebody took it on.
@@ -219,6 +219,7 @@ pub(super) fn write(
             suspected.unwrap_or(false)
         ])?;
     }
+    files::named_by(tx, id, object)?;
     Ok(told && !standing.is_held)
 }
 

@@ -156,6 +156,10 @@ fn rest(tx: &Transaction<'_>, edge: i64, now: Timestamp) -> Result<(), rusqlite:
         "DELETE FROM incident_devices WHERE incident NOT IN (SELECT id FROM incidents)",
         [],
     )?;
+    tx.execute(
+        "DELETE FROM incident_files WHERE incident NOT IN (SELECT id FROM incidents)",
+        [],
+    )?;
     tx.execute("DELETE FROM habits WHERE last_seen < ?", [edge])?;
     tx.execute("DELETE FROM habit_days WHERE day < ?", [day])?;
     tx.execute(

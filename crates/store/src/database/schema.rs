@@ -9,8 +9,11 @@ use rusqlite::Connection;
 
 use super::error::{DatabaseError, doing};
 
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// Whether the file has the present version, or one that this program does not know.
 pub(super) fn is_current(connection: &Connection) -> Result<bool, rusqlite::Error> {

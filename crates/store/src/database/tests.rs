@@ -532,6 +532,66 @@ fn an_exception_holds_what_it_is_about_and_nothing_else() {
 }
 
 #[test]
+fn a_file_and_the_incident_that_names_it_lead_to_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path());
+    let digest = "ab".repeat(32);
+    let mut object = told("bad", "threat_observation", "device:10.0.0.7", "x");
+    object["alerts"][0]["evidence"][0] =
+        json!({"key": "sha256", "type": "name", "value": digest, "text": digest});
+    let file = |path: &str, sha256: &str, device: &str| {
+        json!({"path": path, "sha256": sha256, "outcome": "malicious", "device": device,
+            "seen_at": "2024-05-06T09:00:00Z", "ranges": [{"offset": 3, "length": 4}]})
+    };
+    let mut member = file("a.zip", &"cd".repeat(32), "device:10.0.0.7");
+    member["member"] = json!("a.php");
+    member["file_sha256"] = json!(digest);
+    let files = vec![
+        file("elsewhere.zip", &digest, "device:10.0.0.8"),
+        file("a.zip", &digest, "device:10.0.0.7"),
+        member,
+        file("other.php", &"ef".repeat(32), "device:10.0.0.7"),
+    ];
+    // Whichever is told first.
+    database.ingest(1, &FrameBody::Files(files), NOW).unwrap();
+    database
+        .ingest(2, &FrameBody::Incidents(vec![object.clone()]), NOW)
+        .unwrap();
+    let paths = |files: &[Value]| -> Vec<String> {
+        let each = files.iter().map(|file| {
+            let text = |key: &str| file[key].as_str().unwrap_or_default().to_owned();
+            text("path") + &text("member")
+        });
+        each.collect()
+    };
+    let of_incident = database.files_of_incident("bad").unwrap();
+    assert_eq!(
+        paths(&of_incident),
+        ["a.zip", "a.zipa.php", "elsewhere.zip"]
+    );
+    assert_eq!(of_incident[0]["ranges"][0]["offset"], 3);
+    let filter = FileFilter {
+        limit: 10,
+        ..FileFilter::default()
+    };
+    let page = database.files(&filter).unwrap();
+    let linked = |path: &str| {
+        let mut of_path = page.items.iter().filter(|file| file["path"] == path);
+        of_path.all(|file| file["incidents"][0]["id"] == "bad")
+    };
+    assert!(linked("a.zip") && linked("elsewhere.zip") && !linked("other.php"));
+    // What is merged away leads nowhere.
+    object["id"] = json!("new");
+    object["merged_from"] = json!(["bad"]);
+    database
+        .ingest(3, &FrameBody::Incidents(vec![object]), NOW)
+        .unwrap();
+    assert_eq!(database.files_of_incident("bad").unwrap().len(), 3);
+    let page = database.files(&filter).unwrap();
+    assert_eq!(page.items[1]["incidents"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn an_exception_by_label_follows_the_label() {
     let dir = tempfile::tempdir().unwrap();
     let database = open(dir.path());
