@@ -18,6 +18,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use thymus_store::journal::{FrameBody, FrameKind, JournalReader};
 
 /// Records of the capture as softflowd makes them of it.
 const RECORDS: u64 = 2_295;
@@ -81,6 +82,18 @@ fn coverage(told: &[Value]) -> &Value {
     &summary.unwrap()["coverage"]
 }
 
+/// How exporters stood at the end, as the console is told.
+fn exporters(state: &Path) -> Value {
+    let mut journal = JournalReader::open(&state.join("journal"), 0);
+    let mut last = Value::Null;
+    while let Some(frame) = journal.next_of(|kind| kind == FrameKind::Status).unwrap() {
+        if let FrameBody::Status(status) = frame.body {
+            last = status["exporters"].clone();
+        }
+    }
+    last
+}
+
 fn story(folder: &Path) -> String {
     let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lab/captures/story.pcap.gz");
     let path = folder.join("story.pcap");
@@ -125,6 +138,11 @@ fn flows_of_a_real_exporter_become_incidents() {
         coverage["dropped"].as_object().unwrap().is_empty(),
         "{coverage}"
     );
+    let exporters = exporters(&folder.path().join("state"));
+    let it = &exporters["items"][0];
+    assert_eq!(exporters["total"], 1, "{exporters}");
+    assert_eq!(it["kinds"], serde_json::json!(["NetFlow v9"]), "{it}");
+    assert_eq!((&it["records"], &it["lost"]), (&RECORDS.into(), &0.into()));
     let titles: Vec<String> = told
         .iter()
         .filter(|line| line["kind"] == "incident")

@@ -404,6 +404,23 @@ fn a_console_shows_the_demo_keeps_others_out_and_ends_when_asked() {
     assert!(incidents.contains("lateral movement"), "{incidents}");
     kill(Pid::from_raw(console.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert!(console.wait().unwrap().success());
+    // The demo is there again after a restart, said, and gone for good once it is taken away.
+    let (mut console, url) = start(state);
+    let before: Value = serde_json::from_str(&incidents).unwrap();
+    assert_eq!(get(&url, "incidents", &token), before);
+    assert_eq!(get(&url, "overview", &token)["is_demo"], true);
+    let gone = ureq::delete(format!("{url}/api/v1/demo"))
+        .header("authorization", &bearer)
+        .call();
+    assert_eq!(gone.unwrap().status(), 204);
+    let said = console.stderr.take().unwrap();
+    end(console);
+    let said = std::io::read_to_string(said).unwrap();
+    assert!(said.contains("demo data set is still loaded"), "{said}");
+    let (console, url) = start(state);
+    assert_eq!(get(&url, "overview", &token)["is_demo"], false);
+    end(console);
+    assert!(!dir.path().join("store/demo").exists());
     let verified = account(&["audit", "verify"], state, "");
     assert!(verified.contains("all as they were written"), "{verified}");
     assert!(dir.path().join("store/thymus.last-good.db").exists());

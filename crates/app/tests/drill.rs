@@ -23,12 +23,12 @@ fn office_day() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lab/captures/office-day.pcap.gz")
 }
 
-/// Files of a folder with their content.
+/// Files of a folder with their content, but for what drills said.
 fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| path.is_file());
+    let files = entries.filter(|path| path.is_file() && !path.ends_with("drill.json"));
     let mut files: Vec<_> = files
         .map(|path| (path.clone(), std::fs::read(path).unwrap()))
         .collect();
@@ -73,6 +73,51 @@ fn a_drill_tells_what_would_be_found_and_changes_nothing() {
     );
     assert_eq!(content(folder.path()), before, "nothing is learned");
     let summary: Value = serde_json::from_slice(&first.stdout).unwrap();
+    let found = &summary["tried"][0];
+    assert_eq!(found["detector"], "scan_vertical", "{found}");
+    let kept = || -> Value {
+        let text = std::fs::read(folder.path().join("drill.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let all = kept();
+    let of = |kept: &Value, id: &str| {
+        let scenarios = kept["scenarios"].as_array().unwrap().iter();
+        scenarios
+            .clone()
+            .find(|one| one["id"] == id)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(all["scenarios"].as_array().unwrap().len(), 6);
+    assert_eq!(
+        of(&all, "port_scan")["sizes"],
+        summary["scenarios"][0]["sizes"]
+    );
+    // One attack tried again takes the place of what was said of it, and of nothing else.
+    thymus(&[
+        "drill",
+        "--quiet",
+        "--devices",
+        "1",
+        "--scenario",
+        "beacon",
+        "--state",
+        state,
+    ]);
+    let again = kept();
+    assert_eq!(of(&again, "upload"), of(&all, "upload"));
+    assert_eq!(of(&again, "beacon")["devices_tried"], 1);
+    let before = again;
+    thymus(&[
+        "drill",
+        "--quiet",
+        "--no-keep",
+        "--scenario",
+        "beacon",
+        "--state",
+        state,
+    ]);
+    assert_eq!(kept(), before);
     assert!(summary["background_events"].as_u64().unwrap() > 100);
     for scenario in summary["scenarios"].as_array().unwrap() {
         let sizes = scenario["sizes"].as_array().unwrap();

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
+use thymus_nets::interval::share_95;
 use thymus_schema::{PValue, SnapshotError, SnapshotReader, SnapshotWriter, Timestamp};
 
 /// The share of ordinary device-hours that may have a p-value of this or less.
@@ -36,6 +37,8 @@ const ONCE_HOURS: i64 = 24;
 const HALF_LIFE: f64 = 2_000.0;
 /// A demotion lasts for at least so many device-hours, or it would be gone before it was seen.
 const DEMOTED_MIN: f64 = 1_000.0;
+/// Fewer device-hours say nothing about a rate of one in a hundred.
+const LEARNING_HOURS: f64 = 100.0;
 /// Devices remembered as having counted; beyond that one may count twice.
 const COUNTED_MAX: usize = 20_000;
 
@@ -56,19 +59,98 @@ pub struct Promise {
     pub weight: f64,
     /// Since when it is demoted.
     pub demoted_since: Option<Timestamp>,
+    /// Device-hours behind `measured`: what is long ago counts less.
+    pub recent_device_hours: f64,
+    /// Of them those at the promised level or below.
+    pub recent_exceeded: f64,
+    /// Chance alone brings as much evidence against the promise about once in so many hours.
+    pub by_chance_hours: f64,
+}
+
+/// How a detector stands to its promise, the better the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromiseState {
+    /// Every rate that fits what was counted is at most the promised one.
+    Ok,
+    /// At most what was promised, but a higher rate would fit what was counted too.
+    SoFar,
+    /// Too few device-hours to say.
+    Learning,
+    /// Above, and the promised rate fits what was counted.
+    WithinChance,
+    /// Above, and the promised rate does not fit; not yet enough to be demoted for.
+    Above,
+    /// It broke its promise beyond doubt, and is weighed less.
+    Demoted,
+}
+
+impl PromiseState {
+    /// In the words that are shown everywhere.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Ok => "keeps its promise",
+            Self::SoFar => "kept so far",
+            Self::Learning => "too early to say",
+            Self::WithinChance => "above its promise, within chance",
+            Self::Above => "above its promise",
+            Self::Demoted => "demoted",
+        }
+    }
 }
 
 impl Promise {
+    /// Which rates fit what was counted of late: the exact 95 % interval, as if hours did not depend on
+    /// each other.
+    pub fn interval(&self) -> (f64, f64) {
+        let whole = |n: f64| n.round().max(0.0) as u64;
+        let hours = whole(self.recent_device_hours);
+        share_95(whole(self.recent_exceeded).min(hours), hours)
+    }
+
+    /// How it stands to its promise.
+    pub fn state(&self) -> PromiseState {
+        let (low, high) = self.interval();
+        match self.demoted_since {
+            Some(_) => PromiseState::Demoted,
+            None if self.device_hours < LEARNING_HOURS => PromiseState::Learning,
+            None if high <= self.promised => PromiseState::Ok,
+            None if self.measured <= self.promised => PromiseState::SoFar,
+            None if low <= self.promised => PromiseState::WithinChance,
+            None => PromiseState::Above,
+        }
+    }
+
     /// What became of a broken promise, as a sentence; nothing while it is kept.
     pub fn demotion(&self) -> Option<String> {
         let since = self.demoted_since?;
         Some(format!(
-            "detector {} speaks on {:.1} % of device-hours here, and promised {:.0} %: since {since} its \
-             evidence is weighed {:.1} times less",
+            "detector {} speaks on {:.1} % of device-hours here, and promised {:.0} %: demoted since {since}, \
+             which means that its evidence is weighed {:.1} times less until it keeps its promise again",
             self.detector,
             self.measured * 100.0,
             self.promised * 100.0,
             self.weight,
+        ))
+    }
+
+    /// What is to be said of a promise that is not kept for sure, as a sentence.
+    pub fn doubt(&self) -> Option<String> {
+        let state = self.state();
+        if !matches!(state, PromiseState::WithinChance | PromiseState::Above) {
+            return None;
+        }
+        let (low, high) = self.interval();
+        Some(format!(
+            "detector {} speaks on {:.1} % of device-hours here, and promised {:.0} %: {} ({:.1} to {:.1} % fit \
+             what was counted in {:.0} device-hours)",
+            self.detector,
+            self.measured * 100.0,
+            self.promised * 100.0,
+            state.words(),
+            low * 100.0,
+            high * 100.0,
+            self.recent_device_hours,
         ))
     }
 }
@@ -160,6 +242,9 @@ impl Audit {
                 demoted_since: unit
                     .demoted
                     .map(|demotion| Timestamp::from_secs(demotion.since * 3_600)),
+                recent_device_hours: unit.recent_hours,
+                recent_exceeded: unit.recent_exceeded,
+                by_chance_hours: unit.evidence(),
             })
             .collect()
     }
@@ -246,7 +331,7 @@ impl Unit {
             *doubt = ((1.0 + *doubt) * (1.0 + bet * excess)).min(1e300);
         }
         match self.demoted {
-            None if self.doubt.iter().sum::<f64>() / BETS.len() as f64 >= ALARM => {
+            None if self.evidence() >= ALARM => {
                 self.demoted = Some(Demotion {
                     since: hour,
                     device_hours: self.device_hours,
@@ -263,6 +348,11 @@ impl Unit {
             }
             _ => false,
         }
+    }
+
+    /// The mean of the sums, which chance alone brings this far once in so many hours.
+    fn evidence(&self) -> f64 {
+        self.doubt.iter().sum::<f64>() / BETS.len() as f64
     }
 
     fn recent_rate(&self) -> f64 {
@@ -388,6 +478,36 @@ mod tests {
         assert!(promise.demoted_since.is_some());
         run(&mut audit, 0, 200);
         assert_eq!(audit.weight(1), 1.0);
+    }
+
+    #[test]
+    fn a_rate_above_the_promise_is_called_what_it_is() {
+        let of = |hours: f64, exceeded: f64| {
+            let promise = Promise {
+                detector: "beacon",
+                promised: PROMISED,
+                measured: exceeded / hours,
+                device_hours: hours,
+                exceeded,
+                weight: 1.0,
+                demoted_since: None,
+                recent_device_hours: hours,
+                recent_exceeded: exceeded,
+                by_chance_hours: 1.0,
+            };
+            (promise.state(), promise.doubt())
+        };
+        assert_eq!(of(50.0, 5.0).0, PromiseState::Learning);
+        assert_eq!(of(200.0, 0.0), (PromiseState::SoFar, None));
+        assert_eq!(of(1_000.0, 2.0), (PromiseState::Ok, None));
+        let (standing, said) = of(200.0, 4.0);
+        assert_eq!(standing, PromiseState::WithinChance);
+        let said = said.unwrap();
+        assert!(
+            said.contains("2.0 %") && said.contains("within chance (0.5 to 5.0 % fit"),
+            "{said}"
+        );
+        assert_eq!(of(200.0, 12.0).0, PromiseState::Above);
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod tails;
 mod trail;
 mod window;
 
-pub use audit::Promise;
+pub use audit::{Promise, PromiseState};
 pub use budget::AlertBudget;
 pub use cx::{DetectCx, Finding};
 pub use detector::{Detector, DetectorSpec, Settings};

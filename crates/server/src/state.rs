@@ -65,11 +65,17 @@ pub trait Host: Send + Sync {
     /// How much of the disk is used.
     fn storage(&self) -> Storage;
 
+    /// What drills said last, of the demo or of this site; `null` before the first.
+    fn drill(&self, of_demo: bool) -> Value;
+
     /// Makes the demo: a database of its own, filled.
     ///
     /// # Errors
     /// When that did not work.
     fn load_demo(&self) -> Result<Database, HostError>;
+
+    /// The demo that was loaded when the console last ended.
+    fn kept_demo(&self) -> Option<Database>;
 
     /// Takes the demo's files away.
     ///
@@ -109,6 +115,7 @@ impl App {
         is_tls: bool,
         hosts: Vec<String>,
     ) -> Self {
+        let demo = host.kept_demo().map(Arc::new);
         Self {
             main,
             host,
@@ -121,7 +128,7 @@ impl App {
             is_tls,
             hosts,
             demo_lock: tokio::sync::Mutex::new(()),
-            demo: RwLock::new(None),
+            demo: RwLock::new(demo),
             veil: Mutex::new(None),
         }
     }

@@ -36,6 +36,14 @@ impl Host for Site {
         ArchiveReader::new(&Archive::folder(self.0.path()))
     }
 
+    fn drill(&self, of_demo: bool) -> Value {
+        json!({ "of_demo": of_demo })
+    }
+
+    fn kept_demo(&self) -> Option<Database> {
+        None
+    }
+
     fn storage(&self) -> Storage {
         Storage::default()
     }

@@ -20,6 +20,10 @@ Exit codes: 0 done, 2 an error.";
 /// `thymus drill`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
 pub struct DrillArgs {
     /// The folder in which a run keeps what it learned; the run may go on meanwhile
     #[arg(long, value_name = "DIR")]
@@ -45,6 +49,9 @@ pub struct DrillArgs {
     /// Incidents shown per day for each hundred devices
     #[arg(long, value_name = "N", default_value_t = 5.0, value_parser = super::budget)]
     pub budget: f64,
+    /// Do not keep what is found for the console
+    #[arg(long)]
+    pub no_keep: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,

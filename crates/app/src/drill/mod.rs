@@ -2,8 +2,10 @@
 //!
 //! A copy of what was learned judges the last hours once more, moved on to where its knowledge ends, with
 //! the events of an attack by one device mixed in. Found is what the budget shows: an incident that names
-//! the device and is not there without the attack. Nothing of it is learned, stored or acted on.
+//! the device and is not there without the attack. Nothing of it is learned or acted on; what it said is kept
+//! for the console ([`kept`]).
 
+pub(crate) mod kept;
 mod report;
 mod traces;
 
@@ -13,10 +15,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use thymus_analyst::{Analyst, AnalystConfig, IncidentBudget};
+use thymus_analyst::{Analyst, AnalystConfig, IncidentBudget, Report};
 use thymus_detect::{AlertBudget, DeviceCard, Engine, EngineConfig};
 use thymus_ingest::{Replay, ReplayOptions};
-use thymus_schema::{EntityId, Event, EventBody, EventId, LocalNetworks, Service, Timestamp};
+use thymus_schema::{
+    Alert, EntityId, Event, EventBody, EventId, Incident, LocalNetworks, Service, Timestamp,
+};
 use thymus_store::journal::{FrameBody, FrameKind, JournalReader};
 
 use crate::Found;
@@ -56,7 +60,13 @@ pub(crate) fn run(args: &DrillArgs) -> Result<Found> {
         }
     }
     progress.done();
-    report::print(&drill.summary(&devices, &scenarios, results), args.json)?;
+    let summary = drill.summary(&devices, &scenarios, results);
+    if !args.no_keep
+        && let Err(error) = kept::keep(&args.state, &summary, args.budget)
+    {
+        eprintln!("thymus: {error:#}; the console goes on showing the drill before");
+    }
+    report::print(&summary, args.json)?;
     Ok(Found::Nothing)
 }
 
@@ -72,6 +82,12 @@ fn chosen(ids: &[String]) -> Result<Vec<&'static Scenario>> {
     ids.iter().map(find).collect()
 }
 
+/// Where an attack stands among all.
+fn place_of(id: &str) -> usize {
+    let place = SCENARIOS.iter().position(|scenario| scenario.id == id);
+    place.unwrap_or(SCENARIOS.len())
+}
+
 /// One attack on one device in all sizes up to the first that is found.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Tried {
@@ -85,6 +101,8 @@ pub(super) struct Tried {
     pub(super) delay_secs: Option<f64>,
     /// What the incident is called.
     pub(super) title: Option<String>,
+    /// The detector whose evidence about the device was rarest.
+    pub(super) detector: Option<String>,
 }
 
 /// What a drill says of the network.
@@ -289,6 +307,7 @@ impl Drill {
                     devices: devices.map(|part| part.entity.clone()).collect(),
                     title: incident.title.clone(),
                     alerted: alerted.clone(),
+                    found_by: found_by(&incident, &report),
                 };
                 (incident.id.to_string(), value)
             })
@@ -312,6 +331,7 @@ impl Drill {
             smallest: None,
             delay_secs: None,
             title: None,
+            detector: None,
         };
         for size in scenario.sizes {
             let shown = self.incidents(&trace(scenario, *size, part, at)?)?;
@@ -323,6 +343,7 @@ impl Drill {
                 tried.smallest = Some(*size);
                 tried.delay_secs = when.map(|when| when.secs_since(at).max(0.0));
                 tried.title = Some(shown.title.clone());
+                tried.detector = shown.found_by.get(&device.entity).cloned();
                 break;
             }
         }
@@ -377,6 +398,18 @@ struct Shown {
     title: String,
     /// When each device was first alerted.
     alerted: BTreeMap<EntityId, Timestamp>,
+    /// The detector with the rarest evidence, by device.
+    found_by: BTreeMap<EntityId, String>,
+}
+
+fn found_by(incident: &Incident, report: &Report) -> BTreeMap<EntityId, String> {
+    let steps = incident.steps.iter();
+    let mut alerts: Vec<&Alert> = steps.filter_map(|step| report.alert(step.alert)).collect();
+    // The rarest comes last, and the last one stays.
+    alerts.sort_by(|a, b| a.p_value.neg_log10().total_cmp(&b.p_value.neg_log10()));
+    let each = alerts.into_iter();
+    each.map(|alert| (alert.entity.clone(), alert.detector.to_string()))
+        .collect()
 }
 
 fn note(

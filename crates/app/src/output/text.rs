@@ -42,6 +42,7 @@ pub(crate) fn print(
     if detail != Detail::Quiet {
         text.below(findings);
         text.coverage(findings);
+        text.promises(&findings.outcome.summary.promises, detail);
         text.ledger(&findings.outcome.ledger.entries, detail);
     }
     out.write_all(text.body.as_bytes())
@@ -335,13 +336,17 @@ impl Text {
             let line = format!("detector {id} failed and was switched off; please report it");
             self.line(3, &line, Some(Tone::Alarm));
         }
-        for line in outcome
-            .summary
-            .promises
-            .iter()
-            .filter_map(Promise::demotion)
-        {
+    }
+
+    /// Promises that are broken; with every detail also those that may be.
+    fn promises(&mut self, promises: &[Promise], detail: Detail) {
+        for line in promises.iter().filter_map(Promise::demotion) {
             self.line(3, &line, Some(Tone::Alarm));
+        }
+        if detail == Detail::Verbose {
+            for line in promises.iter().filter_map(Promise::doubt) {
+                self.line(3, &line, Some(Tone::Warn));
+            }
         }
     }
 

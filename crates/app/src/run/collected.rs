@@ -1,10 +1,11 @@
 //! What others send, as a stream of events.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use thymus_ingest::{Collector, CollectorLimits, Export};
+use thymus_ingest::{Collector, CollectorLimits, Export, ExporterCounters};
 use thymus_parsers::packet::{IpPacket, Next, Segment, decode_frame, decode_ip, decode_transport};
 use thymus_schema::{Event, InputId, Timestamp};
 use thymus_sensor::{PacketBlock, Waited};
@@ -14,9 +15,12 @@ use super::now_nanos;
 use super::wire::Wire;
 use crate::cli::CollectOn;
 use crate::pipeline::Stream;
+use crate::replay::now;
 
 /// How long to wait for datagrams before the judging thread hears that there are none.
 const WAIT: Duration = Duration::from_millis(100);
+/// Exporters are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Exports on their way to the engine.
 pub(super) struct Collected {
@@ -24,6 +28,9 @@ pub(super) struct Collected {
     collector: Collector,
     on: Vec<CollectOn>,
     newest: Option<i64>,
+    /// How exporters stood a moment ago.
+    exporters: Arc<[ExporterCounters]>,
+    looked: Instant,
 }
 
 impl Collected {
@@ -35,6 +42,8 @@ impl Collected {
             collector: Collector::new(input, CollectorLimits::default()),
             on: on.to_vec(),
             newest: None,
+            exporters: Arc::new([]),
+            looked: now(),
         }
     }
 
@@ -108,9 +117,14 @@ impl Stream for Collected {
                 .collector
                 .advance(Timestamp::from_nanos(now_nanos()), out),
             Waited::Ended => {
+                self.exporters = self.collector.exporters().into();
                 self.collector.finish(out);
                 return Ok(false);
             }
+        }
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.exporters = self.collector.exporters().into();
+            self.looked = now();
         }
         Ok(true)
     }
@@ -129,6 +143,7 @@ impl Stream for Collected {
             is_down: false,
             ring: None,
             verdicts: None,
+            exporters: Some(Arc::clone(&self.exporters)),
             position: None,
         }
     }

@@ -72,6 +72,7 @@ impl Stream for Followed {
             is_down: false,
             ring: None,
             verdicts: None,
+            exporters: None,
             position: position.and_then(Result::ok),
         }
     }

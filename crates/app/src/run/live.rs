@@ -1,10 +1,11 @@
 //! The packets of a capture as a stream of events, through the flow engine that capture files go through.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use thymus_ingest::{FlowEngine, SharedJudge};
+use thymus_ingest::{ExporterCounters, FlowEngine, SharedJudge};
 use thymus_schema::{Coverage, Event, InputId};
 use thymus_sensor::{PacketBlock, Recorder, RingReport, Waited};
 
@@ -48,6 +49,8 @@ pub(super) struct Standing {
     pub(super) ring: Option<RingReport>,
     /// What was made of files, where they are judged.
     pub(super) verdicts: Option<Verdicts>,
+    /// How exporters stand, where they are listened to.
+    pub(super) exporters: Option<Arc<[ExporterCounters]>>,
     /// Where reading stands behind this batch, when somebody wanted to know.
     pub(super) position: Option<Vec<u8>>,
 }
@@ -146,6 +149,7 @@ impl Stream for Live {
             is_down: self.wire.is_down(),
             ring: self.wire.ring(),
             verdicts: Some(self.verdicts.clone()),
+            exporters: None,
             position: None,
         }
     }

@@ -21,7 +21,7 @@ mod vitals;
 mod wire;
 
 pub(crate) use stop::Stop;
-pub(crate) use vitals::devices;
+pub(crate) use vitals::{detectors, devices};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

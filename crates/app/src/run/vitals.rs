@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use thymus_detect::{DETECTORS, Engine, EngineSummary};
+use thymus_detect::{DETECTORS, Engine, EngineSummary, Promise, PromiseState};
+use thymus_ingest::ExporterCounters;
 use thymus_schema::{Coverage, Timestamp};
 
 use super::live::Standing;
@@ -18,8 +19,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// A device younger than this cannot be compared with itself yet.
 const COLD: Duration = Duration::from_hours(24);
 
-/// Fewer device-hours say nothing about a rate of one in a hundred.
-const LEARNING_HOURS: f64 = 100.0;
+/// Exporters that are told one by one, and programs of each.
+const EXPORTERS_TOLD: usize = 64;
+const PROGRAMS_TOLD: usize = 5;
 
 /// Counts since the last look.
 pub(super) struct Vitals {
@@ -56,26 +58,6 @@ impl Vitals {
         let secs = self.told.elapsed().as_secs_f64().max(1e-3);
         let before = std::mem::replace(&mut self.before, coverage.clone());
         let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / secs).round();
-        let detectors = DETECTORS.iter().map(|spec| {
-            let is_off = summary.disabled.contains(&spec.id);
-            let promise = summary.promises.iter().find(|one| one.detector == spec.id);
-            let hours = promise.map_or(0.0, |one| one.device_hours);
-            let state = match promise.and_then(|one| one.demoted_since) {
-                _ if is_off => "disabled",
-                Some(_) => "demoted",
-                None if hours < LEARNING_HOURS => "learning",
-                None => "ok",
-            };
-            json!({
-                "id": spec.id, "title": spec.title, "state": state, "hours": hours,
-                "promised": promise.map(|one| one.promised),
-                "measured": promise.map(|one| one.measured),
-                "exceeded": promise.map(|one| one.exceeded),
-                "weight": promise.map(|one| one.weight),
-                "tables_full": summary.tables_full.iter().find(|(id, _)| *id == spec.id).map_or(0, |(_, n)| *n),
-                "demoted_since": promise.and_then(|one| one.demoted_since),
-            })
-        });
         self.is_due = false;
         self.told = now();
         json!({
@@ -84,6 +66,7 @@ impl Vitals {
             "is_down": standing.is_down,
             "packets_kept": standing.ring,
             "files": standing.verdicts.as_ref().map(Verdicts::status),
+            "exporters": standing.exporters.as_deref().map(exporters),
             "coverage": output::coverage_object(coverage),
             "rates": {
                 "packets_s": rate(coverage.packets, before.packets),
@@ -93,10 +76,54 @@ impl Vitals {
             },
             "lag_ms": lag_ms,
             "device_hours": summary.device_hours,
-            "detectors": detectors.collect::<Vec<_>>(),
+            "detectors": detectors(summary),
             "dropped_tables": summary.dropped.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
         })
     }
+}
+
+/// Those that something is wrong with first.
+fn exporters(all: &[ExporterCounters]) -> Value {
+    let trouble = |it: &ExporterCounters| {
+        let [lost, missing] = [it.lost, it.templates_missing + it.waiting];
+        lost + missing + it.unreadable + it.templates_refused + it.times_not_believed
+    };
+    let mut told: Vec<&ExporterCounters> = all.iter().collect();
+    told.sort_by_key(|it| (std::cmp::Reverse(trouble(it)), it.exporter));
+    let items = told.into_iter().take(EXPORTERS_TOLD).map(|it| {
+        let mut it = it.clone();
+        it.programs
+            .sort_by_key(|program| std::cmp::Reverse(program.not_judged));
+        it.programs.truncate(PROGRAMS_TOLD);
+        it
+    });
+    json!({ "total": all.len(), "items": items.collect::<Vec<_>>() })
+}
+
+/// What each detector promised and kept.
+pub(crate) fn detectors(summary: &EngineSummary) -> Vec<Value> {
+    let each = DETECTORS.iter().map(|spec| {
+        let promise = summary.promises.iter().find(|one| one.detector == spec.id);
+        let hours = promise.map_or(0.0, |one| one.device_hours);
+        let standing = promise.map_or(PromiseState::Learning, Promise::state);
+        let mut state = json!(standing);
+        let mut words = standing.words();
+        if summary.disabled.contains(&spec.id) {
+            (state, words) = (json!("disabled"), "switched off");
+        }
+        json!({
+            "id": spec.id, "title": spec.title, "state": state, "words": words, "hours": hours,
+            "interval": promise.map(Promise::interval),
+            "by_chance_hours": promise.map(|one| one.by_chance_hours),
+            "promised": promise.map(|one| one.promised),
+            "measured": promise.map(|one| one.measured),
+            "exceeded": promise.map(|one| one.exceeded),
+            "weight": promise.map(|one| one.weight),
+            "tables_full": summary.tables_full.iter().find(|(id, _)| *id == spec.id).map_or(0, |(_, n)| *n),
+            "demoted_since": promise.and_then(|one| one.demoted_since),
+        })
+    });
+    each.collect()
 }
 
 /// All devices, by id.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use thymus_analyst::IncidentBudget;
 use thymus_schema::{Alert, Event, LocalNetworks};
@@ -15,10 +15,12 @@ use super::now;
 use crate::demo::CAPTURES;
 use crate::output::{self, Findings};
 use crate::pipeline::{self, Onlooker, RunPlan};
-use crate::run::devices;
+use crate::run::{detectors, devices};
 
 const BUDGET: f64 = 5.0;
 const EVENTS_OF_FRAME: usize = 5_000;
+/// Says of a demo that it is whole, and which version made it.
+const WHOLE: &str = "whole";
 
 /// A folder that is laid out like a state folder.
 pub(super) fn folder(state: &Path) -> PathBuf {
@@ -33,6 +35,35 @@ pub(super) fn unload(state: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// The demo that was loaded before, unless another version made it.
+///
+/// # Errors
+/// When it is damaged or of another version; its files are gone then.
+pub(super) fn kept(state: &Path) -> Result<Option<Database>> {
+    let folder = folder(state);
+    let Ok(made_by) = fs::read_to_string(folder.join(WHOLE)) else {
+        return unload(state).map(|()| None);
+    };
+    let open = || {
+        ensure!(
+            made_by == env!("CARGO_PKG_VERSION"),
+            "version {made_by} made it"
+        );
+        Ok(Database::open(
+            &folder.join("store"),
+            Limits::default(),
+            now(),
+        )?)
+    };
+    match open() {
+        Ok(database) => Ok(Some(database)),
+        Err(error) => {
+            unload(state)?;
+            Err(error)
+        }
     }
 }
 
@@ -82,6 +113,7 @@ pub(super) fn load(state: &Path) -> Result<Database> {
         "at": now(), "source": "the demo that comes with Thymus",
         "coverage": report.get("coverage"), "budget_per_day": report.get("budget_per_day"),
         "local_networks": report.get("local_networks"),
+        "device_hours": outcome.summary.device_hours, "detectors": detectors(&outcome.summary),
     });
     store.flush()?;
     for body in [
@@ -95,6 +127,9 @@ pub(super) fn load(state: &Path) -> Result<Database> {
     store.archive.flush()?;
     fs::remove_dir_all(&captures)
         .with_context(|| format!("cannot remove {}", captures.display()))?;
+    let whole = folder.join(WHOLE);
+    fs::write(&whole, env!("CARGO_PKG_VERSION"))
+        .with_context(|| format!("cannot write {}", whole.display()))?;
     Ok(store.database)
 }
 

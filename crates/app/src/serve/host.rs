@@ -10,6 +10,7 @@ use thymus_server::{Host, HostError, Packets, Storage};
 use thymus_store::{Archive, ArchiveLimits, ArchiveReader, ArchiveStatus, Database};
 
 use super::{demo, now};
+use crate::drill::kept;
 use crate::packets::{self, SLICE_BYTES_MAX, Wanted};
 use crate::replay;
 
@@ -44,6 +45,14 @@ impl Site {
         self.limits.clone()
     }
 
+    /// The state folder, or what is laid out like it for the demo.
+    fn folder(&self, of_demo: bool) -> PathBuf {
+        if of_demo {
+            return demo::folder(&self.state);
+        }
+        self.state.clone()
+    }
+
     pub(super) fn set(&self, standing: Standing) {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
@@ -55,12 +64,11 @@ impl Host for Site {
     }
 
     fn events(&self, of_demo: bool) -> ArchiveReader {
-        let state = if of_demo {
-            demo::folder(&self.state)
-        } else {
-            self.state.clone()
-        };
-        ArchiveReader::new(&Archive::folder(&state))
+        ArchiveReader::new(&Archive::folder(&self.folder(of_demo)))
+    }
+
+    fn drill(&self, of_demo: bool) -> Value {
+        kept::last(&self.folder(of_demo))
     }
 
     fn storage(&self) -> Storage {
@@ -90,6 +98,19 @@ impl Host for Site {
 
     fn load_demo(&self) -> Result<Database, HostError> {
         demo::load(&self.state).map_err(|error| HostError(format!("{error:#}")))
+    }
+
+    fn kept_demo(&self) -> Option<Database> {
+        let kept = demo::kept(&self.state).unwrap_or_else(|error| {
+            eprintln!(
+                "thymus: the demo is not there any more ({error:#}); load it again in the console"
+            );
+            None
+        })?;
+        eprintln!(
+            "thymus: the demo data set is still loaded; what was found here is shown when it is removed"
+        );
+        Some(kept)
     }
 
     fn unload_demo(&self) -> Result<(), HostError> {

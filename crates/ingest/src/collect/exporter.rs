@@ -1,11 +1,11 @@
 //! What has to be remembered of exporters: templates, data that came before them, sampling, sequence numbers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use thymus_parsers::netflow::Template;
-use thymus_schema::Coverage;
+use thymus_schema::{Coverage, Timestamp};
 
 use super::CollectorLimits;
 use super::sequence::Sequence;
@@ -16,6 +16,8 @@ const SAMPLERS_MAX: usize = 64;
 /// Most sources of samples, and most programs, remembered of one exporter.
 const SOURCES_MAX: usize = 256;
 const PROGRAMS_MAX: usize = 32;
+/// Stands for the program of a message that is none.
+pub(super) const UNREADABLE: &str = "unreadable";
 /// Most sets of one stream that wait for their template.
 const PENDING_MAX: usize = 64;
 /// Other streams of an exporter that are asked for a template.
@@ -35,6 +37,10 @@ pub struct ProgramCounter {
 pub struct ExporterCounters {
     /// Its address.
     pub exporter: IpAddr,
+    /// What it sends: `NetFlow v5`, `NetFlow v9`, `IPFIX`, `sFlow`, `syslog`.
+    pub kinds: Vec<String>,
+    /// When something last came from it.
+    pub last_seen: Timestamp,
     /// Datagrams of flows and samples.
     pub datagrams: u64,
     /// Flow records, samples of packets, and messages.
@@ -45,6 +51,14 @@ pub struct ExporterCounters {
     pub options: u64,
     /// Templates held.
     pub templates: u64,
+    /// Templates that could not be kept: broken, or more than there is room for.
+    pub templates_refused: u64,
+    /// Sets of records that wait for their template.
+    pub waiting: u64,
+    /// Sets of records that were given up because their template did not come.
+    pub templates_missing: u64,
+    /// Datagrams and messages, or parts of them, that could not be read.
+    pub unreadable: u64,
     /// Flow records and datagrams that were sent and did not arrive.
     pub lost: u64,
     /// Records whose times no flow can have; the time of their export stands for them.
@@ -62,6 +76,7 @@ pub struct ExporterCounters {
 pub(super) struct Exporter {
     pub(super) counters: ExporterCounters,
     pub(super) skew: Skew,
+    kinds: BTreeSet<&'static str>,
     programs: BTreeMap<String, u64>,
     /// Of sFlow: samples dropped by source, as it last said.
     drops: BTreeMap<(u32, u32), u32>,
@@ -185,11 +200,17 @@ impl Exporters {
         self.list.push(Exporter {
             counters: ExporterCounters {
                 exporter: addr,
+                kinds: Vec::new(),
+                last_seen: Timestamp::MIN,
                 datagrams: 0,
                 records: 0,
                 counter_samples: 0,
                 options: 0,
                 templates: 0,
+                templates_refused: 0,
+                waiting: 0,
+                templates_missing: 0,
+                unreadable: 0,
                 lost: 0,
                 times_not_believed: 0,
                 clock_shift_secs: 0,
@@ -197,6 +218,7 @@ impl Exporters {
                 programs: Vec::new(),
             },
             skew: Skew::default(),
+            kinds: BTreeSet::new(),
             programs: BTreeMap::new(),
             drops: BTreeMap::new(),
             dropped_samples: 0,
@@ -206,6 +228,21 @@ impl Exporters {
 
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Exporter> {
         self.list.get_mut(number as usize)
+    }
+
+    /// Something came from it, of this kind where that can be told.
+    pub(super) fn heard(&mut self, number: u32, kind: Option<&'static str>, at: Timestamp) {
+        if let Some(exporter) = self.get(number) {
+            exporter.kinds.extend(kind);
+            exporter.counters.last_seen = exporter.counters.last_seen.max(at);
+        }
+    }
+
+    /// Counts something of it.
+    pub(super) fn count(&mut self, number: u32, what: impl FnOnce(&mut ExporterCounters)) {
+        if let Some(exporter) = self.get(number) {
+            what(&mut exporter.counters);
+        }
     }
 
     pub(super) fn addr(&self, number: u32) -> IpAddr {
@@ -358,6 +395,7 @@ impl Exporters {
         };
         exporter.counters.records += 1;
         if let Some(program) = program {
+            exporter.counters.unreadable += u64::from(program == UNREADABLE);
             let programs = &mut exporter.programs;
             let is_known = programs.contains_key(&program) || programs.len() < PROGRAMS_MAX;
             let name = if is_known {
@@ -396,6 +434,10 @@ impl Exporters {
                     not_judged: *count,
                 });
             Some(ExporterCounters {
+                kinds: exporter.kinds.iter().map(ToString::to_string).collect(),
+                waiting: streams()
+                    .map(|(_, stream)| stream.pending.len() as u64)
+                    .sum(),
                 templates: streams()
                     .map(|(_, stream)| stream.templates.len() as u64)
                     .sum(),

@@ -175,7 +175,7 @@ impl Collector {
                 sflow::datagram(
                     exporters,
                     &mut self.coverage,
-                    index,
+                    (index, received),
                     bytes,
                     |packet, coverage| {
                         joiner.packet(packet, received, coverage);
@@ -184,6 +184,7 @@ impl Collector {
             }
             Export::Syslog => {
                 let told = syslog::message(bytes, (index, addr), received, &mut self.coverage);
+                self.exporters.heard(index, Some("syslog"), received);
                 self.exporters.syslog(index, told.program);
                 self.told.extend(told.records);
             }

@@ -33,9 +33,9 @@ pub(super) fn datagram(
     bytes: &[u8],
     halves: &mut Vec<Half>,
 ) {
-    if let Some(exporter) = exporters.get(exporter) {
-        exporter.counters.datagrams += 1;
-    }
+    exporters.count(exporter, |it| it.datagrams += 1);
+    let export = read(bytes);
+    exporters.heard(exporter, export.as_ref().and_then(kind), received);
     let mut cx = Cx {
         exporters,
         coverage,
@@ -43,7 +43,7 @@ pub(super) fn datagram(
         exporter,
         key: StreamKey::new(from, 0, 0),
     };
-    match read(bytes) {
+    match export {
         Some(Export::V5(v5)) => {
             cx.key = StreamKey::new(from, 5, u32::from(v5.engine));
             cx.version_5(&v5, received);
@@ -58,11 +58,29 @@ pub(super) fn datagram(
     }
 }
 
+/// Its name for people.
+fn kind(export: &Export<'_>) -> Option<&'static str> {
+    match export {
+        Export::V5(_) => Some("NetFlow v5"),
+        Export::Message(message) if message.uptime_ms.is_some() => Some("NetFlow v9"),
+        Export::Message(_) => Some("IPFIX"),
+        Export::Version(_) => None,
+    }
+}
+
 impl Cx<'_> {
     /// Counts something that may have been a record.
     fn unread(&mut self, reason: &str) {
+        self.exporters.count(self.exporter, |it| it.unreadable += 1);
         self.coverage.records += 1;
         self.coverage.drop_for(reason, 1);
+    }
+
+    /// Counts a template that is not kept.
+    fn refused(&mut self, reason: &str) {
+        self.coverage.drop_for(reason, 1);
+        self.exporters
+            .count(self.exporter, |it| it.templates_refused += 1);
     }
 
     /// What times of a datagram refer to; tells when the exporter began anew.
@@ -145,11 +163,11 @@ impl Cx<'_> {
         for declared in templates(message.layout, is_options, set.body) {
             match declared {
                 Declared::Withdrawn(id) => self.exporters.withdraw(self.key, id),
-                Declared::Refused => self.coverage.drop_for("template_refused", 1),
+                Declared::Refused => self.refused("template_refused"),
                 Declared::Template(template) => {
                     let id = template.id;
                     let Some(ready) = self.exporters.keep_template(self.key, template) else {
-                        self.coverage.drop_for("templates_full", 1);
+                        self.refused("templates_full");
                         continue;
                     };
                     for pending in ready {
@@ -171,6 +189,8 @@ impl Cx<'_> {
             let given_up = self.exporters.put_aside(self.key, pending);
             self.coverage.records += given_up;
             self.coverage.drop_for("template_not_seen", given_up);
+            self.exporters
+                .count(self.exporter, |it| it.templates_missing += given_up);
             return None;
         };
         // Options of this very message may have told when the exporter started.

@@ -6,7 +6,7 @@ use thymus_parsers::packet::{
     Next, Segment, Tags, Transport as Header, Unread, decode_frame, decode_ip, decode_transport,
 };
 use thymus_parsers::sflow::{Packet, PacketSample, Sample, read};
-use thymus_schema::{Coverage, Endpoint, Mac, Scope};
+use thymus_schema::{Coverage, Endpoint, Mac, Scope, Timestamp};
 
 use super::exporter::{Exporters, StreamKey};
 use super::join::{Ends, SampledPacket, Volume};
@@ -20,15 +20,18 @@ const VERSION: u8 = 105;
 pub(super) fn datagram(
     exporters: &mut Exporters,
     coverage: &mut Coverage,
-    exporter: u32,
+    (exporter, received): (u32, Timestamp),
     bytes: &[u8],
     mut each: impl FnMut(SampledPacket, &mut Coverage),
 ) {
     let Some(datagram) = read(bytes) else {
         coverage.records += 1;
         coverage.drop_for("export_datagram_malformed", 1);
+        exporters.heard(exporter, None, received);
+        exporters.count(exporter, |it| it.unreadable += 1);
         return;
     };
+    exporters.heard(exporter, Some("sFlow"), received);
     // One address may speak for many agents.
     let agent = datagram.agent.unwrap_or_else(|| exporters.addr(exporter));
     let key = StreamKey {
@@ -56,6 +59,7 @@ pub(super) fn datagram(
             Sample::Broken => {
                 coverage.records += 1;
                 coverage.drop_for("export_datagram_cut", 1);
+                exporters.count(exporter, |it| it.unreadable += 1);
                 continue;
             }
         };
@@ -65,19 +69,18 @@ pub(super) fn datagram(
         match packet(exporter, &sample) {
             Ok(packet) => {
                 coverage.drop_for("packets_not_sampled", u64::from(sample.rate.max(1)) - 1);
-                if let Some(exporter) = exporters.get(exporter) {
-                    exporter.counters.sampling = u64::from(sample.rate.max(1));
-                }
+                let rate = u64::from(sample.rate.max(1));
+                exporters.count(exporter, |it| it.sampling = rate);
                 each(packet, coverage);
             }
             Err(reason) => coverage.drop_for(reason, 1),
         }
     }
-    if let Some(exporter) = exporters.get(exporter) {
-        exporter.counters.datagrams += 1;
-        exporter.counters.records += packets;
-        exporter.counters.counter_samples += counters;
-    }
+    exporters.count(exporter, |it| {
+        it.datagrams += 1;
+        it.records += packets;
+        it.counter_samples += counters;
+    });
 }
 
 fn digest(agent: IpAddr) -> u32 {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use thymus_parsers::syslog::{FRAME_BYTES_MAX, Framing, frame, message as read};
 use thymus_schema::{Coverage, Timestamp};
 
+use super::exporter::UNREADABLE;
 use super::join::Told;
 use crate::logs::syslog::{self, SyslogCx};
 use crate::logs::{Decoded, Records};
@@ -31,7 +32,7 @@ pub(super) fn message(
     };
     let Some(message) = read(bytes) else {
         coverage.drop_for("syslog_malformed", 1);
-        return nothing("unreadable");
+        return nothing(UNREADABLE);
     };
     let mut records = Records::default();
     let cx = SyslogCx {

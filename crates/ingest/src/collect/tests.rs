@@ -256,6 +256,47 @@ fn lost_datagrams_are_counted() {
 }
 
 #[test]
+fn what_is_wrong_with_an_exporter_is_counted_for_it_alone() {
+    let (mut collector, mut out) = (collector(), Vec::new());
+    let mut send = |from, export, bytes: &[u8]| {
+        collector.datagram(export, router(from), at(0), bytes, &mut out);
+    };
+    // Data without its template, something that is no export, a hole in the numbers, a broken message.
+    send(
+        1,
+        Export::NetFlow,
+        &v9(1, &[data(&[tcp((1, 50_000), (2, 443))])]),
+    );
+    send(1, Export::NetFlow, b"no export");
+    send(2, Export::NetFlow, &v9(1, &[template()]));
+    send(2, Export::NetFlow, &v9(4, &[template()]));
+    send(3, Export::Sflow, b"no sample");
+    let counters = collector.exporters();
+    let told: Vec<_> = counters
+        .iter()
+        .map(|it| {
+            (
+                it.kinds.concat(),
+                it.datagrams,
+                it.waiting,
+                it.unreadable,
+                it.lost,
+            )
+        })
+        .collect();
+    let v9 = || "NetFlow v9".to_owned();
+    assert_eq!(
+        told,
+        [
+            (v9(), 2, 1, 1, 0),
+            (v9(), 2, 0, 0, 2),
+            (String::new(), 0, 0, 1, 0)
+        ]
+    );
+    assert!(counters.iter().all(|it| it.last_seen == at(0)));
+}
+
+#[test]
 fn an_exporter_whose_clock_is_off_by_years_is_moved_to_now() {
     let (mut collector, mut out) = (collector(), Vec::new());
     let bytes = v9(0, &[template(), data(&[tcp((1, 50_000), (2, 443))])]);

@@ -29,6 +29,8 @@ pub(crate) struct Health {
     blind_spots: Vec<Value>,
     /// What was dropped, by reason.
     dropped: Value,
+    /// What drills said last (`thymus drill`), by attack; `null` before the first.
+    drill: Value,
     /// What was damaged when the database was opened.
     remarks: Vec<String>,
 }
@@ -62,6 +64,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Answer<Health> {
             history: app.evidence().health_history()?,
             storage,
             status,
+            drill: app.host.drill(app.demo().is_some()),
             remarks: app.main.remarks().to_vec(),
         }))
     })

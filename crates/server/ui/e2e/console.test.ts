@@ -1,6 +1,7 @@
 // The whole story of a console, from its first start on, against the real program with a real store.
 
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
@@ -324,9 +325,10 @@ describe('when things go wrong', () => {
     expect(await page.locator('.row a.title').count()).toBeGreaterThan(0);
     await server.start();
     await page.locator('.banner').waitFor({ state: 'detached', timeout: 30_000 });
-    // The demo lives as long as the server: it is loaded again.
-    await page.getByRole('button', { name: 'Load the demo data set' }).click();
+    // The demo outlives the server, with what was written about it.
+    await page.goto('/incidents');
     await page.locator('.row a.title').first().waitFor();
+    await page.getByText('Demo data set:').waitFor();
   });
 
   test('an address that leads nowhere says so', async () => {
@@ -399,6 +401,19 @@ describe('everybody', () => {
   });
 });
 
+/** A real drill on what a day of the lab's office taught, beside the demo. */
+function drilled(): void {
+  const state = join(server.state, 'drilled');
+  const day = join(import.meta.dirname, '../../../../lab/captures/office-day.pcap.gz');
+  const run = (...words: string[]): void => {
+    const done = spawnSync(process.env['THYMUS'] ?? '', words, { encoding: 'utf8' });
+    if ((done.status ?? 2) > 1) throw new Error(`thymus ${words.join(' ')}: ${done.stderr}`);
+  };
+  run('replay', '--quiet', '--state', state, day);
+  run('drill', '--quiet', '--state', state, '--background', day, '--devices', '3');
+  copyFileSync(join(state, 'drill.json'), join(server.state, 'store/demo/drill.json'));
+}
+
 describe('pictures', () => {
   test('of the README are made, and are small', async () => {
     mkdirSync(IMAGES, { recursive: true });
@@ -431,6 +446,12 @@ describe('pictures', () => {
     await desk.page.getByRole('button', { name: /Events over time/ }).first().click();
     await desk.page.locator('.uplot canvas').waitFor();
     await take(desk.page, 'hunt');
+    drilled();
+    await desk.page.goto('/health');
+    await desk.page.getByRole('heading', { name: 'What would be found here' }).waitFor();
+    await desk.page.getByText(/attacks tried/).waitFor();
+    await desk.page.setViewportSize({ width: 1440, height: 1180 });
+    await take(desk.page, 'health');
     await desk.context.close();
     const phone = await somebody(browser, server.url, { phone: true, light: true });
     await enter(phone.page, 'anna', PASSWORD);

@@ -62,6 +62,23 @@ function incident(n: number): Record<string, unknown> {
   };
 }
 
+/** Detectors in every state, of which none is to be called better than it is. */
+const DETECTORS = [
+  { id: 'beacon', state: 'ok', words: 'keeps its promise', measured: 0.002, interval: [0.0008, 0.004] },
+  { id: 'scan_horizontal', state: 'so_far', words: 'kept so far', measured: 0.004, interval: [0.0001, 0.02] },
+  { id: 'rare_destination', state: 'within_chance', words: 'above its promise, within chance', measured: 1 / 49, interval: [0.006, 0.05], by_chance_hours: 300 },
+  { id: 'password_guessing', state: 'above', words: 'above its promise', measured: 0.04, interval: [0.02, 0.07], by_chance_hours: 90_000 },
+  { id: 'dga', state: 'demoted', words: 'demoted', measured: 0.05, interval: [0.04, 0.06], weight: 5, demoted_since: time(40_000) },
+  { id: 'flood', state: 'disabled', words: 'switched off', measured: 0, interval: [0, 0.01] },
+  { id: 'mining', state: 'learning', words: 'too early to say', measured: 0, interval: [0, 0.3] },
+].map((one) => ({ title: one.id, promised: 0.01, hours: 500, ...one }));
+
+const EXPORTERS = [
+  { exporter: '192.0.2.1', kinds: ['NetFlow v9'], datagrams: 98, records: 3000, templates: 1, lost: 2, waiting: 1, templates_missing: 3, sampling: 100 },
+  { exporter: '192.0.2.2', kinds: [], unreadable: 7 },
+  { exporter: '192.0.2.3', kinds: ['syslog'], records: 12, programs: [{ program: SCRIPT, not_judged: 5 }] },
+].map((one) => ({ last_seen: time(80_000), datagrams: 0, records: 0, counter_samples: 0, options: 0, templates: 0, templates_refused: 0, templates_missing: 0, waiting: 0, unreadable: 0, lost: 0, times_not_believed: 0, clock_shift_secs: 0, sampling: 1, programs: [], ...one }));
+
 let server: Server;
 let browser: Browser;
 let page: Page;
@@ -100,6 +117,7 @@ beforeAll(async () => {
   server.fill([
     { kind: 'devices', items: devices },
     { kind: 'files', items: files },
+    { kind: 'status', items: { at: time(80_000), source: 'eth0', coverage: { packets: 1000, packets_judged: 990, entities: DEVICES, cold_entities: 50 }, lag_ms: 3, detectors: DETECTORS, exporters: { total: 3, items: EXPORTERS } } },
     ...Array.from({ length: INCIDENTS }, (_, n) => ({ kind: 'incidents', items: [incident(n)] })),
   ]);
   await server.start();
@@ -169,6 +187,24 @@ test('of 500 devices only those in sight are in the page, and all can be reached
   });
   await page.locator(`[aria-rowindex="${DEVICES + 1}"]`).waitFor();
   expect(await page.locator('.row').count()).toBeLessThan(80);
+});
+
+test('health calls no promise kept that is not', async () => {
+  await page.goto('/health');
+  await page.getByRole('heading', { name: '1 detector broke its promise and is demoted, 1 is switched off' }).waitFor();
+  const rows = await page.getByRole('table', { name: 'Detectors' }).locator('.row:not(.title)').allInnerTexts();
+  expect(rows.map((row) => row.split('\n')[0])).toEqual(['flood', 'dga', 'password_guessing', 'rare_destination', 'scan_horizontal', 'beacon', 'mining']);
+  expect(rows[1]).toMatch(/Demoted for .*weighed 5\.0 times less/s);
+  expect(rows[3]).toContain('Above its promise, within chance');
+  expect(rows[3]).toContain('1 in 49');
+  expect(rows.filter((row) => /^keeps its promise/i.test(row.split('\n')[1] ?? '')).map((row) => row.split('\n')[0])).toEqual(['beacon']);
+  for (const said of ['4 sets of records came without a template', '2 datagrams were sent and did not arrive', 'Nothing that came from it could be read (7 datagrams)', 'It looks at one packet in 100']) await page.getByText(said).waitFor();
+  await page.getByText('thymus drill --state DIR').waitFor();
+  expect(await hasRun()).toBe(false);
+  await fits(page, 'health');
+  await page.setViewportSize(PHONE);
+  await fits(page, 'health on a phone');
+  await page.setViewportSize({ width: 1440, height: 900 });
 });
 
 test('the page stays small while a long list is scrolled', async () => {

@@ -302,6 +302,9 @@ fn coverage_rows(findings: &Findings<'_>) -> Vec<(String, String)> {
         if let Some(sentence) = promise.demotion() {
             row("Promise not kept", sentence);
         }
+        if let Some(sentence) = promise.doubt() {
+            row("Promise in doubt", sentence);
+        }
     }
     rows
 }

@@ -172,6 +172,8 @@ export interface Incident {
   next_steps: string[];
   merged_from: string[];
   alerts: Alert[];
+  /** Verdicts on the files that its alerts name. */
+  files?: FileVerdict[];
   case?: Case;
 }
 
@@ -247,6 +249,8 @@ export interface FileVerdict {
   member?: string | null;
   label?: string | null;
   sha256?: string | null;
+  /** Of what was inside a file, the digest of that file. */
+  file_sha256?: string | null;
   type?: string | null;
   packer?: string | null;
   outcome: 'malicious' | 'suspicious' | 'clean' | 'not_judged';
@@ -264,7 +268,13 @@ export interface FileVerdict {
   protocol?: string | null;
   event?: string | null;
   size?: number | null;
+  upload?: boolean | null;
+  /** Incidents whose evidence it is, the gravest first. */
+  incidents?: { id: string; title: string; shown: boolean }[];
 }
+
+/** What a file is called, with its place inside another. */
+export const fileName = (file: FileVerdict): string => (file.member ? `${file.path ?? ''} ▸ ${file.member}` : file.path || file.sha256 || 'no name');
 
 export interface QueryResult {
   columns: { name: string; type: string }[];
@@ -290,7 +300,13 @@ export interface DetectorHealth {
   /** How many times its evidence is weighed less. */
   weight?: number | null;
   demoted_since?: string | null;
-  state: 'ok' | 'demoted' | 'disabled' | 'learning' | string;
+  /** Rates that fit what was counted, 95 %. */
+  interval?: [number, number] | null;
+  /** Chance alone brings as much evidence against the promise about once in so many hours. */
+  by_chance_hours?: number | null;
+  state: 'ok' | 'so_far' | 'within_chance' | 'above' | 'demoted' | 'disabled' | 'learning' | string;
+  /** The state in the words of the command line. */
+  words?: string | null;
 }
 
 export interface Status {
@@ -304,6 +320,43 @@ export interface Status {
   memory_bytes?: Record<string, number>;
   processes?: { name: string; pid?: number; restarts?: number; since?: string }[];
   detectors?: DetectorHealth[];
+  /** Who sends flows, samples and messages, those with trouble first. */
+  exporters?: { total: number; items: Exporter[] } | null;
+}
+
+export interface Exporter {
+  exporter: string;
+  kinds: string[];
+  last_seen?: string | null;
+  datagrams: number;
+  records: number;
+  counter_samples: number;
+  options: number;
+  templates: number;
+  templates_refused: number;
+  templates_missing: number;
+  waiting: number;
+  unreadable: number;
+  lost: number;
+  times_not_believed: number;
+  clock_shift_secs: number;
+  sampling: number;
+  programs: { program: string; not_judged: number }[];
+}
+
+/** What drills said of one attack, last. */
+export interface DrillScenario {
+  id: string;
+  title: string;
+  unit: string;
+  at: string;
+  sizes: { size: number; found: number; of: number; interval: [number, number] }[];
+  median_delay_secs?: number | null;
+  devices_tried: number;
+  devices_known: number;
+  background_events: number;
+  learned_until: string;
+  tried: { device: string; name: string; smallest?: number | null; delay_secs?: number | null; title?: string | null; detector?: string | null }[];
 }
 
 export interface Health {
@@ -320,6 +373,8 @@ export interface Health {
   };
   /** The share is that which nobody looked at. */
   blind_spots?: { what: string; share: number | null; why: string }[];
+  /** What `thymus drill` said last. */
+  drill?: { at: string; scenarios: DrillScenario[] } | null;
   remarks?: string[];
   dropped?: Record<string, number>;
 }
