@@ -56,7 +56,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("axum", &["thymus-server"]),
     ("hyper", &["thymus-server"]),
     ("tokio-rustls", &["thymus-server"]),
+    ("lettre", &["thymus-outputs"]),
     ("rcgen", &["thymus-server"]),
+    ("ureq", &["thymus-outputs"]),
     ("candle-core", &["thymus-train"]),
     ("flate2", &["thymus-parsers"]),
     // `train` compresses its own packs and `store` its journal; what others made it opens through `parsers` or archive crates.
