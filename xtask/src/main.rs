@@ -12,6 +12,7 @@ mod api;
 mod counts;
 mod edges;
 mod fuzz;
+mod outputs;
 mod package;
 mod pages;
 mod steps;
@@ -37,6 +38,8 @@ usage: cargo xtask STEP...
               whole story in Chromium (not part of ci)
   api         asks a real console for everything its OpenAPI document promises, with schemathesis from PyPI
               (not part of ci)
+  outputs     what is told to others, taken by what others use: validators from PyPI, rsyslog, a mail server,
+              promtool (not part of ci)
   yara        lints and tests of YARA rules, whose engine takes minutes to build (not part of ci)
   deb         builds the Debian package, installs, tries, removes and purges it in a folder (not part of ci)
   fuzz SECS [TARGET...]
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             "fuzz-build" => steps::fuzz_build(),
             "ui" => ui::all(),
             "api" => api::all(),
+            "outputs" => outputs::all(),
             "yara" => steps::yara(),
             "deb" => package::deb(),
             "fuzz" => fuzz::run_all(

@@ -11,6 +11,7 @@ mod quarantine;
 mod query;
 mod rules;
 mod run;
+mod tell;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use query::QueryArgs;
 pub use rules::{RulesAction, RulesArgs};
 pub use run::{CollectOn, LiveArgs, Role};
+pub use tell::{ExportArgs, TellArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +73,10 @@ pub enum Command {
     Token(TokenArgs),
     /// Print or check the log of who changed what in the console
     Audit(AuditArgs),
+    /// Tell others what is found: SIEM, syslog, webhook, mail, files
+    Tell(TellArgs),
+    /// Write incidents as others read them: OCSF, ECS, CEF, STIX, ATT&CK Navigator
+    Export(ExportArgs),
     /// Ask the events that were kept, in SQL
     Query(QueryArgs),
     /// Get the raw packets that were kept, of an incident or of a host

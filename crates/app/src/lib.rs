@@ -41,6 +41,7 @@ mod rules;
 mod run;
 mod scan;
 mod serve;
+mod tell;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::User(args) => serve::accounts::user(args),
         Command::Token(args) => serve::accounts::token(args),
         Command::Audit(args) => serve::accounts::audit(args),
+        Command::Tell(args) => tell::run(args),
+        Command::Export(args) => tell::export::run(args),
         Command::Query(args) => query::run(args),
         Command::Packets(args) => packets::run(args),
         Command::Backup(args) => backup::take(args),

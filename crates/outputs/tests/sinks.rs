@@ -123,7 +123,7 @@ fn a_datagram_is_a_message() {
 }
 
 /// Reads messages by octet counting until the connection ends.
-fn counted(stream: TcpStream, sender: &std::sync::mpsc::Sender<String>) {
+fn counted(stream: impl Read, sender: &std::sync::mpsc::Sender<String>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut length = Vec::new();
@@ -210,7 +210,7 @@ impl Request {
     }
 }
 
-fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read_request(stream: &mut impl BufRead) -> Option<Request> {
     let mut headers = Vec::new();
     let mut line = String::new();
     if stream.read_line(&mut line).ok()? == 0 {
@@ -396,4 +396,66 @@ fn a_receiver_that_is_not_there_is_told_of_and_what_waits_survives() {
     thread::spawn(move || counted(stream, &sender));
     assert_eq!(id_of(&messages.recv().unwrap()), "0001");
     until(|| again.health().delivered == 1);
+}
+
+/// A certificate for `localhost` in a file, and a server's configuration with it.
+fn certified(dir: &Path) -> (String, Arc<rustls::ServerConfig>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let path = dir.join("root.pem");
+    fs::write(&path, made.cert.pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    (path.display().to_string(), Arc::new(config))
+}
+
+fn accept_tls(
+    listener: &TcpListener,
+    config: &Arc<rustls::ServerConfig>,
+) -> rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
+    let (stream, _) = listener.accept().unwrap();
+    let connection = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
+    rustls::StreamOwned::new(connection, stream)
+}
+
+#[test]
+fn over_tls_only_who_is_believed_gets_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, config) = certified(dir.path());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, messages) = channel();
+    let serving = thread::spawn(move || {
+        // By an address that is not in the certificate: no word of a record comes.
+        let mut first = accept_tls(&listener, &config);
+        assert!(first.read(&mut [0; 1]).is_err());
+        counted(accept_tls(&listener, &config), &sender);
+        let mut hook = BufReader::new(accept_tls(&listener, &config));
+        let request = read_request(&mut hook).unwrap();
+        hook.get_mut().write_all(OK.as_bytes()).unwrap();
+        request.header("X-Thymus-Delivery").to_owned()
+    });
+    let mut wrong = sink(&format!("syslog+tls://127.0.0.1:{port}?ca={ca}"));
+    let failure = wrong.send(&[record(1)]).unwrap_err();
+    assert!(failure.why.contains("certificate"), "{}", failure.why);
+    let mut right = sink(&format!("syslog+tls://localhost:{port}?ca={ca}"));
+    right.send(&[record(1), record(2)]).unwrap();
+    right.check().unwrap();
+    drop(right);
+    let got: Vec<String> = messages
+        .iter()
+        .take(2)
+        .map(|message| id_of(&message))
+        .collect();
+    assert_eq!(got, ["0001", "0002"]);
+    let mut hook = sink(&format!(
+        "https://localhost:{port}/hook?query=a%3Db&ca={ca}"
+    ));
+    hook.send(&[record(3)]).unwrap();
+    assert_eq!(serving.join().unwrap(), record(3).id);
 }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use nix::libc;
 use rustix::thread::{
@@ -67,7 +67,7 @@ const DEADLY: &[i64] = &[
 /// # Errors
 /// When a folder cannot be opened, or the system refuses a step.
 pub fn confine(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError> {
-    confine_to(written, read, &[])
+    confine_to(written, read, &[], &[])
 }
 
 /// The same for a process that only listens: it touches no file, and takes connections.
@@ -83,10 +83,31 @@ pub fn confine_listener() -> Result<bool, SensorError> {
 /// # Errors
 /// As [`confine`].
 pub fn confine_server(written: &[PathBuf]) -> Result<bool, SensorError> {
-    confine_to(written, &[], &[libc::SYS_accept, libc::SYS_accept4])
+    let allowed = [libc::SYS_accept, libc::SYS_accept4];
+    confine_to(written, &[], &allowed, &[])
 }
 
-fn confine_to(written: &[PathBuf], read: &[PathBuf], allowed: &[i64]) -> Result<bool, SensorError> {
+/// The same for a process that tells others: it takes no connections, and makes them by TCP to these ports alone, as
+/// far as the kernel can tell ports apart; names are looked up at the usual port besides.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_client(
+    written: &[PathBuf],
+    read: &[PathBuf],
+    ports: &[u16],
+) -> Result<bool, SensorError> {
+    const NAMES: u16 = 53;
+    let ports: Vec<u16> = ports.iter().copied().chain([NAMES]).collect();
+    confine_to(written, read, &[libc::SYS_connect], &ports)
+}
+
+fn confine_to(
+    written: &[PathBuf],
+    read: &[PathBuf],
+    allowed: &[i64],
+    ports: &[u16],
+) -> Result<bool, SensorError> {
     for capability in CapabilitySet::all().iter() {
         let _is_shut = remove_capability_from_bounding_set(capability).is_ok();
     }
@@ -99,7 +120,7 @@ fn confine_to(written: &[PathBuf], read: &[PathBuf], allowed: &[i64]) -> Result<
     };
     set_capabilities(None, fewer).map_err(at("capabilities"))?;
     set_no_new_privs(true).map_err(at("no_new_privs"))?;
-    let has_landlock = shut_files(written, read)?;
+    let has_landlock = shut_files(written, read, ports)?;
     let filter = filter(allowed).map_err(at("seccomp"))?;
     apply_filter_all_threads(&filter).map_err(at("seccomp"))?;
     Ok(has_landlock)
@@ -112,7 +133,7 @@ fn at<E: fmt::Display>(step: &'static str) -> impl Fn(E) -> SensorError {
     }
 }
 
-fn shut_files(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError> {
+fn shut_files(written: &[PathBuf], read: &[PathBuf], ports: &[u16]) -> Result<bool, SensorError> {
     let landlock = at("Landlock");
     let created = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))
@@ -137,6 +158,10 @@ fn shut_files(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError
             why: error.to_string(),
         })?;
         let rule = PathBeneath::new(open, access);
+        rules = rules.add_rule(rule).map_err(&landlock)?;
+    }
+    for port in ports {
+        let rule = NetPort::new(*port, AccessNet::ConnectTcp);
         rules = rules.add_rule(rule).map_err(&landlock)?;
     }
     let status = rules.restrict_self().map_err(&landlock)?;

@@ -26,4 +26,4 @@ mod veil;
 pub use error::ServerError;
 pub use hub::Hub;
 pub use listen::{Options, Server, TlsFiles};
-pub use state::{Host, HostError, Packets, Storage};
+pub use state::{Host, HostError, Metrics, Packets, Storage};

@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::Serialize;
@@ -54,6 +55,17 @@ pub enum Packets {
     None(String),
 }
 
+/// What the database knows for metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metrics {
+    /// The latest status of the run.
+    pub status: Value,
+    /// Open incidents that are shown, by confidence.
+    pub incidents_open: BTreeMap<String, u64>,
+    /// Bytes of the database.
+    pub db_bytes: u64,
+}
+
 /// What the server needs of the program around it.
 pub trait Host: Send + Sync {
     /// The time of day.
@@ -67,6 +79,9 @@ pub trait Host: Send + Sync {
 
     /// What drills said last, of the demo or of this site; `null` before the first.
     fn drill(&self, of_demo: bool) -> Value;
+
+    /// How the program stands, in the text format of Prometheus.
+    fn metrics(&self, standing: &Metrics) -> String;
 
     /// Makes the demo: a database of its own, filled.
     ///

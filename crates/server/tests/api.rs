@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use thymus_schema::Timestamp;
-use thymus_server::{Host, HostError, Hub, Options, Packets, Server, Storage, api};
+use thymus_server::{Host, HostError, Hub, Metrics, Options, Packets, Server, Storage, api};
 use thymus_store::database::{Actor, Limits, NewToken, Role};
 use thymus_store::journal::FrameBody;
 use thymus_store::{Archive, ArchiveReader, Database};
@@ -50,6 +50,11 @@ impl Host for Site {
 
     fn packets(&self, _incident: &Value, _events: &[Value]) -> Result<Packets, HostError> {
         Ok(Packets::None("no raw packets are kept here".to_owned()))
+    }
+
+    fn metrics(&self, standing: &Metrics) -> String {
+        let open = standing.incidents_open.values().sum::<u64>();
+        format!("thymus_incidents_open {open}\n")
     }
 
     fn load_demo(&self) -> Result<Database, HostError> {

@@ -86,6 +86,9 @@ pub struct LiveArgs {
     /// Its key (PEM)
     #[arg(long, value_name = "FILE", requires = "console_tls_cert")]
     pub console_tls_key: Option<PathBuf>,
+    /// Where incidents are told, and how, of which `thymus tell --help` tells; repeat for several
+    #[arg(long = "output", value_name = "URL", requires = "state")]
+    pub outputs: Vec<String>,
     /// How much the console keeps
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -122,6 +125,9 @@ pub enum Role {
     /// It shows what was found; a command of its own.
     #[value(skip)]
     Console,
+    /// It tells others what was found; a command of its own.
+    #[value(skip)]
+    Teller,
 }
 
 impl Role {
@@ -131,6 +137,7 @@ impl Role {
             Self::Capture => "capture",
             Self::Analysis => "analysis",
             Self::Console => "console",
+            Self::Teller => "teller",
         }
     }
 }

@@ -77,6 +77,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("console-host", Takes::Console),
     path("console-tls-cert", Takes::Console),
     path("console-tls-key", Takes::Console),
+    key("output", Takes::NextStart),
 ];
 
 /// Options that name what is watched: who names one on the command line means no other.

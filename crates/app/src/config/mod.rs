@@ -19,6 +19,7 @@ use thymus_server::TlsFiles;
 
 use crate::Found;
 use crate::cli::{Cli, Command, ConfigAction, ConfigArgs, LiveArgs};
+use crate::tell;
 use keys::KEYS;
 pub(crate) use settings::{Origin, Settings};
 
@@ -130,6 +131,7 @@ pub(crate) fn rehearse(args: &LiveArgs, present: Option<&LiveArgs>) -> Result<()
     if let Some((certificate, key)) = tls {
         TlsFiles { certificate, key }.check()?;
     }
+    tell::check(&args.outputs)?;
     if let (Some(address), Some(present)) = (args.console, present)
         && present.console != Some(address)
     {

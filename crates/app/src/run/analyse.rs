@@ -258,11 +258,12 @@ impl Told<'_> {
             return Ok(None);
         };
         memory.remind(engine, analyst);
+        let is_told = !self.args.outputs.is_empty();
         let after = self.kept.as_ref().map(|kept| kept.journal);
         if reads_again {
             // The logs say it again, from where reading stood at the last save.
             let (known, position) = resume::known(state, after.unwrap_or(0))?;
-            return Chronicle::open(state, position, Some(known)).map(Some);
+            return Chronicle::open(state, position, Some(known), is_told).map(Some);
         }
         let resumed = match after {
             Some(after) => resume::resume(state, after, engine, analyst)?,
@@ -275,7 +276,7 @@ impl Told<'_> {
                 resumed.events, resumed.lost
             );
         }
-        Chronicle::open(state, resumed.position, None).map(Some)
+        Chronicle::open(state, resumed.position, None, is_told).map(Some)
     }
 }
 

@@ -17,6 +17,7 @@ use thymus_schema::{Alert, Event, EventId};
 use thymus_store::journal::{FrameKind, JournalOptions, JournalWriter};
 
 use crate::replay::now;
+use crate::tell;
 
 /// Events of so many bytes, or of so long, make a frame.
 const FRAME_BYTES: usize = 256 << 10;
@@ -75,14 +76,23 @@ pub(super) struct Known {
 }
 
 impl Chronicle {
-    /// Goes on with the journal below the state folder `state`, at least behind the frame `after`.
+    /// Goes on with the journal below the state folder `state`, at least behind the frame `after`, and keeps in it
+    /// what was not told yet where outputs are to tell it.
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub(super) fn open(state: &Path, after: u64, known: Option<Known>) -> Result<Self> {
+    pub(super) fn open(
+        state: &Path,
+        after: u64,
+        known: Option<Known>,
+        is_told: bool,
+    ) -> Result<Self> {
         let dir = state.join("journal");
-        let writer = JournalWriter::open(&dir, JournalOptions::default(), after)
+        let mut writer = JournalWriter::open(&dir, JournalOptions::default(), after)
             .with_context(|| format!("cannot use the journal {}", dir.display()))?;
+        if is_told {
+            writer.heed(tell::position(state));
+        }
         let next = writer.position() + 1;
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let dropped = Arc::new(AtomicU64::new(0));

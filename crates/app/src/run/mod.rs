@@ -56,7 +56,9 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
         (Role::Capture, Some(interface)) => capture::run(args, interface),
         (Role::Capture, None) if !args.collect.is_empty() => capture::listen(args),
         (Role::Analysis, _) => analyse::run(args),
-        (Role::Capture, None) | (Role::Console, _) => bail!("there is nothing to capture on"),
+        (Role::Capture, None) | (Role::Console | Role::Teller, _) => {
+            bail!("there is nothing to capture on")
+        }
     }
 }
 

@@ -22,20 +22,23 @@ use super::now_nanos;
 use crate::Found;
 use crate::cli::{CollectOn, LiveArgs, Role};
 use crate::replay::now;
+use crate::tell;
 
 /// Nothing is looked at more often than this while all goes well.
 const TICK: Duration = Duration::from_secs(1);
 /// So many deaths in a minute are followed by a new start at once; each more doubles the pause.
 const AT_ONCE_MAX: usize = 5;
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How long a console that is asked to end may take.
-const CONSOLE_PATIENCE: Duration = Duration::from_secs(5);
+/// Who ends last, because they show and tell how it ended, and how long they may take when they are asked to.
+const LAST: [Role; 2] = [Role::Console, Role::Teller];
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 const MINUTE: Duration = Duration::from_mins(1);
 /// How often what the processes take is written down.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the processes until one of them ends by itself or somebody asks for it.
 pub(super) fn run(args: &LiveArgs) -> Result<Found> {
+    tell::check(&args.outputs)?;
     let signals = signals()?;
     let (into, out) = relay().context("cannot make a socket between processes")?;
     let mut house = House {
@@ -75,6 +78,9 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
     house.start(Role::Analysis, (&into, &out))?;
     if args.console.is_some() {
         house.start(Role::Console, (&into, &out))?;
+    }
+    if !args.outputs.is_empty() {
+        house.start(Role::Teller, (&into, &out))?;
     }
     let found = house.watch(&signals, &into, &out);
     house.end_all();
@@ -208,9 +214,8 @@ impl House<'_> {
 
     fn ask_to_end(&mut self) {
         self.stopping = true;
-        // The console ends last: it shows how it ended.
         let members = self.members.iter();
-        for member in members.filter(|member| member.role != Role::Console) {
+        for member in members.filter(|member| !LAST.contains(&member.role)) {
             member.signal(Signal::SIGTERM);
         }
     }
@@ -270,14 +275,13 @@ impl House<'_> {
     /// Nobody outlives the run.
     fn end_all(&mut self) {
         let asked = now();
-        if let Some(console) = self.member(Role::Console) {
-            console.signal(Signal::SIGTERM);
-            while console.child.is_some()
-                && console.ended().is_none()
-                && asked.elapsed() < CONSOLE_PATIENCE
-            {
-                thread::sleep(Duration::from_millis(20));
-            }
+        let last = self.members.iter_mut();
+        let mut last: Vec<_> = last.filter(|member| LAST.contains(&member.role)).collect();
+        for member in &last {
+            member.signal(Signal::SIGTERM);
+        }
+        while asked.elapsed() < LAST_PATIENCE && last.iter_mut().any(|member| member.is_going()) {
+            thread::sleep(Duration::from_millis(20));
         }
         for member in &mut self.members {
             if let Some(child) = &mut member.child {
@@ -326,7 +330,7 @@ fn spawn(
             .stdin(Stdio::from(out.try_clone()?))
             .stdout(Stdio::inherit()),
         // Results have standard output for themselves.
-        Role::Console => command
+        Role::Console | Role::Teller => command
             .stdin(Stdio::null())
             .stdout(Stdio::from(std::io::stderr().as_fd().try_clone_to_owned()?)),
     };
@@ -341,6 +345,12 @@ fn spawn(
             command.arg("--tls-key").arg(key);
         }
         command.args(args.keep.words());
+        command.args(args.no_sandbox.then_some("--no-sandbox"));
+    } else if let (Role::Teller, Some(state)) = (role, &args.run.state) {
+        command.args(["tell", "--state"]).arg(state);
+        for output in &args.outputs {
+            command.args(["--output", output]);
+        }
         command.args(args.no_sandbox.then_some("--no-sandbox"));
     } else {
         match &args.settings {
@@ -365,6 +375,10 @@ fn write_beside(path: &Path, value: &Value) -> std::io::Result<()> {
 }
 
 impl Member {
+    fn is_going(&mut self) -> bool {
+        self.child.is_some() && self.ended().is_none()
+    }
+
     fn ended(&mut self) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
         child.try_wait().ok().flatten()

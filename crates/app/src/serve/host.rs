@@ -1,18 +1,21 @@
 //! What the server needs of this program.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use thymus_outputs::metrics;
 use thymus_schema::Timestamp;
-use thymus_server::{Host, HostError, Packets, Storage};
+use thymus_server::{Host, HostError, Metrics, Packets, Storage};
 use thymus_store::{Archive, ArchiveLimits, ArchiveReader, ArchiveStatus, Database};
 
 use super::{demo, now};
 use crate::drill::kept;
 use crate::packets::{self, SLICE_BYTES_MAX, Wanted};
 use crate::replay;
+use crate::tell;
 
 /// How long putting packets together may take.
 const SLICE_TIME: Duration = Duration::from_secs(20);
@@ -82,6 +85,22 @@ impl Host for Site {
             oldest_event: archive.oldest,
             trouble: standing.trouble.clone().or(archive.shedding.clone()),
         }
+    }
+
+    fn metrics(&self, known: &Metrics) -> String {
+        let disk = self.storage();
+        metrics::text(&metrics::Standing {
+            status: known.status.clone(),
+            incidents_open: known.incidents_open.clone(),
+            storage: BTreeMap::from([
+                ("database", known.db_bytes),
+                ("events", disk.events_bytes),
+                ("packets", disk.packets_bytes),
+            ]),
+            is_keeping: disk.trouble.is_none(),
+            outputs: tell::health(&self.state).unwrap_or_default(),
+            now: now(),
+        })
     }
 
     fn packets(&self, incident: &Value, events: &[Value]) -> Result<Packets, HostError> {

@@ -15,6 +15,7 @@ use super::host::{Site, Standing};
 use super::now;
 use super::steady::Steady;
 use crate::replay;
+use crate::tell;
 
 const IDLE: Duration = Duration::from_millis(200);
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -30,6 +31,7 @@ pub(super) struct Keeper<'a> {
     hub: &'a Hub,
     archive: Archive,
     journal: JournalReader,
+    state: PathBuf,
     /// Where the supervisor of a run writes down its processes.
     processes: PathBuf,
     changed: BTreeSet<&'static str>,
@@ -57,6 +59,7 @@ impl<'a> Keeper<'a> {
         let at = replay::now();
         Ok(Self {
             journal: JournalReader::open(&state.join("journal"), after),
+            state: state.to_path_buf(),
             processes: state.join("processes.json"),
             database,
             site,
@@ -102,11 +105,15 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Adds to how the run stands which processes it is made of, which their supervisor writes down.
+    /// Adds to how the run stands which processes it is made of, which their supervisor writes down, and how the
+    /// outputs stand.
     fn add_processes(&self, frame: &mut Frame) {
         let FrameBody::Status(Value::Object(status)) = &mut frame.body else {
             return;
         };
+        if let Some(outputs) = tell::health(&self.state) {
+            status.insert("outputs".to_owned(), outputs);
+        }
         let text = std::fs::read_to_string(&self.processes).unwrap_or_default();
         let note: Value = serde_json::from_str(&text).unwrap_or_default();
         let Some(processes) = note["processes"].as_array() else {

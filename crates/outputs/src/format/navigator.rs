@@ -18,8 +18,8 @@ pub(super) const FORMAT: Format = Format {
 };
 
 const LAYER_VERSION: &str = "4.5";
-/// The oldest Navigator that reads it.
-const NAVIGATOR_VERSION: &str = "4.9.0";
+/// A Navigator that reads it; the specification asks for 4.9.0 or later.
+const NAVIGATOR_VERSION: &str = "5.1.0";
 const ENTERPRISE: &str = "enterprise-attack";
 const ICS: &str = "ics-attack";
 const COMMENT_MAX: usize = 1_000;

@@ -175,7 +175,7 @@ impl Bundle {
                 common,
                 json!({
                     "type": "indicator", "id": named("indicator", &format!("{} {pattern}", story.id)),
-                    "name": who.label, "indicator_types": [kind], "pattern": pattern,
+                    "name": who.label, "description": story.hypothesis, "indicator_types": [kind], "pattern": pattern,
                     "pattern_type": "stix", "valid_from": stamp(story.first_seen),
                 }),
             ));

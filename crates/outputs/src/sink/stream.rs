@@ -196,6 +196,16 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    /// Says goodbye, so that the receiver does not take the end for an attack.
+    fn drop(&mut self) {
+        if let Some(Wire::Tls(stream)) = &mut self.wire {
+            stream.conn.send_close_notify();
+            let _is_said = stream.flush().is_ok();
+        }
+    }
+}
+
 enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),

@@ -51,6 +51,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(login::me, login::change_me))
         .routes(routes!(system::overview))
         .routes(routes!(system::health))
+        .routes(routes!(system::metrics))
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::one))
         .routes(routes!(evidence::events))

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{Answer, done};
 use crate::auth::Caller;
 use crate::error::{ApiError, ErrorBody};
-use crate::state::{App, Storage};
+use crate::state::{App, Metrics, Storage};
 
 /// How the program is.
 #[derive(Serialize, ToSchema)]
@@ -69,6 +69,27 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Answer<Health> {
         }))
     })
     .await
+}
+
+/// How the program stands, in the text format of Prometheus; of this site also while the demo is shown.
+#[utoipa::path(get, path = "/metrics", security(("session" = ["viewer"]), ("token" = ["viewer"])),
+    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4")))]
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let text = app
+        .wait(|app| {
+            let overview = app.main.overview(app.host.now(), false)?;
+            Ok(app.host.metrics(&Metrics {
+                status: app.main.status()?,
+                incidents_open: overview.by_confidence,
+                db_bytes: app.main.bytes(),
+            }))
+        })
+        .await?;
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    Ok((kind, text).into_response())
 }
 
 /// Kinds of files that are named as not judged.

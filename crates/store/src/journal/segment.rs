@@ -76,7 +76,12 @@ pub(super) fn read_frame(file: &mut File, frame: &mut Vec<u8>) -> io::Result<Nex
 
 /// The number of the last frame that the keeper has taken in; 0 when there is no keeper.
 pub(super) fn taken(dir: &Path) -> u64 {
-    let text = fs::read_to_string(dir.join(TAKEN)).unwrap_or_default();
+    number(&dir.join(TAKEN))
+}
+
+/// The number in a file; 0 when there is none.
+pub(super) fn number(file: &Path) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
 }
 

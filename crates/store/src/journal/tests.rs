@@ -69,6 +69,31 @@ fn what_is_written_is_read_while_it_is_written() {
 }
 
 #[test]
+fn what_somebody_has_not_read_who_is_heeded_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let position = dir.path().join("position");
+    let options = JournalOptions {
+        bytes_max: 1 << 20,
+        ..small()
+    };
+    let mut journal = JournalWriter::open(dir.path(), options, 0).unwrap();
+    journal.heed(position.clone());
+    let mut fill = |n: u64| {
+        for _ in 0..n {
+            let seq = write(&mut journal, &FrameBody::Status(noise(1)));
+            journal.keep_after(seq);
+            JournalReader::open(dir.path(), 0).taken(seq).unwrap();
+        }
+        read_all(dir.path()).0[0]
+    };
+    assert_eq!(fill(10), 1, "nobody said how far they are");
+    fs::write(&position, "4").unwrap();
+    assert_eq!(fill(2), 5);
+    fs::write(&position, "1000").unwrap();
+    assert!(fill(2) > 10);
+}
+
+#[test]
 fn a_journal_goes_on_where_it_ended_over_many_segments() {
     let dir = tempfile::tempdir().unwrap();
     for run in 0..5 {

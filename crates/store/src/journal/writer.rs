@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::frame::{FrameKind, check, encode};
-use super::segment::{MAGIC, Next, Segment, list, path_of, read_frame, taken};
+use super::segment::{MAGIC, Next, Segment, list, number, path_of, read_frame, taken};
 
 /// Room on the disk that is kept for what is found, should there be no other left.
 const RESERVE: &str = "reserve";
@@ -40,6 +40,8 @@ pub struct JournalWriter {
     next: u64,
     /// Frames up to this one are in a snapshot.
     kept: u64,
+    /// Files in which others that read the journal say how far they are.
+    heeded: Vec<PathBuf>,
     event_frames_dropped: u64,
     /// The disk is full, and the reserve given up.
     is_tight: bool,
@@ -61,6 +63,7 @@ impl JournalWriter {
             current: None,
             next: last.max(after).max(taken(dir)) + 1,
             kept: 0,
+            heeded: Vec::new(),
             event_frames_dropped: 0,
             is_tight: false,
         })
@@ -149,6 +152,19 @@ impl JournalWriter {
         self.kept = seq;
     }
 
+    /// Keeps what somebody has not read yet who says in this file up to which frame they have, beside the keeper; as
+    /// long as there is no file, that is everything.
+    pub fn heed(&mut self, position: PathBuf) {
+        self.heeded.push(position);
+    }
+
+    /// The number of the last frame that nobody needs any more.
+    fn done(&self) -> u64 {
+        let heeded = self.heeded.iter().map(|file| number(file)).min();
+        let done = taken(&self.dir).min(self.kept);
+        done.min(heeded.unwrap_or(u64::MAX))
+    }
+
     fn begin(&self, first: u64) -> io::Result<(Segment, File, u64)> {
         let path = path_of(&self.dir, first);
         let mut file = File::options().append(true).create(true).open(&path)?;
@@ -164,7 +180,7 @@ impl JournalWriter {
         let Ok(segments) = list(&self.dir) else {
             return;
         };
-        let done = taken(&self.dir).min(self.kept);
+        let done = self.done();
         let mut left: Vec<(Segment, u64)> = Vec::new();
         let ends = segments.iter().skip(1).map(|next| next.first - 1);
         let ends = ends.chain([self.next.saturating_sub(2)]);
