@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::steps::{cargo_command, root, run, target};
+use crate::steps::{cargo_command, python, root, run, target};
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
@@ -23,14 +23,7 @@ pub(crate) fn all() -> Result<()> {
         "thymus",
     ]))?;
     let folder = target().join("api");
-    let python = folder.join("venv/bin/python");
-    if !python.exists() {
-        run(Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(folder.join("venv")))
-        .context("Debian has it in python3-venv")?;
-    }
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", SCHEMATHESIS]))?;
+    let python = python(&folder, &[SCHEMATHESIS])?;
     let console = Console::start(&folder)?;
     let asked = [("an admin", console.token.as_str()), ("a stranger", "")];
     for (who, token) in asked {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::steps::{cargo_command, root, run, target};
+use crate::steps::{cargo_command, python, root, run, target};
 
 const PACKAGES: [&str; 5] = [
     "aiosmtpd==1.4.6",
@@ -36,7 +36,7 @@ pub(crate) fn all() -> Result<()> {
     build(&["--package", "thymus-app", "--bin", "thymus"])?;
     build(&["--package", "thymus-store", "--example", "fill_journal"])?;
     let folder = target().join("outputs");
-    let python = python(&folder)?;
+    let python = python(&folder, &PACKAGES)?;
     let work = folder.join("work");
     if work.exists() {
         fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
@@ -67,21 +67,6 @@ fn have(program: &str, package: &str) -> Result<()> {
         package,
     ]))
     .with_context(|| format!("install {package} yourself"))
-}
-
-/// A Python with what validates.
-fn python(folder: &Path) -> Result<PathBuf> {
-    let python = folder.join("venv/bin/python");
-    if !python.exists() {
-        run(Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(folder.join("venv")))
-        .context("Debian has it in python3-venv")?;
-    }
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet"])
-        .args(PACKAGES))?;
-    Ok(python)
 }
 
 /// The demo, as it is and in every format.

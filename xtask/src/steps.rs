@@ -33,6 +33,21 @@ pub(crate) fn ci() -> Result<()> {
     Ok(())
 }
 
+/// A Python with packages from PyPI, in an environment of its own below `folder`.
+pub(crate) fn python(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
+    let python = folder.join("venv/bin/python");
+    if !python.exists() {
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(folder.join("venv")))
+        .context("Debian has it in python3-venv")?;
+    }
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet"])
+        .args(packages))?;
+    Ok(python)
+}
+
 pub(crate) fn fmt() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])
 }
