@@ -19,7 +19,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use backup::{BackupArgs, RestoreArgs};
-pub use config::{ConfigAction, ConfigArgs};
+pub use config::{ConfigAction, ConfigArgs, ReloadArgs};
 pub use console::{
     AuditAction, AuditArgs, ConsoleArgs, ConsoleRole, KeepArgs, TokenAction, TokenArgs, UserAction,
     UserArgs,
@@ -63,6 +63,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Watch a network interface and tell what happens
     Run(Box<LiveArgs>),
+    /// Have a run read its configuration file again
+    Reload(ReloadArgs),
     /// Check the settings of a run in a file, and show them
     Config(ConfigArgs),
     /// Show what was found in a browser

@@ -80,6 +80,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
     match &cli.command {
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
+        Command::Reload(args) => run::reload(args),
         Command::Config(args) => config::run(args),
         Command::Console(args) => serve::run(args),
         Command::User(args) => serve::accounts::user(args),

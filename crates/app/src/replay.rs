@@ -41,7 +41,7 @@ pub(crate) fn replay(paths: Vec<PathBuf>, run: &RunArgs, output: &OutputArgs) ->
         indicators: run.indicators.clone(),
         ..RunPlan::default()
     };
-    let mut watcher = Watcher::new(output)?;
+    let mut watcher = Watcher::new(output, false)?;
     // A state that cannot be kept does not take the findings with it: it is reported last.
     let mut kept = Ok(());
     let outcome = pipeline::run(
@@ -240,9 +240,14 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Makes the files that were asked for.
-    pub(crate) fn new(output: &OutputArgs) -> Result<Self> {
-        let open = |path: &Option<PathBuf>| path.as_deref().map(Lines::create).transpose();
+    /// Makes the files that were asked for, or goes on behind what is in them.
+    pub(crate) fn new(output: &OutputArgs, goes_on: bool) -> Result<Self> {
+        let begin = if goes_on {
+            Lines::append
+        } else {
+            Lines::create
+        };
+        let open = |path: &Option<PathBuf>| path.as_deref().map(begin).transpose();
         Ok(Self {
             events: open(&output.events)?,
             alerts: open(&output.alerts)?,
@@ -293,8 +298,17 @@ pub(crate) struct Lines {
 impl Lines {
     /// Makes the file, replacing one that is there.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let file =
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Self::over(path, File::create(path))
+    }
+
+    /// Goes on behind what is in the file, where there is one.
+    pub(crate) fn append(path: &Path) -> Result<Self> {
+        let mut options = File::options();
+        Self::over(path, options.append(true).create(true).open(path))
+    }
+
+    fn over(path: &Path, file: std::io::Result<File>) -> Result<Self> {
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self {
             path: path.to_path_buf(),
             out: BufWriter::new(file),

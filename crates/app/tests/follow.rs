@@ -167,3 +167,80 @@ fn followed_logs_give_what_replayed_logs_give_whoever_is_killed() {
         replay["coverage"]["records"]
     );
 }
+
+#[test]
+fn another_folder_is_followed_from_a_reload_on_and_no_line_is_lost_or_doubled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, file) = (folder.path().join("state"), folder.path().join("a.toml"));
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    for logs in [&first, &second] {
+        std::fs::create_dir(logs).unwrap();
+        append(&logs.join("conn.log"), HEADER);
+    }
+    std::fs::write(&file, "follow = [\"first\"]\nlocal = [\"10.0.0.0/8\"]\n").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_thymus"))
+        .args(["run", "--json", "--quiet", "--config"])
+        .arg(&file)
+        .arg("--state")
+        .arg(&state)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !state.join("processes.json").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let all = lines();
+    let rows: Vec<&str> = all.iter().flat_map(|some| some.lines()).collect();
+    let analysis = analysis_of(&child);
+    for (n, row) in rows.iter().enumerate() {
+        if n == rows.len() / 3 {
+            std::fs::write(
+                &file,
+                "follow = [\"first\", \"second\"]\nlocal = [\"10.0.0.0/8\"]\ninterface = \"eth0\"\n",
+            )
+            .unwrap();
+            let reload = Command::new(env!("CARGO_BIN_EXE_thymus"))
+                .args(["reload", "--state"])
+                .arg(&state)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&reload.stdout);
+            assert!(
+                said.contains("interface stays unset: it needs a restart"),
+                "{said}"
+            );
+            assert!(said.contains("follow from "), "{said}");
+        }
+        let logs = if n % 2 == 0 { &first } else { &second };
+        append(&logs.join("conn.log"), &format!("{row}\n"));
+    }
+    while analysis_of(&child) == analysis {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // Every line becomes an event, once.
+    let count = || {
+        let mut seen = std::collections::BTreeMap::<String, u32>::new();
+        let mut reader = thymus_store::journal::JournalReader::open(&state.join("journal"), 0);
+        while let Some(frame) = reader.read().unwrap() {
+            if let thymus_store::journal::FrameBody::Events(events) = &frame.body {
+                for event in events {
+                    *seen.entry(format!("{:?}", event.id)).or_default() += 1;
+                }
+            }
+        }
+        seen
+    };
+    // A minute of patience: logs that nobody writes to give out what waits for its time.
+    for _ in 0..600 {
+        if count().len() >= rows.len() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+    let seen = count();
+    assert_eq!(seen.len(), rows.len());
+    assert!(seen.values().all(|times| *times == 1));
+}

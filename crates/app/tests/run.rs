@@ -753,6 +753,292 @@ fn a_filter_keeps_packets_out_and_stands_beside_every_result() {
     );
 }
 
+/// UDP packets that carry their number, from one of many ports.
+fn numbered(numbers: std::ops::Range<u32>, port: u16) -> Vec<Vec<u8>> {
+    let one = |number: u32| {
+        let mut packet = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        packet.extend([0x45, 0, 0, 48, 0, 0, 0, 0, 64, 17, 0, 0]);
+        packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        let from = 20_000 + (number % 50) as u16;
+        packet.extend(from.to_be_bytes());
+        packet.extend(port.to_be_bytes());
+        packet.extend([0, 28, 0, 0]);
+        packet.extend(format!("number {number:08}....").bytes().take(20));
+        packet
+    };
+    numbers.map(one).collect()
+}
+
+/// The numbers in a capture file, in the order in which they are there.
+fn numbers(path: &Path) -> Vec<u32> {
+    let bytes = std::fs::read(path).unwrap();
+    let found = bytes.windows(15).filter_map(|window| {
+        let digits = window.strip_prefix(b"number ")?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    });
+    found.collect()
+}
+
+/// Every number is in the capture file, once, in order.
+fn assert_in_order(path: &Path, count: u32) {
+    let numbers = numbers(path);
+    let wrong = numbers.iter().zip(0..).find(|(is, wanted)| **is != *wanted);
+    assert_eq!(wrong, None);
+    assert_eq!(numbers.len(), count as usize);
+}
+
+/// Has the run of a folder read its settings again.
+fn reload(state: &Path) -> (Option<i32>, String, String) {
+    let mut command = Command::new(program());
+    let output = command.args(["reload", "--state"]).arg(state).output();
+    let output = output.unwrap();
+    let (said, errors) = (text(&output.stdout), text(&output.stderr));
+    (output.status.code(), said, errors)
+}
+
+/// By which settings the run of a folder goes.
+fn configuration(state: &Path) -> Value {
+    let text = std::fs::read_to_string(state.join("configuration.json"));
+    serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default()
+}
+
+/// A token for the console of a folder.
+fn token(state: &Path) -> String {
+    let token = Command::new(program())
+        .args(["token", "add", "test", "--role", "admin", "--state"])
+        .arg(state)
+        .output()
+        .unwrap();
+    text(&token.stdout).trim().to_owned()
+}
+
+/// What the console answers, as soon as it does.
+fn console_says(token: &str, path: &str) -> Value {
+    let asked = || {
+        let request = ureq::get(format!("http://127.0.0.1:8642/api/v1/{path}"))
+            .header("Authorization", format!("Bearer {token}"));
+        let text = request.call().ok()?.body_mut().read_to_string().ok()?;
+        serde_json::from_str::<Value>(&text).ok()
+    };
+    let mut answer = None;
+    until(|| {
+        answer = asked();
+        answer.is_some()
+    });
+    answer.unwrap()
+}
+
+#[test]
+fn settings_are_taken_over_without_losing_a_packet() {
+    with_wire("settings_are_taken_over_without_losing_a_packet", || {
+        ip("link set lo up");
+        let folder = tempfile::tempdir().unwrap();
+        let (state, file) = (folder.path().join("state"), folder.path().join("a.toml"));
+        let record = folder.path().join("all.pcapng");
+        let write = |settings: &str| {
+            let always = "local = \"10.0.0.0/8\"\nconsole = \"127.0.0.1:8642\"\n";
+            std::fs::write(&file, format!("{always}{settings}")).unwrap();
+        };
+        write("budget = 5\nkeep-packets = 0\nfilter = \"not port 9\"\n");
+        let run = Run::start(&[
+            "--json",
+            "--config",
+            file.to_str().unwrap(),
+            "--state",
+            state.to_str().unwrap(),
+            "--record",
+            record.to_str().unwrap(),
+        ]);
+        until(|| state.join("processes.json").exists());
+        let ids = ["capture", "analysis"].map(|name| run.process(name));
+        let console = run.process("console");
+        // All the while packets come, on a port that no filter leaves out.
+        let wire = thread::spawn(|| {
+            for n in 0..200 {
+                let some = numbered(n * 100..(n + 1) * 100, 7);
+                send(&some, 20, Duration::from_millis(2));
+            }
+        });
+        let nothing = "no setting has changed\n".to_owned();
+        assert_eq!(reload(&state), (Some(0), nothing, String::new()));
+        write(
+            "budget = 1000\nkeep-packets = 64\nfilter = \"ip\"\nbuffer = 32\nkeep-event-days = 7\n\
+             keep-events = 128\n",
+        );
+        let (code, said, errors) = reload(&state);
+        assert_eq!(code, Some(0), "{errors}");
+        for part in [
+            "budget from 5 to 1000\n",
+            "keep-packets from 0 to 64\n",
+            "filter from not port 9 to ip\n",
+            "keep-event-days from unset to 7\n",
+            "buffer stays unset: it needs a restart\n",
+        ] {
+            assert!(said.contains(part), "{part} not in {said}");
+        }
+        wire.join().unwrap();
+        // Those who see packets are who they were; the console is another.
+        assert_eq!(["capture", "analysis"].map(|name| run.process(name)), ids);
+        run.new_process("console", console);
+        let storage = console_says(&token(&state), "health")["storage"].clone();
+        assert_eq!(storage["limit_bytes"], 128 << 20);
+        // Port 9 was left out first; now it is seen, and kept.
+        send(&numbered(20_000..20_010, 9), 1, Duration::ZERO);
+        let kept = || {
+            let files = std::fs::read_dir(state.join("packets")).unwrap();
+            let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
+            sizes.sum::<u64>()
+        };
+        until(|| kept() > 0);
+        let (_, stdout, errors) = run.end(Signal::SIGTERM);
+        let coverage = summary(&stdout)["coverage"].clone();
+        assert_eq!(coverage["packets"], 20_010, "{errors}{coverage}");
+        let missed = coverage["dropped"].get("kernel_ring_full");
+        assert_eq!(missed, None, "{coverage}");
+        assert_eq!(coverage["filter"], "ip (before: not port 9)");
+        assert_in_order(&record, 20_010);
+        assert!(
+            errors.contains("settings taken over: filter from not port 9 to ip"),
+            "{errors}"
+        );
+        assert!(!state.join("configuration.json").exists());
+    });
+}
+
+#[test]
+fn a_file_that_is_wrong_changes_nothing_and_that_is_said_everywhere() {
+    with_wire(
+        "a_file_that_is_wrong_changes_nothing_and_that_is_said_everywhere",
+        || {
+            ip("link set lo up");
+            let folder = tempfile::tempdir().unwrap();
+            let (state, file) = (folder.path().join("state"), folder.path().join("a.toml"));
+            let write = |settings: &str| std::fs::write(&file, settings).unwrap();
+            write("console = \"127.0.0.1:8642\"\nbudget = 7\n");
+            let run = Run::start(&[
+                "--config",
+                file.to_str().unwrap(),
+                "--state",
+                state.to_str().unwrap(),
+            ]);
+            until(|| state.join("processes.json").exists());
+            let all = ["capture", "analysis", "console"];
+            let ids = all.map(|name| run.process(name));
+            write("console = \"127.0.0.1:8642\"\nbudget = 5\nfilter = \"prot 9\"\nbufer = 1\n");
+            // By a signal as by the command.
+            kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGHUP).unwrap();
+            until(|| configuration(&state)["reloads"][0].is_object());
+            let refused = configuration(&state)["reloads"][0]["refused"].to_string();
+            assert!(
+                refused.contains("a.toml:4:1: there is no setting bufer"),
+                "{refused}"
+            );
+            let (code, said, errors) = reload(&state);
+            assert_eq!((code, said.as_str()), (Some(2), ""));
+            assert!(errors.contains("a.toml:3:10: filter: prot 9"), "{errors}");
+            // What is understood and cannot be used is refused too.
+            let other = std::net::TcpListener::bind("127.0.0.1:8643").unwrap();
+            write("console = \"127.0.0.1:8643\"\nbudget = 5\n");
+            let (code, _, errors) = reload(&state);
+            assert_eq!(code, Some(2));
+            assert!(
+                errors.contains("cannot listen at 127.0.0.1:8643"),
+                "{errors}"
+            );
+            drop(other);
+            let settings = configuration(&state)["settings"].clone();
+            let mut settings = settings.as_array().unwrap().iter();
+            let budget = settings.find(|one| one["name"] == "budget").unwrap();
+            assert_eq!(budget["values"][0], "7");
+            assert_eq!(all.map(|name| run.process(name)), ids);
+            let token = token(&state);
+            until(|| {
+                let health = console_says(&token, "health");
+                health["remarks"].to_string().contains("cannot listen at")
+            });
+            let audit = console_says(&token, "audit").to_string();
+            assert_eq!(audit.matches("configuration.refused").count(), 3, "{audit}");
+            write("console = \"127.0.0.1:8642\"\nbudget = 5\n");
+            assert_eq!(reload(&state).1, "budget from 7 to 5\n");
+            until(|| {
+                let health = console_says(&token, "health");
+                health["remarks"] == Value::Array(Vec::new())
+            });
+            let (_, _, errors) = run.end(Signal::SIGTERM);
+            let refusals = errors.matches("the settings were not taken over").count();
+            assert_eq!(refusals, 3, "{errors}");
+            assert_eq!(reload(&state).0, Some(2), "nobody is there any more");
+        },
+    );
+}
+
+#[test]
+fn another_analysis_goes_on_where_the_one_before_it_ended() {
+    with_wire(
+        "another_analysis_goes_on_where_the_one_before_it_ended",
+        || {
+            let folder = tempfile::tempdir().unwrap();
+            let (state, file) = (folder.path().join("state"), folder.path().join("a.toml"));
+            let record = folder.path().join("all.pcapng");
+            let state_arg = state.to_str().unwrap();
+            let list = folder.path().join("list.csv");
+            std::fs::write(&list, "10.0.0.2\n").unwrap();
+            let write = |settings: &str| std::fs::write(&file, settings).unwrap();
+            write("local = \"10.0.0.0/8\"\n");
+            let run = Run::start(&[
+                "--json",
+                "--config",
+                file.to_str().unwrap(),
+                "--state",
+                state_arg,
+                "--record",
+                record.to_str().unwrap(),
+            ]);
+            until(|| state.join("processes.json").exists());
+            let reload = || {
+                let output = Command::new(program())
+                    .args(["reload", "--state", state_arg])
+                    .output()
+                    .unwrap();
+                assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+                text(&output.stdout)
+            };
+            let ids = ["capture", "analysis"].map(|name| run.process(name));
+            let wire = thread::spawn(|| {
+                for n in 0..100 {
+                    send(
+                        &numbered(n * 100..(n + 1) * 100, 7),
+                        20,
+                        Duration::from_millis(3),
+                    );
+                }
+            });
+            write("local = \"10.0.0.0/8\"\nindicators = \"list.csv\"\n");
+            let said = reload();
+            assert!(said.starts_with("indicators from unset to "), "{said}");
+            run.new_process("analysis", ids[1]);
+            // The same file with something else in it.
+            let second = run.process("analysis");
+            std::fs::write(&list, "10.0.0.2\n10.0.0.3\n").unwrap();
+            assert_eq!(reload(), "the indicators were read again\n");
+            run.new_process("analysis", second);
+            wire.join().unwrap();
+            assert_eq!(run.process("capture"), ids[0]);
+            let (_, stdout, errors) = run.end(Signal::SIGTERM);
+            assert_in_order(&record, 10_000);
+            assert!(!errors.contains("process ended"), "{errors}");
+            let coverage = &summary(&stdout)["coverage"];
+            assert_eq!(
+                coverage["dropped"].get("capture_restarts"),
+                None,
+                "{coverage}"
+            );
+            assert_eq!(coverage["dropped"]["analysis_restarts"], 2, "{coverage}");
+            assert!(stdout.contains("list.csv"), "{stdout}");
+        },
+    );
+}
+
 #[test]
 fn a_run_keeps_no_rights_that_it_does_not_need() {
     with_wire("a_run_keeps_no_rights_that_it_does_not_need", || {

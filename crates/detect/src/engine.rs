@@ -137,6 +137,17 @@ impl Engine {
         self.learning = learning;
     }
 
+    /// How many incidents a person wants to see, from the next event on.
+    pub fn set_budget(&mut self, budget: AlertBudget) {
+        self.budget = budget;
+    }
+
+    /// The local networks from the next event on. Devices that are no longer in them stay until they are
+    /// forgotten.
+    pub fn set_local(&mut self, local: LocalNetworks) {
+        self.entities.set_local(local);
+    }
+
     /// Takes in one event. Time never runs backwards here: a late event is judged at the present.
     pub fn observe(&mut self, event: &Event) {
         let prepared = self.preparer.prepare(event);

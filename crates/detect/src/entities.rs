@@ -122,6 +122,11 @@ impl Entities {
         &self.local
     }
 
+    /// Goes by these local networks from now on.
+    pub fn set_local(&mut self, local: LocalNetworks) {
+        self.local = local;
+    }
+
     /// How many devices are known.
     pub fn devices(&self) -> usize {
         self.devices.len() - self.free.len()

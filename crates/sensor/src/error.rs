@@ -51,6 +51,14 @@ pub enum SensorError {
         /// Why.
         source: FilterError,
     },
+    /// What was to change while it goes on was not taken over.
+    #[error("{name} goes on as it was: {why}")]
+    Unchanged {
+        /// What is captured.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// An address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source}; name an address of this machine and a port that is free"

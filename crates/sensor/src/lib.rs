@@ -42,5 +42,5 @@ pub use queue::Waited;
 pub use record::Recorder;
 pub use relay::{CaptureReport, RelayReceiver, RelaySender, Relayed, is_waiting, relay};
 pub use ring::{PacketRing, RingKeeper, RingPacket, RingReport, RingSpan, fuzz_ring, read_ring};
-pub use sensor::{Catch, Sensor, Shortfall};
+pub use sensor::{Catch, Change, Sensor, Shortfall};
 pub use tap::{Filled, Tap, TapOptions};

@@ -49,6 +49,28 @@ impl Recorder {
         }
     }
 
+    /// Goes on with a recording that another finished: behind what is there.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn append(path: &Path, link_type: u32, bytes_max: u64) -> Result<Self, SensorError> {
+        let opened = File::options().append(true).open(path);
+        let opened = opened.and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((written, file)) => Ok(Self {
+                path: path.to_path_buf(),
+                out: BufWriter::new(file),
+                link_type: u16::try_from(link_type).unwrap_or(0),
+                written,
+                file_bytes_max: bytes_max / 2,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::create(path, link_type, bytes_max)
+            }
+            Err(error) => Err(trouble(path, error)),
+        }
+    }
+
     /// Adds the packets of a block.
     ///
     /// # Errors
@@ -126,6 +148,18 @@ mod tests {
             .collect();
         // Ten packets of 101 bytes are 1,360 bytes: a file is full after two blocks.
         assert_eq!(sizes, [60 + 2 * 1_360; 2]);
+    }
+
+    #[test]
+    fn a_recording_that_was_finished_goes_on_behind_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        for _ in 0..3 {
+            let mut recorder = Recorder::append(&path, 1, 1 << 20).unwrap();
+            recorder.write(&block(10)).unwrap();
+            recorder.finish().unwrap();
+        }
+        assert_eq!(fs::metadata(&path).unwrap().len(), 60 + 3 * 1_360);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! ```text
 //! 1 · packets u32 · per packet: time i64, captured u32, on the wire u32 · their bytes, one after another
 //! 2 · a report as JSON
+//! 3 · what the supervisor says, which is its own business
 //! ```
 //! Who analyses is less to be trusted than who captures: nothing is ever read from it.
 
@@ -35,6 +36,7 @@ const BUFFER: usize = 1 << 20;
 
 const PACKETS: u8 = 1;
 const REPORT: u8 = 2;
+const TOLD: u8 = 3;
 
 /// How a capture stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct CaptureReport {
     pub shortfall: Shortfall,
     /// How the keeping of packets stands, where they are kept.
     pub ring: Option<RingReport>,
+    /// Which packets are captured, where not all are.
+    pub filter: Option<String>,
     /// It has ended, as it was asked to: nothing comes any more.
     pub ended: bool,
 }
@@ -60,6 +64,8 @@ pub enum Relayed {
     Packets,
     /// How the capture stands.
     Report(Box<CaptureReport>),
+    /// What the supervisor says.
+    Told(Vec<u8>),
     /// Nothing came in that time.
     Nothing,
     /// Nobody is left who could send.
@@ -155,6 +161,17 @@ impl<F: AsFd> RelaySender<F> {
         self.send(&patient)
     }
 
+    /// Sends what both ends know how to read, of at most 128 KiB; whether it was sent.
+    ///
+    /// # Errors
+    /// When nobody is left who could read.
+    pub fn tell(&mut self, what: &[u8], patient: impl Fn() -> bool) -> io::Result<bool> {
+        self.message.clear();
+        self.message.push(TOLD);
+        self.message.extend_from_slice(what);
+        self.send(&patient)
+    }
+
     fn send(&self, patient: &impl Fn() -> bool) -> io::Result<bool> {
         loop {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -210,6 +227,7 @@ impl<F: AsFd> RelayReceiver<F> {
         match message.split_first() {
             None => Ok(Relayed::Closed),
             Some((&REPORT, report)) => Ok(Relayed::Report(serde_json::from_slice(report)?)),
+            Some((&TOLD, what)) => Ok(Relayed::Told(what.to_vec())),
             Some((&PACKETS, rest)) => {
                 unpack(rest, block).ok_or_else(foreign)?;
                 Ok(Relayed::Packets)
@@ -287,6 +305,7 @@ mod tests {
                 queue: 2,
             },
             ring: None,
+            filter: Some("ip".to_owned()),
             ended: false,
         }
     }
@@ -308,6 +327,7 @@ mod tests {
                     Relayed::Report(got) => {
                         assert_eq!(*got, report());
                     }
+                    Relayed::Told(what) => assert_eq!(what, b"{}"),
                     Relayed::Closed => return all,
                     Relayed::Nothing => panic!("too slow"),
                 }
@@ -316,6 +336,7 @@ mod tests {
         let mut sender = RelaySender::new(into);
         assert!(sender.report(&report(), || true).unwrap());
         assert!(sender.packets(&sent, || true).unwrap());
+        assert!(sender.tell(b"{}", || true).unwrap());
         drop(sender);
         let one = |r| (sent.packet(r).to_vec(), r.ts, r.wire_len);
         let wanted: Vec<_> = sent.records().iter().map(one).collect();

@@ -11,10 +11,11 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::fs::statvfs;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ const LOOK_EVERY: u64 = 1 << 20;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Blocks kept for their room.
 const SPARE_MAX: usize = 4;
+/// Another bound is heeded after this, also when nothing comes.
+const HEED_EVERY: Duration = Duration::from_secs(1);
 /// No block of a file of ours is longer.
 const READ_MAX: usize = 1 << 20;
 const NAME_END: &str = ".pcapng";
@@ -70,7 +73,7 @@ pub struct PacketRing {
 
 impl PacketRing {
     /// Goes on in `folder`, which is made where it is not there, and takes at most `bytes_max` bytes of disk,
-    /// give or take a block.
+    /// give or take a block; with 0 nothing is kept, nor what is there already.
     ///
     /// # Errors
     /// When the folder cannot be made or read.
@@ -112,12 +115,30 @@ impl PacketRing {
         open + self.files.iter().map(|(_, bytes)| bytes).sum::<u64>()
     }
 
+    /// Takes at most so many bytes from now on.
+    pub fn limit_to(&mut self, bytes_max: u64) {
+        if bytes_max == self.bytes_max {
+            return;
+        }
+        self.bytes_max = bytes_max;
+        self.bytes_now = bytes_max;
+        if self.bytes() > self.limit() {
+            // What waits in memory goes with the file, if it goes.
+            let _is_whole = self.flush().is_ok();
+            self.close_open();
+            self.make_room(0);
+        }
+    }
+
     /// Adds the packets of a block.
     ///
     /// # Errors
     /// When they cannot be written. What others on this disk need is given back, so that some of it stays
     /// free; where nothing was free all the same, half of what is kept.
     pub fn write(&mut self, block: &PacketBlock) -> io::Result<()> {
+        if self.bytes_max == 0 {
+            return Ok(());
+        }
         self.look_for_room(block.size() as u64)?;
         let written = self.add(block);
         if let Err(error) = &written {
@@ -243,7 +264,7 @@ pub struct RingKeeper {
     into: Option<Sender<PacketBlock>>,
     back: Receiver<PacketBlock>,
     waiting: Arc<AtomicUsize>,
-    report: Arc<Mutex<RingReport>>,
+    tell: TellRing,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -256,11 +277,14 @@ impl RingKeeper {
         let (into, blocks) = channel();
         let (used, back) = sync_channel(SPARE_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let report = Arc::new(Mutex::new(RingReport::default()));
+        let tell = TellRing {
+            report: Arc::default(),
+            bytes_max: Arc::new(AtomicU64::new(ring.bytes_max)),
+        };
         let work = Work {
             ring,
             waiting: Arc::clone(&waiting),
-            report: Arc::clone(&report),
+            tell: tell.clone(),
         };
         let thread = thread::Builder::new()
             .name("packets".to_owned())
@@ -269,7 +293,7 @@ impl RingKeeper {
             into: Some(into),
             back,
             waiting,
-            report,
+            tell,
             thread: Some(thread),
         })
     }
@@ -278,7 +302,7 @@ impl RingKeeper {
     pub fn keep(&mut self, block: &PacketBlock) {
         let size = block.size();
         if self.waiting.load(Ordering::Relaxed) + size > WAITING_BYTES_MAX {
-            locked(&self.report).packets_not_kept += block.records().len() as u64;
+            locked(&self.tell.report).packets_not_kept += block.records().len() as u64;
             return;
         }
         let mut copy = self.back.try_recv().unwrap_or_default();
@@ -292,17 +316,26 @@ impl RingKeeper {
 
     /// Who can say how it stands.
     pub(crate) fn tell(&self) -> TellRing {
-        TellRing(Arc::clone(&self.report))
+        self.tell.clone()
     }
 }
 
-/// Says how a ring stands.
+/// Says how a ring stands, and is told how much it may take.
 #[derive(Clone, Debug)]
-pub(crate) struct TellRing(Arc<Mutex<RingReport>>);
+pub(crate) struct TellRing {
+    report: Arc<Mutex<RingReport>>,
+    bytes_max: Arc<AtomicU64>,
+}
 
 impl TellRing {
-    pub(crate) fn report(&self) -> RingReport {
-        locked(&self.0).clone()
+    /// Nothing where nothing is to be kept.
+    pub(crate) fn report(&self) -> Option<RingReport> {
+        let is_kept = self.bytes_max.load(Ordering::Relaxed) > 0;
+        is_kept.then(|| locked(&self.report).clone())
+    }
+
+    pub(crate) fn limit_to(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 }
 
@@ -324,12 +357,23 @@ fn locked(report: &Mutex<RingReport>) -> std::sync::MutexGuard<'_, RingReport> {
 struct Work {
     ring: PacketRing,
     waiting: Arc<AtomicUsize>,
-    report: Arc<Mutex<RingReport>>,
+    tell: TellRing,
 }
 
 impl Work {
     fn run(mut self, blocks: &Receiver<PacketBlock>, used: &SyncSender<PacketBlock>) {
-        while let Ok(block) = blocks.recv() {
+        loop {
+            let block = blocks.recv_timeout(HEED_EVERY);
+            self.ring
+                .limit_to(self.tell.bytes_max.load(Ordering::Relaxed));
+            let block = match block {
+                Ok(block) => block,
+                Err(RecvTimeoutError::Timeout) => {
+                    locked(&self.tell.report).bytes = self.ring.bytes();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let written = self.ring.write(&block);
             let left = self.waiting.fetch_sub(block.size(), Ordering::Relaxed) - block.size();
             // With nothing more to do, what is in memory goes to the disk, for whoever asks for it.
@@ -337,16 +381,16 @@ impl Work {
                 0 => self.ring.flush(),
                 _ => Ok(()),
             });
-            self.tell(&written, block.records().len() as u64);
+            self.note(&written, block.records().len() as u64);
             // There may be enough of them, or nobody left who wants it.
             let _is_wanted = used.try_send(block).is_ok();
         }
         let flushed = self.ring.flush();
-        self.tell(&flushed, 0);
+        self.note(&flushed, 0);
     }
 
-    fn tell(&self, written: &io::Result<()>, packets: u64) {
-        let mut report = locked(&self.report);
+    fn note(&self, written: &io::Result<()>, packets: u64) {
+        let mut report = locked(&self.tell.report);
         report.bytes = self.ring.bytes();
         match written {
             Ok(()) => report.trouble = None,
@@ -585,9 +629,37 @@ mod tests {
         for n in 0..20 {
             keeper.keep(&block(n * 10, 10));
         }
-        assert_eq!(keeper.tell().report().trouble, None);
+        assert_eq!(keeper.tell().report().unwrap().trouble, None);
         drop(keeper);
         assert_eq!(times(folder.path(), 0, 1_000).len(), 200);
+    }
+
+    #[test]
+    fn another_bound_is_heeded_while_it_goes_on_and_0_keeps_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = PacketRing::open(folder.path(), 1, 1 << 20).unwrap();
+        let fill = |ring: &mut PacketRing, from: i64| {
+            for n in 0..100 {
+                ring.write(&block(from + n * 10, 10)).unwrap();
+            }
+        };
+        fill(&mut ring, 0);
+        ring.flush().unwrap();
+        assert_eq!(times(folder.path(), 0, 1_000).len(), 1_000);
+        ring.limit_to(1 << 16);
+        assert!(ring.bytes() <= 1 << 16, "{}", ring.bytes());
+        fill(&mut ring, 1_000);
+        ring.limit_to(0);
+        assert_eq!(ring.bytes(), 0);
+        fill(&mut ring, 2_000);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        ring.limit_to(1 << 20);
+        fill(&mut ring, 3_000);
+        ring.flush().unwrap();
+        assert_eq!(times(folder.path(), 0, 10_000).len(), 1_000);
+        drop(ring);
+        drop(PacketRing::open(folder.path(), 1, 0).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

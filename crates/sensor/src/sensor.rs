@@ -1,6 +1,7 @@
 //! The thread that empties the ring, so that the kernel has room again whatever the analysis does.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::PacketBlock;
 use crate::error::SensorError;
+use crate::filter::Filter;
 use crate::interface::Interface;
 use crate::queue::{Queue, Waited};
 use crate::ring::{RingKeeper, RingReport, TellRing};
@@ -18,6 +20,19 @@ use crate::tap::Filled;
 const WAIT: Duration = Duration::from_millis(100);
 /// Looks at the ring after it was asked to stop: it ends earlier where nothing comes any more.
 const LAST_LOOKS: u32 = 128;
+
+/// How long a change may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a capture takes over while it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Only these packets from now on, or all.
+    Filter(Option<Filter>),
+}
+
+/// A change, and where to say what became of it.
+type Asked = (Change, SyncSender<Result<(), SensorError>>);
 
 /// Where packets come from: an interface, or sockets that others send to.
 pub trait Catch: Send + 'static {
@@ -34,6 +49,19 @@ pub trait Catch: Send + 'static {
     /// # Errors
     /// When nothing can come any more.
     fn fill(&mut self, block: &mut PacketBlock, wait: Duration) -> Result<Filled, SensorError>;
+
+    /// Takes a change over without a gap.
+    ///
+    /// # Errors
+    /// When it cannot; it goes on as it was then.
+    fn change(&mut self, change: &Change) -> Result<(), SensorError> {
+        match change {
+            Change::Filter(_) => Err(SensorError::Unchanged {
+                name: self.interface().name.clone(),
+                why: "it has no filter".to_owned(),
+            }),
+        }
+    }
 
     /// What the kernel had no room for since it was last asked.
     fn kernel_dropped(&mut self) -> u64;
@@ -54,6 +82,7 @@ pub struct Sensor {
     interface: Interface,
     shared: Arc<Shared>,
     ring: Option<TellRing>,
+    changes: Sender<Asked>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -82,11 +111,13 @@ impl Sensor {
         let interface = tap.interface().clone();
         let theirs = Arc::clone(&shared);
         let tell = ring.as_ref().map(RingKeeper::tell);
-        let thread = Some(spawn(move || theirs.run(tap, ring)));
+        let (changes, asked) = channel();
+        let thread = Some(spawn(move || theirs.run(tap, ring, &asked)));
         Self {
             interface,
             shared,
             ring: tell,
+            changes,
             thread,
         }
     }
@@ -121,7 +152,31 @@ impl Sensor {
 
     /// How the keeping of packets stands, where they are kept.
     pub fn ring(&self) -> Option<RingReport> {
-        self.ring.as_ref().map(TellRing::report)
+        self.ring.as_ref().and_then(TellRing::report)
+    }
+
+    /// Keeps so many bytes of packets from now on, 0 takes all away; `false` where there is no place for them.
+    pub fn keep(&self, bytes_max: u64) -> bool {
+        if let Some(ring) = &self.ring {
+            ring.limit_to(bytes_max);
+        }
+        self.ring.is_some()
+    }
+
+    /// Has a change taken over, between two packets.
+    ///
+    /// # Errors
+    /// When it was not, and all goes on as it was.
+    pub fn change(&self, change: Change) -> Result<(), SensorError> {
+        let unchanged = |why: &str| SensorError::Unchanged {
+            name: self.interface.name.clone(),
+            why: why.to_owned(),
+        };
+        let (answer, answered) = sync_channel(1);
+        let asked = self.changes.send((change, answer));
+        asked.map_err(|_| unchanged("it has ended"))?;
+        let said = answered.recv_timeout(PATIENCE);
+        said.map_err(|_| unchanged("it does not answer"))?
     }
 
     /// Asks the thread to end: what the ring holds by then is still captured.
@@ -163,13 +218,17 @@ impl Drop for Ending<'_> {
 
 impl Shared {
     /// The ring is a parameter, so the queue has ended by the time that it waits for the disk.
-    fn run(&self, mut tap: impl Catch, mut ring: Option<RingKeeper>) {
+    fn run(&self, mut tap: impl Catch, mut ring: Option<RingKeeper>, asked: &Receiver<Asked>) {
         let _ending = Ending(&self.queue);
         let mut looks_left = LAST_LOOKS;
         while looks_left > 0 {
             // Asked before the look, so that what came before the request is seen by the last looks.
             let last = self.stop.load(Ordering::Relaxed);
             looks_left -= u32::from(last);
+            for (change, answer) in asked.try_iter() {
+                // Who asked may have lost patience.
+                let _is_heard = answer.try_send(tap.change(&change)).is_ok();
+            }
             let mut block = self.queue.spare();
             let filled = tap.fill(&mut block, WAIT);
             self.is_down.store(tap.is_down(), Ordering::Relaxed);

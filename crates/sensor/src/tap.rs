@@ -18,7 +18,7 @@ use crate::block::PacketBlock;
 use crate::error::SensorError;
 use crate::filter::Filter;
 use crate::interface::Interface;
-use crate::sensor::Catch;
+use crate::sensor::{Catch, Change};
 
 /// Bytes of a block of the ring, which is also the longest packet there can be, nearly.
 const RING_BLOCK_BYTES: usize = 1 << 20;
@@ -49,6 +49,7 @@ pub struct Tap {
     /// When the socket had been bound to its interface.
     bound_at: i64,
     is_down: bool,
+    is_filtered: bool,
 }
 
 /// What a look at the ring gave.
@@ -95,6 +96,30 @@ impl Catch for Tap {
         })
     }
 
+    /// The kernel puts the new filter in the place of the old one; packets that it took before are given.
+    fn change(&mut self, change: &Change) -> Result<(), SensorError> {
+        let name = || self.interface.name.clone();
+        let Change::Filter(filter) = change;
+        let changed = match filter {
+            Some(filter) => {
+                let program = filter.program(self.interface.link_type);
+                let program = program.map_err(|source| SensorError::Filter {
+                    name: name(),
+                    source,
+                })?;
+                self.capture.set_filter(&program)
+            }
+            None if self.is_filtered => self.capture.detach_filter(),
+            None => Ok(()),
+        };
+        changed.map_err(|error| SensorError::Unchanged {
+            name: name(),
+            why: format!("the kernel does not take the filter: {error}"),
+        })?;
+        self.is_filtered = filter.is_some();
+        Ok(())
+    }
+
     fn kernel_dropped(&mut self) -> u64 {
         self.capture
             .stats()
@@ -133,6 +158,7 @@ impl Tap {
         let capture = builder.build().map_err(|error| refused(error, options))?;
         Ok(Self {
             is_down: !interface.is_up,
+            is_filtered: options.filter.is_some(),
             bound_at: now_nanos(),
             capture,
             interface,

@@ -55,3 +55,21 @@ pub enum ConfigAction {
         options: Vec<OsString>,
     },
 }
+
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  thymus reload --state /var/lib/thymus/eth0     systemctl reload thymus@eth0 does this
+
+What changed is taken over without losing a packet or an event; what needs a restart is named and stays as it
+is. When something is wrong in the file, nothing changes.
+
+Exit codes: 0 it was read, 2 nothing was taken over, and why was said.";
+
+/// `thymus reload`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = RELOAD_EXAMPLES)]
+pub struct ReloadArgs {
+    /// The state folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+}

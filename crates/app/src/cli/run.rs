@@ -31,6 +31,10 @@ Exit codes: 0 nothing to show, 1 something to show, 2 an error or nothing judged
 #[derive(Args, Clone, Debug)]
 #[command(after_help = RUN_EXAMPLES)]
 #[command(group = ArgGroup::new("source").required(true).args(["interface", "follow", "collect"]))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
 pub struct LiveArgs {
     /// Settings in a file (TOML), which options win over; `thymus config --help` tells more
     #[arg(long, value_name = "FILE")]
@@ -101,6 +105,9 @@ pub struct LiveArgs {
     /// How often this process was started before
     #[arg(long, hide = true, default_value_t = 0)]
     pub restarts: u64,
+    /// The one before it made room for it, and finished what it wrote
+    #[arg(long, hide = true)]
+    pub goes_on: bool,
     /// Who started it, and is not to be outlived
     #[arg(long, hide = true)]
     pub parent: Option<i32>,
@@ -113,6 +120,14 @@ pub struct LiveArgs {
     /// All of it, with where it comes from
     #[arg(skip)]
     pub(crate) settings: Option<Settings>,
+}
+
+impl LiveArgs {
+    /// Whether there is a file to read settings from again.
+    pub(crate) fn has_file(&self) -> bool {
+        let settings = self.settings.as_ref();
+        settings.is_some_and(|settings| settings.file().is_some())
+    }
 }
 
 /// What a process of a live run does.

@@ -91,6 +91,7 @@ pub(crate) const NOT_IN_FILES: &[&str] = &[
     "no-sandbox",
     "role",
     "restarts",
+    "goes-on",
     "parent",
     "json",
     "html",

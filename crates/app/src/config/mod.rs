@@ -21,7 +21,9 @@ use crate::Found;
 use crate::cli::{Cli, Command, ConfigAction, ConfigArgs, LiveArgs};
 use crate::tell;
 use keys::KEYS;
-pub(crate) use settings::{Origin, Settings};
+pub(crate) use keys::Takes;
+use settings::Origin;
+pub(crate) use settings::{Change, Settings};
 
 /// The command line of this process, with what a configuration file adds to it.
 ///
@@ -43,7 +45,10 @@ pub(crate) fn command_line() -> Result<Cli> {
 }
 
 /// What the file and the command line say, as options of a run.
-fn together(settings: &Settings) -> Result<LiveArgs> {
+///
+/// # Errors
+/// When it does not go together.
+pub(crate) fn together(settings: &Settings) -> Result<LiveArgs> {
     settings.parsed().map_err(|error| {
         let text = error.to_string();
         let text = text.trim_start_matches("error: ");
@@ -133,7 +138,8 @@ pub(crate) fn rehearse(args: &LiveArgs, present: Option<&LiveArgs>) -> Result<()
     }
     tell::check(&args.outputs)?;
     if let (Some(address), Some(present)) = (args.console, present)
-        && present.console != Some(address)
+        // The console itself may hold another address of the same port.
+        && present.console.map(|at| at.port()) != Some(address.port())
     {
         TcpListener::bind(address)
             .with_context(|| format!("console: cannot listen at {address}"))?;
@@ -174,7 +180,7 @@ pub(crate) fn sound(args: &LiveArgs) -> Result<()> {
 
 /// A setting as it is shown.
 #[derive(Serialize)]
-struct Shown {
+pub(crate) struct Shown {
     name: &'static str,
     values: Vec<String>,
     origin: String,
@@ -182,7 +188,7 @@ struct Shown {
 }
 
 /// Every setting, with what it is when nobody says anything.
-fn all(settings: &Settings) -> Vec<Shown> {
+pub(crate) fn all(settings: &Settings) -> Vec<Shown> {
     let command = Cli::command();
     let run = command.find_subcommand("run");
     let default = |name: &str| -> Vec<String> {

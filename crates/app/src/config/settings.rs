@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, Parser};
+use thymus_analyst::legible;
 
 use super::file::{self, Given};
-use super::keys::SOURCES;
+use super::keys::{KEYS, Key, SOURCES, Takes};
 use crate::cli::{Cli, Command as Word, LiveArgs};
 
 /// Settings with where they come from.
@@ -36,6 +38,37 @@ pub(crate) enum Origin {
     CommandLine,
     /// A line of the file, counted from one.
     Line(usize),
+}
+
+/// A setting that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) name: &'static str,
+    pub(crate) takes: Takes,
+    /// Whether nobody sets it any more.
+    pub(crate) is_gone: bool,
+    /// What it was, in words.
+    pub(crate) from: String,
+    /// What it is to be.
+    pub(crate) to: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, from, to, .. } = self;
+        write!(f, "{name} from {from} to {to}")
+    }
+}
+
+fn in_words(values: Option<&[OsString]>) -> String {
+    match values {
+        None => "unset".to_owned(),
+        Some([]) => "true".to_owned(),
+        Some(all) => {
+            let each = all.iter().map(|value| legible(&value.to_string_lossy()));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// The command line without what options ask of one another, which a file may give.
@@ -66,6 +99,14 @@ impl Settings {
         let file = run.get_one::<PathBuf>("config").cloned();
         let file = file.map(std::path::absolute).transpose()?;
         Self::merged(file, on_command_line(&command, run)).map(Some)
+    }
+
+    /// The same command line with the file as it is now.
+    ///
+    /// # Errors
+    /// When there is something wrong with the file.
+    pub(crate) fn again(&self) -> Result<Self> {
+        Self::merged(self.file.clone(), self.command.clone())
     }
 
     fn merged(file: Option<PathBuf>, command: BTreeMap<String, Vec<OsString>>) -> Result<Self> {
@@ -117,6 +158,32 @@ impl Settings {
     /// Whether something is watched.
     pub(crate) fn has_source(&self) -> bool {
         SOURCES.iter().any(|name| self.by_name.contains_key(*name))
+    }
+
+    /// What is not as it was.
+    pub(crate) fn changes(&self, now: &Self) -> Vec<Change> {
+        fn values<'s>(all: &'s Settings, name: &str) -> Option<&'s [OsString]> {
+            all.get(name).map(|one| one.values.as_slice())
+        }
+        let changed = |key: &'static Key| {
+            let (before, after) = (values(self, key.name), values(now, key.name));
+            (before != after).then(|| Change {
+                name: key.name,
+                takes: key.takes,
+                is_gone: after.is_none(),
+                from: in_words(before),
+                to: in_words(after),
+            })
+        };
+        KEYS.iter().filter_map(changed).collect()
+    }
+
+    /// Takes over what `other` says of one option.
+    pub(crate) fn take(&mut self, name: &str, other: &Self) {
+        match other.by_name.get(name) {
+            Some(setting) => self.by_name.insert(name.to_owned(), setting.clone()),
+            None => self.by_name.remove(name),
+        };
     }
 
     /// As a command line that says all of it, behind the name of the program.

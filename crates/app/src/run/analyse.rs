@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use thymus_analyst::{Analyst, AnalystConfig, IncidentBudget};
+use thymus_analyst::{Analyst, AnalystConfig};
 use thymus_detect::{AlertBudget, Engine, EngineConfig};
 use thymus_ingest::{
     ANALYZERS, FlowEngine, FlowLimits, Follow, FollowFrom, FollowOptions, Indicators, Position,
@@ -62,7 +62,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
     if !args.follow.is_empty() {
         return told.logs(stop);
     }
-    match Wire::open(stop)? {
+    match Wire::open(stop, args.restarts)? {
         Some(wire) if !args.collect.is_empty() => told.exports(wire),
         Some(wire) => told.packets(wire),
         None => Ok(Found::Nothing),
@@ -107,7 +107,9 @@ impl Told<'_> {
         let interface = wire.interface().clone();
         let record = |path: &PathBuf| {
             let bytes_max = u64::from(args.record_size) * MIB as u64;
-            if args.restarts == 0 {
+            if args.goes_on {
+                Recorder::append(path, interface.link_type, bytes_max)
+            } else if args.restarts == 0 {
                 Recorder::create(path, interface.link_type, bytes_max)
             } else {
                 Recorder::go_on(path, interface.link_type, bytes_max)
@@ -170,7 +172,7 @@ impl Told<'_> {
             wants_position: Some(Arc::clone(&wants)),
             position: Some(serde_json::to_vec(&follow.position())?),
         };
-        let followed = Followed::new(follow, stop, wants, self.memory.is_some());
+        let followed = Followed::new(follow, stop, wants, self.memory.is_some(), args.restarts);
         self.judge(followed, source, |_| None)
     }
 
@@ -225,8 +227,14 @@ impl Told<'_> {
             Err(error) => Some(error),
         };
         let detected = now();
+        let (budget, is_handing_over) = (desk.budget(), desk.is_handing_over());
         let (outcome, kept) = desk.finish(&mut engine)?;
-        let findings = Findings::new(&outcome, IncidentBudget::PerHundredDevices(args.run.budget));
+        if is_handing_over {
+            // The report is the business of who goes on.
+            kept?;
+            return trouble.map_or(Ok(Found::Nothing), Err);
+        }
+        let findings = Findings::new(&outcome, budget);
         super::desk::write_summary(&findings, &args.output)?;
         write_html(&findings, &args.output)?;
         kept?;

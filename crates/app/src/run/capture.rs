@@ -1,16 +1,18 @@
 //! The capturing process: the packets of an interface, or what others send, passed on. It looks into none
 //! of them.
 
-use std::io::stdout;
+use std::io::{stdin, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use thymus_ingest::Export;
 use thymus_sensor::{
-    CaptureReport, Catch, ListenOn, Listener, PacketRing, RelaySender, RingKeeper, Sensor, Waited,
+    CaptureReport, Catch, Change, Filter, ListenOn, Listener, PacketRing, RelaySender, RingKeeper,
+    Sensor, Waited,
 };
 
+use super::orders::{Answer, Ear, Orders};
 use super::stop::Stop;
 use super::{MIB, now_nanos, open};
 use crate::Found;
@@ -40,13 +42,16 @@ fn packets_folder(args: &LiveArgs) -> Option<PathBuf> {
 }
 
 /// Where packets are kept for evidence: here and not in the analysis, so that what the analysis has no time
-/// for is kept too.
+/// for is kept too. There is one also where none are to be kept, as that may change.
 fn ring(args: &LiveArgs, link_type: u32) -> Result<Option<PacketRing>> {
-    let bytes_max = u64::from(args.keep_packets) * MIB as u64;
-    let Some(folder) = packets_folder(args).filter(|_| bytes_max > 0) else {
+    let Some(folder) = packets_folder(args) else {
         return Ok(None);
     };
+    let bytes_max = bytes_kept(args.keep_packets);
     let ring = PacketRing::open(&folder, link_type, bytes_max);
+    if bytes_max == 0 {
+        return Ok(ring.ok());
+    }
     let at = || {
         format!(
             "cannot keep packets in {}; --keep-packets 0 keeps none",
@@ -54,6 +59,10 @@ fn ring(args: &LiveArgs, link_type: u32) -> Result<Option<PacketRing>> {
         )
     };
     ring.with_context(at).map(Some)
+}
+
+fn bytes_kept(mib: u32) -> u64 {
+    u64::from(mib) * MIB as u64
 }
 
 /// Takes what others send until it is asked to end.
@@ -83,7 +92,17 @@ fn pass_on(catch: impl Catch, ring: Option<PacketRing>, args: &LiveArgs) -> Resu
     let started = now_nanos();
     let mut asked: Option<Instant> = None;
     let mut told: Option<(Instant, bool)> = None;
+    let mut filter = args.filter.clone();
+    let mut ear = Ear::open();
     loop {
+        if let Some(orders) = ear.listen() {
+            let answer = obey(&orders, &sensor, &mut filter);
+            // The supervisor may have lost patience.
+            let answer = serde_json::to_vec(&answer).unwrap_or_default();
+            let _is_heard = RelaySender::new(stdin()).tell(&answer, || false).is_ok();
+            // Which packets come from now on is told before them.
+            told = None;
+        }
         if asked.is_none() && stop.is_due() {
             asked = Some(now());
             sensor.stop();
@@ -112,6 +131,7 @@ fn pass_on(catch: impl Catch, ring: Option<PacketRing>, args: &LiveArgs) -> Resu
                 is_down,
                 shortfall: sensor.shortfall(),
                 ring: sensor.ring(),
+                filter: filter.as_ref().map(Filter::to_string),
                 ended,
             };
             sender.report(&report, patient)?;
@@ -121,4 +141,22 @@ fn pass_on(catch: impl Catch, ring: Option<PacketRing>, args: &LiveArgs) -> Resu
             return Ok(Found::Nothing);
         }
     }
+}
+
+/// Takes over what changed, packet by packet, on the socket there is.
+fn obey(orders: &Orders, sensor: &Sensor, filter: &mut Option<Filter>) -> Answer {
+    let mut answer = Answer::default();
+    let wanted = orders.filter.as_deref().map(str::parse).transpose();
+    match wanted {
+        Ok(wanted) if wanted == *filter => {}
+        Ok(wanted) => match sensor.change(Change::Filter(wanted.clone())) {
+            Ok(()) => *filter = wanted,
+            Err(error) => answer.filter = Some(error.to_string()),
+        },
+        Err(error) => answer.filter = Some(error.to_string()),
+    }
+    if !sensor.keep(bytes_kept(orders.keep_packets)) && orders.keep_packets > 0 {
+        answer.keep_packets = Some("there is no folder for packets".to_owned());
+    }
+    answer
 }

@@ -145,6 +145,8 @@ impl Stream for Collected {
             verdicts: None,
             exporters: Some(Arc::clone(&self.exporters)),
             position: None,
+            filter: None,
+            orders: self.wire.orders(),
         }
     }
 }

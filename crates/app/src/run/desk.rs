@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use thymus_analyst::{Analyst, IncidentBudget, Report};
-use thymus_detect::Engine;
+use thymus_detect::{AlertBudget, Engine};
 use thymus_schema::{Confidence, Coverage, Event, Incident, IncidentId, LocalNetworks, Value};
 
 use super::chronicle::Chronicle;
 use super::live::Standing;
+use super::orders::Orders;
 use super::printer::Printer;
 use super::resume::{Kept, POSITION, SECTION};
 use super::vitals::{self, Vitals};
@@ -22,7 +23,7 @@ use crate::cli::{LiveArgs, OutputArgs};
 use crate::console::Paper;
 use crate::output::{self, Findings};
 use crate::pipeline::{self, Outcome};
-use crate::replay::{Memory, Watcher, detail_of, now};
+use crate::replay::{Memory, Watcher, declared, detail_of, now};
 
 /// Incidents are looked for no more often than this, and take no more than a tenth of the time.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +38,10 @@ const TOLD_MAX: usize = 10_000;
 /// The part of a live run that people see.
 pub(super) struct Desk<'a> {
     args: &'a LiveArgs,
+    budget: f64,
+    save_every: u32,
+    /// What the supervisor said last and was taken over.
+    heeded: Option<Arc<Orders>>,
     analyst: Analyst,
     memory: Option<Memory>,
     chronicle: Option<Chronicle>,
@@ -93,6 +98,9 @@ impl<'a> Desk<'a> {
         let at = now();
         Ok(Self {
             args,
+            budget: args.run.budget,
+            save_every: args.save_every,
+            heeded: None,
             analyst: start.analyst,
             memory: start.memory,
             chronicle: start.chronicle,
@@ -101,7 +109,7 @@ impl<'a> Desk<'a> {
             source: start.source,
             wants_position: start.wants_position,
             position: start.position,
-            watcher: Watcher::new(&args.output)?,
+            watcher: Watcher::new(&args.output, args.goes_on)?,
             printer: Printer::start(stdout()),
             standing: Standing {
                 is_down: start.is_down,
@@ -141,12 +149,13 @@ impl<'a> Desk<'a> {
         self.switched(standing.is_down);
         self.position = standing.position.clone().or(self.position.take());
         self.standing = standing;
+        self.heed(engine);
         let at = now();
         let pause = LOOK_EVERY.max(self.look_cost * LOOK_SHARE);
         if self.is_changed && at.duration_since(self.looked) >= pause {
             self.look(engine)?;
         }
-        let every = Duration::from_secs(60 * u64::from(self.args.save_every));
+        let every = Duration::from_secs(60 * u64::from(self.save_every));
         let since = at.duration_since(self.saved);
         if self.memory.is_some()
             && (since >= every || (self.is_told_unsaved && since >= SAVE_EVERY_MIN))
@@ -193,7 +202,7 @@ impl<'a> Desk<'a> {
         let report = self.analyst.clone().finish(&site);
         let mut coverage = Coverage {
             lag_ms_max: Some(self.lag_ms_max),
-            filter: self.filter(),
+            filter: self.standing.filter.clone(),
             ..self.standing.coverage.clone()
         };
         coverage.drop_for("analysis_restarts", self.vitals.restarts);
@@ -210,17 +219,46 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// What is looked at, if not everything.
-    fn filter(&self) -> Option<String> {
-        self.args.filter.as_ref().map(ToString::to_string)
+    /// Takes over what the supervisor said since the last batch.
+    fn heed(&mut self, engine: &mut Engine) {
+        let Some(orders) = &self.standing.orders else {
+            return;
+        };
+        if self
+            .heeded
+            .as_ref()
+            .is_some_and(|heeded| Arc::ptr_eq(heeded, orders))
+        {
+            return;
+        }
+        self.save_every = orders.save_every;
+        if let Some(local) = declared(&orders.local) {
+            engine.set_local(local.clone());
+            self.local = local;
+        }
+        self.budget = orders.budget;
+        engine.set_budget(AlertBudget::new(orders.budget));
+        self.heeded = Some(Arc::clone(orders));
+        // What was below the line may be above it now.
+        self.is_changed = true;
+    }
+
+    /// How many incidents a person wants to see.
+    pub(super) fn budget(&self) -> IncidentBudget {
+        IncidentBudget::PerHundredDevices(self.budget)
+    }
+
+    /// Whether another process takes the place of this one.
+    pub(super) fn is_handing_over(&self) -> bool {
+        let orders = self.heeded.as_ref();
+        orders.is_some_and(|orders| orders.is_to_leave(self.args.restarts))
     }
 
     /// Tells the incidents that are new or not what they were.
     fn look(&mut self, engine: &mut Engine) -> Result<()> {
         let began = now();
         let outcome = self.outcome(engine);
-        let budget = IncidentBudget::PerHundredDevices(self.args.run.budget);
-        let findings = Findings::new(&outcome, budget);
+        let findings = Findings::new(&outcome, self.budget());
         let mut all_told = true;
         for incident in &findings.shown {
             let is = Told::of(incident);
@@ -301,7 +339,7 @@ impl<'a> Desk<'a> {
         let mut coverage = self.standing.coverage.clone();
         coverage.entities = summary.devices as u64;
         coverage.cold_entities = summary.cold_devices as u64;
-        coverage.filter = self.filter();
+        coverage.filter = self.standing.filter.clone();
         let status = self
             .vitals
             .status(&coverage, &summary, lag_ms, &self.standing);

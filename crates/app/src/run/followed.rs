@@ -10,6 +10,7 @@ use thymus_schema::{Event, Timestamp};
 
 use super::live::Standing;
 use super::now_nanos;
+use super::orders::Ear;
 use super::stop::Stop;
 use crate::pipeline::Stream;
 
@@ -26,10 +27,19 @@ pub(super) struct Followed {
     is_kept: bool,
     has_more: bool,
     ended: bool,
+    ear: Ear,
+    /// How often this process was started again.
+    restarts: u64,
 }
 
 impl Followed {
-    pub(super) fn new(follow: Follow, stop: Stop, wanted: Arc<AtomicBool>, is_kept: bool) -> Self {
+    pub(super) fn new(
+        follow: Follow,
+        stop: Stop,
+        wanted: Arc<AtomicBool>,
+        is_kept: bool,
+        restarts: u64,
+    ) -> Self {
         Self {
             follow,
             stop,
@@ -37,6 +47,8 @@ impl Followed {
             is_kept,
             has_more: true,
             ended: false,
+            ear: Ear::open(),
+            restarts,
         }
     }
 }
@@ -46,7 +58,8 @@ impl Stream for Followed {
     const IS_LIVE: bool = true;
 
     fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool> {
-        if self.stop.is_due() {
+        let orders = self.ear.listen();
+        if self.stop.is_due() || orders.is_some_and(|orders| orders.is_to_leave(self.restarts)) {
             self.ended = true;
             if !self.is_kept {
                 self.follow.finish(out);
@@ -74,6 +87,8 @@ impl Stream for Followed {
             verdicts: None,
             exporters: None,
             position: position.and_then(Result::ok),
+            filter: None,
+            orders: self.ear.orders(),
         }
     }
 }

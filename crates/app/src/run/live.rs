@@ -10,9 +10,11 @@ use thymus_schema::{Coverage, Event, InputId};
 use thymus_sensor::{PacketBlock, Recorder, RingReport, Waited};
 
 use super::now_nanos;
+use super::orders::Orders;
 use super::wire::Wire;
 use crate::carved::Verdicts;
 use crate::pipeline::Stream;
+use crate::replay::declared;
 
 /// How long to wait for packets before the judging thread hears that there are none.
 const WAIT: Duration = Duration::from_millis(100);
@@ -27,6 +29,7 @@ pub(super) struct Live {
     verdicts: Verdicts,
     first: VecDeque<PacketBlock>,
     recorder: Option<Recorder>,
+    heeded: Option<Arc<Orders>>,
     block: PacketBlock,
     /// Whether the block had to wait for the first look to end.
     is_first: bool,
@@ -53,6 +56,10 @@ pub(super) struct Standing {
     pub(super) exporters: Option<Arc<[ExporterCounters]>>,
     /// Where reading stands behind this batch, when somebody wanted to know.
     pub(super) position: Option<Vec<u8>>,
+    /// Which packets are captured, where not all are.
+    pub(super) filter: Option<String>,
+    /// What the supervisor said last.
+    pub(super) orders: Option<Arc<Orders>>,
 }
 
 impl Live {
@@ -74,6 +81,7 @@ impl Live {
             first,
             is_first: false,
             recorder,
+            heeded: None,
             block: PacketBlock::default(),
             at: 0,
             newest: None,
@@ -87,6 +95,22 @@ impl Live {
         let finished = self.recorder.take().map(Recorder::finish);
         let of_record = finished.and_then(Result::err).map(anyhow::Error::from);
         of_wire.or_else(|| self.trouble.take()).or(of_record)
+    }
+
+    /// Goes by other local networks, where the supervisor names others.
+    fn heed(&mut self) {
+        let orders = self.wire.orders();
+        let is_same = match (&orders, &self.heeded) {
+            (Some(orders), Some(heeded)) => Arc::ptr_eq(orders, heeded),
+            (orders, _) => orders.is_none(),
+        };
+        if is_same {
+            return;
+        }
+        if let Some(local) = orders.as_ref().and_then(|orders| declared(&orders.local)) {
+            self.engine.set_local(local);
+        }
+        self.heeded = orders;
     }
 
     /// Replaces the block by the next one, or by none; `false` when there will be no more.
@@ -119,6 +143,7 @@ impl Stream for Live {
     fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool> {
         self.newest = None;
         let more = self.at < self.block.records().len() || self.next_block();
+        self.heed();
         let records = self.block.records();
         let link_type = self.wire.interface().link_type;
         let end = records.len().min(self.at + RUN_PACKETS_MAX);
@@ -151,6 +176,8 @@ impl Stream for Live {
             verdicts: Some(self.verdicts.clone()),
             exporters: None,
             position: None,
+            filter: self.wire.filter(),
+            orders: self.wire.orders(),
         }
     }
 }

@@ -13,13 +13,17 @@ mod desk;
 mod first;
 mod followed;
 mod live;
+mod member;
+mod orders;
 mod printer;
+mod reload;
 mod resume;
 mod stop;
 mod supervise;
 mod vitals;
 mod wire;
 
+pub(crate) use reload::reload;
 pub(crate) use stop::Stop;
 pub(crate) use vitals::{detectors, devices};
 

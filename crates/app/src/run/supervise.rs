@@ -1,63 +1,56 @@
-//! The first process of a live run: it starts the others, starts again what dies, and passes on the wish
-//! to end. It opens no socket, reads no packet and no log, so it needs no confinement to keep the rights
-//! that a new capture takes.
+//! The first process of a live run: it starts the others, starts again what dies, passes on the wish to end,
+//! and takes other settings over. It opens no socket, reads no packet and no log, so it needs no confinement
+//! to keep the rights that a new capture takes.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, Signal};
 use serde_json::{Value, json};
-use thymus_schema::Timestamp;
 use thymus_sensor::{Interface, is_waiting, relay};
 
-use super::now_nanos;
+use super::member::{Ended, Member, TICK, resident};
+use super::reload::{CONFIGURATION, Reloads};
 use crate::Found;
 use crate::cli::{CollectOn, LiveArgs, Role};
 use crate::replay::now;
 use crate::tell;
 
-/// Nothing is looked at more often than this while all goes well.
-const TICK: Duration = Duration::from_secs(1);
-/// So many deaths in a minute are followed by a new start at once; each more doubles the pause.
-const AT_ONCE_MAX: usize = 5;
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Who ends last, because they show and tell how it ended, and how long they may take when they are asked to.
 const LAST: [Role; 2] = [Role::Console, Role::Teller];
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
-const MINUTE: Duration = Duration::from_mins(1);
 /// How often what the processes take is written down.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
+/// Where it is written, in the state folder.
+pub(super) const PROCESSES: &str = "processes.json";
 
 /// Runs the processes until one of them ends by itself or somebody asks for it.
 pub(super) fn run(args: &LiveArgs) -> Result<Found> {
     tell::check(&args.outputs)?;
     let signals = signals()?;
-    let (into, out) = relay().context("cannot make a socket between processes")?;
+    let ends = relay().context("cannot make a socket between processes")?;
     let mut house = House {
-        args,
         deadline: args
             .stop_after
             .and_then(|secs| now().checked_add(Duration::from_secs(secs))),
+        // A terminal that goes away ends what it started.
+        hang_up_reloads: args.has_file() && !std::io::stderr().is_terminal(),
         stopping: false,
         members: Vec::new(),
-        note: args
-            .run
-            .state
-            .as_deref()
-            .map(|dir| dir.join("processes.json")),
+        reloads: Reloads::new(args),
         noted: None,
+        args: args.clone(),
+        ends,
     };
     if args.interface.is_some() || !args.collect.is_empty() {
-        house.start(Role::Capture, (&into, &out))?;
-        if !house.is_capturing(&out, &signals)? {
+        house.start(Role::Capture)?;
+        if !house.is_capturing(&signals)? {
             house.end_all();
             return Ok(Found::Trouble);
         }
@@ -75,14 +68,14 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
             });
         eprintln!("thymus: watching {what}; Ctrl-C ends it and prints the report");
     }
-    house.start(Role::Analysis, (&into, &out))?;
+    house.start(Role::Analysis)?;
     if args.console.is_some() {
-        house.start(Role::Console, (&into, &out))?;
+        house.start(Role::Console)?;
     }
     if !args.outputs.is_empty() {
-        house.start(Role::Teller, (&into, &out))?;
+        house.start(Role::Teller)?;
     }
-    let found = house.watch(&signals, &into, &out);
+    let found = house.watch(&signals);
     house.end_all();
     found
 }
@@ -94,6 +87,7 @@ fn signals() -> Result<Receiver<Signal>> {
         Signal::SIGINT,
         Signal::SIGTERM,
         Signal::SIGHUP,
+        Signal::SIGUSR1,
         Signal::SIGCHLD,
     ] {
         set.add(signal);
@@ -110,59 +104,37 @@ fn signals() -> Result<Receiver<Signal>> {
     Ok(receiver)
 }
 
-struct House<'a> {
-    args: &'a LiveArgs,
+/// All the processes of a run.
+pub(super) struct House {
+    /// What the run goes by now.
+    pub(super) args: LiveArgs,
+    /// The way of packets: where they are put in, and where they come out.
+    pub(super) ends: (OwnedFd, OwnedFd),
+    pub(super) members: Vec<Member>,
+    pub(super) reloads: Reloads,
     deadline: Option<Instant>,
+    hang_up_reloads: bool,
     stopping: bool,
-    members: Vec<Member>,
-    /// Where it is written down who is there.
-    note: Option<PathBuf>,
     noted: Option<Instant>,
 }
 
-/// A process that is to be there.
-struct Member {
-    role: Role,
-    /// None while it is waited with.
-    child: Option<Child>,
-    since: i64,
-    deaths: Vec<Instant>,
-    restarts: u64,
-    /// When it is to be started again.
-    again: Option<Instant>,
-}
-
-/// What the end of a process means.
-enum Ended {
-    /// Start it again.
-    Died,
-    /// It has said what is to be said: the run is over with this exit code.
-    Over(i32),
-}
-
-impl House<'_> {
+impl House {
     /// Starts a process for the first time.
-    fn start(&mut self, role: Role, ends: (&OwnedFd, &OwnedFd)) -> Result<()> {
-        let child = spawn(self.args, role, 0, ends)?;
-        self.members.push(Member {
-            role,
-            child: Some(child),
-            since: now_nanos(),
-            deaths: Vec::new(),
-            restarts: 0,
-            again: None,
-        });
+    pub(super) fn start(&mut self, role: Role) -> Result<()> {
+        let member = Member::start(&self.args, role, &self.ends)?;
+        self.members.push(member);
         Ok(())
     }
 
     /// Waits until the capture says that it is there; `false` when it has said that it cannot, or when the
     /// run was asked to end before.
-    fn is_capturing(&mut self, out: &OwnedFd, signals: &Receiver<Signal>) -> Result<bool> {
+    fn is_capturing(&mut self, signals: &Receiver<Signal>) -> Result<bool> {
         loop {
-            if is_waiting(out, Duration::from_millis(20))? {
+            if is_waiting(&self.ends.1, Duration::from_millis(20))? {
                 return Ok(true);
             }
-            let is_asked = signals.try_iter().any(|signal| signal != Signal::SIGCHLD);
+            let passes = [Signal::SIGCHLD, Signal::SIGUSR1];
+            let is_asked = signals.try_iter().any(|signal| !passes.contains(&signal));
             if is_asked
                 || self
                     .member(Role::Capture)
@@ -173,17 +145,13 @@ impl House<'_> {
         }
     }
 
-    fn member(&mut self, role: Role) -> Option<&mut Member> {
+    /// The process of this role.
+    pub(super) fn member(&mut self, role: Role) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.role == role)
     }
 
     /// Keeps the processes going until the run is over.
-    fn watch(
-        &mut self,
-        signals: &Receiver<Signal>,
-        into: &OwnedFd,
-        out: &OwnedFd,
-    ) -> Result<Found> {
+    fn watch(&mut self, signals: &Receiver<Signal>) -> Result<Found> {
         loop {
             self.write_note();
             let signal = match signals.recv_timeout(self.patience()) {
@@ -192,7 +160,17 @@ impl House<'_> {
                 Err(RecvTimeoutError::Disconnected) => return Ok(Found::Trouble),
             };
             let is_late = self.deadline.is_some_and(|deadline| now() >= deadline);
+            let reloads = match signal {
+                Some(Signal::SIGUSR1) => true,
+                Some(Signal::SIGHUP) => self.hang_up_reloads,
+                _ => false,
+            };
             match signal {
+                Some(_) if reloads => {
+                    if !self.stopping {
+                        self.reload()?;
+                    }
+                }
                 Some(Signal::SIGCHLD) | None if is_late && !self.stopping => self.ask_to_end(),
                 Some(Signal::SIGCHLD) | None => {}
                 Some(_) if self.stopping => return Ok(Found::Trouble),
@@ -201,7 +179,8 @@ impl House<'_> {
             if let Some(found) = self.look_after() {
                 return Ok(found);
             }
-            self.start_again(into, out)?;
+            self.start_again()?;
+            self.tell_pending();
         }
     }
 
@@ -225,48 +204,48 @@ impl House<'_> {
         let (stopping, at) = (self.stopping, now());
         let mut over = None;
         for member in &mut self.members {
+            if member.overstays() {
+                member.signal(Signal::SIGKILL);
+            }
             let Some(status) = member.ended() else {
                 continue;
             };
-            member.child = None;
-            match meaning(member.role, status) {
-                Ended::Over(code) if member.role == Role::Analysis => over = Some(found(code)),
-                Ended::Over(_) if stopping || member.role == Role::Analysis => {}
+            let role = member.role;
+            match member.bury(status) {
+                // Who was to make room has, and at the end of a run nobody takes it.
+                Ended::Left if stopping && role == Role::Analysis => {
+                    over = Some(status.code().map_or(Found::Trouble, found));
+                }
+                Ended::Left => member.again = Some(at),
+                Ended::Over(code) if role == Role::Analysis => over = Some(found(code)),
+                Ended::Over(_) if stopping => {}
                 Ended::Died if stopping => {
-                    if member.role == Role::Analysis {
+                    if role == Role::Analysis {
                         over = Some(Found::Trouble);
                     }
                 }
                 Ended::Over(_) | Ended::Died => member.schedule(at, status),
             }
         }
+        let is_wanted = self.args.console.is_some();
+        self.members
+            .retain(|member| member.child.is_some() || member.role != Role::Console || is_wanted);
         over
     }
 
-    fn start_again(&mut self, into: &OwnedFd, out: &OwnedFd) -> Result<()> {
+    fn start_again(&mut self) -> Result<()> {
         let (at, stopping) = (now(), self.stopping);
         let interface = self.args.interface.as_deref();
-        for index in 0..self.members.len() {
-            let Some(member) = self.members.get_mut(index) else {
-                continue;
-            };
+        for member in &mut self.members {
             if stopping || member.again.is_none_or(|again| again > at) {
                 continue;
             }
-            let role = member.role;
-            if role == Role::Capture && interface.is_some_and(|name| Interface::find(name).is_err())
-            {
+            let is_gone = interface.is_some_and(|name| Interface::find(name).is_err());
+            if member.role == Role::Capture && is_gone {
                 member.again = at.checked_add(TICK);
                 continue;
             }
-            member.again = None;
-            member.restarts += 1;
-            let restarts = member.restarts;
-            let child = spawn(self.args, role, restarts, (into, out))?;
-            if let Some(member) = self.members.get_mut(index) {
-                member.child = Some(child);
-                member.since = now_nanos();
-            }
+            member.start_again(&self.args, &self.ends)?;
             self.noted = None;
         }
         Ok(())
@@ -289,14 +268,27 @@ impl House<'_> {
                 let _is_reaped = child.wait().is_ok();
             }
         }
-        if let Some(note) = &self.note {
-            let _is_gone = fs::remove_file(note).is_ok();
+        for name in [PROCESSES, CONFIGURATION] {
+            if let Some(note) = self.in_state(name) {
+                let _is_gone = fs::remove_file(note).is_ok();
+            }
         }
     }
 
-    /// Writes down who is there, for the console and for who looks for trouble.
-    fn write_note(&mut self) {
-        let Some(path) = &self.note else {
+    /// A file in the state folder, where there is one.
+    fn in_state(&self, name: &str) -> Option<PathBuf> {
+        let state = self.args.run.state.as_deref()?;
+        Some(state.join(name))
+    }
+
+    /// Writes down who is there and by which settings, for the console and for who looks for trouble. A
+    /// folder that is not there yet is the business of the analysis, which makes it.
+    pub(super) fn write_note(&mut self) {
+        if let Some(path) = self.in_state(CONFIGURATION) {
+            let write = |value: &Value| write_beside(&path, value).is_ok();
+            self.reloads.write_down(write);
+        }
+        let Some(path) = self.in_state(PROCESSES) else {
             return;
         };
         if self.noted.is_some_and(|at| at.elapsed() < NOTE_EVERY) {
@@ -307,141 +299,15 @@ impl House<'_> {
             "memory_bytes": resident("self"),
         })];
         processes.extend(self.members.iter().map(Member::note));
-        // A folder that is not there yet is the business of the analysis, which makes it.
-        let _is_written = write_beside(path, &json!({ "processes": processes })).is_ok();
-        self.noted = Some(now());
+        let written = write_beside(&path, &json!({ "processes": processes }));
+        self.noted = written.is_ok().then(now);
     }
-}
-
-/// Starts a process. What it inherits: the packets' way in or out, and where results go.
-fn spawn(
-    args: &LiveArgs,
-    role: Role,
-    restarts: u64,
-    (into, out): (&OwnedFd, &OwnedFd),
-) -> Result<Child> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(program);
-    match role {
-        Role::Capture => command
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(into.try_clone()?)),
-        Role::Analysis => command
-            .stdin(Stdio::from(out.try_clone()?))
-            .stdout(Stdio::inherit()),
-        // Results have standard output for themselves.
-        Role::Console | Role::Teller => command
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(std::io::stderr().as_fd().try_clone_to_owned()?)),
-    };
-    if let (Role::Console, Some(address), Some(state)) = (role, args.console, &args.run.state) {
-        command.args(["console", "--listen", &address.to_string(), "--state"]);
-        command.arg(state);
-        for name in &args.console_host {
-            command.args(["--host", name]);
-        }
-        if let (Some(cert), Some(key)) = (&args.console_tls_cert, &args.console_tls_key) {
-            command.arg("--tls-cert").arg(cert);
-            command.arg("--tls-key").arg(key);
-        }
-        command.args(args.keep.words());
-        command.args(args.no_sandbox.then_some("--no-sandbox"));
-    } else if let (Role::Teller, Some(state)) = (role, &args.run.state) {
-        command.args(["tell", "--state"]).arg(state);
-        for output in &args.outputs {
-            command.args(["--output", output]);
-        }
-        command.args(args.no_sandbox.then_some("--no-sandbox"));
-    } else {
-        match &args.settings {
-            Some(settings) => command.args(settings.words()),
-            None => command.args(std::env::args_os().skip(1)),
-        };
-        command.args(["--role", role.as_str()]);
-        command.args(["--restarts", &restarts.to_string()]);
-    }
-    command
-        .args(["--parent", &std::process::id().to_string()])
-        // What is typed at a terminal comes here alone, and is passed on once.
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start the {} process", role.as_str()))
 }
 
 fn write_beside(path: &Path, value: &Value) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
     fs::write(&fresh, value.to_string())?;
     fs::rename(fresh, path)
-}
-
-impl Member {
-    fn is_going(&mut self) -> bool {
-        self.child.is_some() && self.ended().is_none()
-    }
-
-    fn ended(&mut self) -> Option<ExitStatus> {
-        let child = self.child.as_mut()?;
-        child.try_wait().ok().flatten()
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(child) = &self.child {
-            let id = Pid::from_raw(child.id().cast_signed());
-            let _is_there = kill(id, signal).is_ok();
-        }
-    }
-
-    /// When to start it again, and a word about it.
-    fn schedule(&mut self, at: Instant, status: ExitStatus) {
-        self.deaths
-            .retain(|death| at.duration_since(*death) < MINUTE);
-        self.deaths.push(at);
-        let more = self.deaths.len().saturating_sub(AT_ONCE_MAX);
-        let mut pause = match more {
-            0 => Duration::ZERO,
-            more => PAUSE_MAX.min(Duration::from_secs(1 << more.min(5))),
-        };
-        // What could not capture has said why; the reason is seldom gone at once.
-        if self.role != Role::Analysis && status.code() == Some(2) {
-            pause = pause.max(TICK);
-        } else {
-            eprintln!(
-                "thymus: the {} process ended ({status}); starting it again",
-                self.role.as_str()
-            );
-        }
-        self.again = at.checked_add(pause);
-    }
-
-    fn note(&self) -> Value {
-        let pid = self.child.as_ref().map(Child::id);
-        json!({
-            "name": self.role.as_str(), "pid": pid, "restarts": self.restarts,
-            "since": Timestamp::from_nanos(self.since),
-            "memory_bytes": pid.and_then(|pid| resident(&pid.to_string())),
-        })
-    }
-}
-
-/// Memory of a process that is resident, in bytes.
-fn resident(process: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
-/// A process that was killed, or fell over its own fault, is started again; one that ends with a code has
-/// come to an end by itself.
-fn meaning(role: Role, status: ExitStatus) -> Ended {
-    /// What a panic that nobody caught ends with.
-    const PANIC: i32 = 101;
-    match (role, status.code()) {
-        (_, None | Some(PANIC)) => Ended::Died,
-        (_, Some(code)) => Ended::Over(code),
-    }
 }
 
 fn found(code: i32) -> Found {

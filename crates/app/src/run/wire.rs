@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Stdin, stdin};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -10,6 +11,7 @@ use thymus_sensor::{
     CaptureReport, Interface, PacketBlock, RelayReceiver, Relayed, RingReport, Waited,
 };
 
+use super::orders::Orders;
 use super::stop::Stop;
 use crate::replay::now;
 
@@ -17,6 +19,8 @@ use crate::replay::now;
 const SPARE_MAX: usize = 16;
 /// Packets that come before the first report are held so far.
 const HELD_BYTES_MAX: usize = 256 << 20;
+/// Filters that were, and are told.
+const FILTERS_MAX: usize = 8;
 /// A capture that says nothing for so long, when all is to end, is not there.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -29,20 +33,27 @@ pub(super) struct Wire {
     missed_before: (u64, u64),
     /// Packets that captures that are no more did not keep.
     unkept_before: u64,
+    restarted: u64,
+    /// How often the capture was started again.
     restarts: u64,
     away: Duration,
     heard: Instant,
     held: VecDeque<PacketBlock>,
     spare: Vec<PacketBlock>,
+    orders: Option<Arc<Orders>>,
+    /// Which packets were captured before, the last first; nothing is all of them.
+    filters_before: Vec<Option<String>>,
     trouble: Option<anyhow::Error>,
 }
 
 impl Wire {
     /// Waits for the capture to say what it captures; nothing when the run is to end before.
-    pub(super) fn open(stop: Stop) -> Result<Option<Self>> {
+    /// This analysis was started again `restarted` times.
+    pub(super) fn open(stop: Stop, restarted: u64) -> Result<Option<Self>> {
         let mut receiver = RelayReceiver::new(stdin());
         let mut held = VecDeque::new();
         let mut bytes = 0;
+        let mut orders = None;
         loop {
             let mut block = PacketBlock::default();
             match receiver.read(&mut block, Duration::from_millis(100))? {
@@ -60,16 +71,20 @@ impl Wire {
                         report: *report,
                         missed_before: (0, 0),
                         unkept_before: 0,
+                        restarted,
                         restarts: 0,
                         away: Duration::ZERO,
                         heard: now(),
                         held,
                         spare: Vec::new(),
+                        orders,
+                        filters_before: Vec::new(),
                         trouble: None,
                     }));
                 }
                 Relayed::Nothing if stop.is_due() => return Ok(None),
                 Relayed::Nothing => {}
+                Relayed::Told(message) => orders = Some(Arc::new(Orders::read(&message)?)),
                 Relayed::Closed => return Ok(None),
             }
         }
@@ -93,7 +108,7 @@ impl Wire {
         if let Some(block) = self.held.pop_front() {
             return Waited::Block(block);
         }
-        if self.report.ended {
+        if self.report.ended || self.is_handing_over() {
             return Waited::Ended;
         }
         let mut block = self.spare.pop().unwrap_or_default();
@@ -104,6 +119,10 @@ impl Wire {
                 return Waited::Block(block);
             }
             Ok(Relayed::Report(report)) => self.take(*report),
+            Ok(Relayed::Told(message)) => match Orders::read(&message) {
+                Ok(orders) => self.orders = Some(Arc::new(orders)),
+                Err(error) => eprintln!("thymus: {error:#}"),
+            },
             Ok(Relayed::Nothing) => {
                 if self.stop.is_due() && self.heard.elapsed() >= SILENCE {
                     return Waited::Ended;
@@ -137,7 +156,32 @@ impl Wire {
         {
             eprintln!("thymus: {what}; what is captured is judged all the same");
         }
+        if report.filter != self.report.filter {
+            self.filters_before.insert(0, self.report.filter.clone());
+            self.filters_before.truncate(FILTERS_MAX);
+        }
         self.report = report;
+    }
+
+    /// The last orders there were.
+    pub(super) fn orders(&self) -> Option<Arc<Orders>> {
+        self.orders.clone()
+    }
+
+    fn is_handing_over(&self) -> bool {
+        let orders = self.orders.as_ref();
+        orders.is_some_and(|orders| orders.is_to_leave(self.restarted))
+    }
+
+    /// Which packets are captured, and which were, where not all are or were.
+    pub(super) fn filter(&self) -> Option<String> {
+        let words = |filter: &Option<String>| filter.clone().unwrap_or("everything".to_owned());
+        if self.filters_before.is_empty() {
+            return self.report.filter.clone();
+        }
+        let before: Vec<String> = self.filters_before.iter().map(words).collect();
+        let (is, was) = (words(&self.report.filter), before.join(", before that "));
+        Some(format!("{is} (before: {was})"))
     }
 
     /// How the keeping of packets stands since the start, where they are kept.

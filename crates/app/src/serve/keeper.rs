@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use thymus_server::Hub;
-use thymus_store::database::Ingested;
+use thymus_store::database::{Actor, Ingested};
 use thymus_store::journal::{Frame, FrameBody, JournalReader};
 use thymus_store::{Archive, Database, DatabaseError};
 
@@ -32,8 +32,9 @@ pub(super) struct Keeper<'a> {
     archive: Archive,
     journal: JournalReader,
     state: PathBuf,
-    /// Where the supervisor of a run writes down its processes.
+    /// Where the supervisor of a run writes down its processes, and its settings.
     processes: PathBuf,
+    configuration: PathBuf,
     changed: BTreeSet<&'static str>,
     trouble: Option<String>,
     clock: Steady,
@@ -61,6 +62,7 @@ impl<'a> Keeper<'a> {
             journal: JournalReader::open(&state.join("journal"), after),
             state: state.to_path_buf(),
             processes: state.join("processes.json"),
+            configuration: state.join("configuration.json"),
             database,
             site,
             hub,
@@ -114,8 +116,15 @@ impl<'a> Keeper<'a> {
         if let Some(outputs) = tell::health(&self.state) {
             status.insert("outputs".to_owned(), outputs);
         }
-        let text = std::fs::read_to_string(&self.processes).unwrap_or_default();
-        let note: Value = serde_json::from_str(&text).unwrap_or_default();
+        let configuration = noted(&self.configuration);
+        if let Some(file) = configuration["file"].as_str() {
+            let last = configuration["reloads"].as_array();
+            let last = last.and_then(|all| all.last()).unwrap_or(&Value::Null);
+            let said = json!({ "file": file, "at": last["at"],
+                "refused": last["refused"], "stays": last["stays"] });
+            status.insert("configuration".to_owned(), said);
+        }
+        let note = noted(&self.processes);
         let Some(processes) = note["processes"].as_array() else {
             return;
         };
@@ -125,6 +134,35 @@ impl<'a> Keeper<'a> {
         });
         status.insert("memory_bytes".to_owned(), memory.collect());
         status.insert("processes".to_owned(), processes.clone().into());
+    }
+
+    /// Puts into the audit log what became of reloads of the run's settings.
+    fn note_reloads(&mut self) {
+        let note = noted(&self.configuration);
+        for reload in note["reloads"].as_array().into_iter().flatten() {
+            let Some(number) = reload["number"].as_i64() else {
+                continue;
+            };
+            let actor = Actor {
+                user: "thymus".to_owned(),
+                address: String::new(),
+                at: now(),
+            };
+            let all = ["changed", "stays"].map(|name| reload[name].as_array());
+            let lines = all.into_iter().flatten().flatten();
+            let mut lines: Vec<&str> = lines.filter_map(Value::as_str).collect();
+            if lines.is_empty() {
+                lines.push("no setting has changed");
+            }
+            let refused = reload["refused"].as_str();
+            let said = refused.map_or_else(|| lines.join("; "), str::to_owned);
+            let noted = self
+                .database
+                .note_reload(&actor, number, refused.is_none(), &said);
+            if let Err(error) = noted {
+                self.in_trouble(error.to_string());
+            }
+        }
     }
 
     /// Takes in one frame, however often it has to be tried.
@@ -183,6 +221,7 @@ impl<'a> Keeper<'a> {
             self.hub.tell("changed", json!({ "what": what }));
         }
         self.taken();
+        self.note_reloads();
         let gone = self.journal.counters().frames_gone;
         if gone > self.gone {
             eprintln!(
@@ -236,4 +275,10 @@ impl<'a> Keeper<'a> {
             });
         }
     }
+}
+
+/// What a supervisor wrote down; nothing where there is none.
+fn noted(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
 }

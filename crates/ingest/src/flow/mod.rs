@@ -148,6 +148,11 @@ impl FlowEngine {
         self
     }
 
+    /// The local networks of conversations that begin from here on.
+    pub fn set_local(&mut self, local: LocalNetworks) {
+        self.local = local;
+    }
+
     /// From here on packets are of this input, and so are the ids of events.
     pub fn set_input(&mut self, input: InputId) {
         if input != self.input {

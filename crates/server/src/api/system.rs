@@ -31,7 +31,7 @@ pub(crate) struct Health {
     dropped: Value,
     /// What drills said last (`thymus drill`), by attack; `null` before the first.
     drill: Value,
-    /// What was damaged when the database was opened.
+    /// What was damaged when the database was opened, and settings that are not what their file says.
     remarks: Vec<String>,
 }
 
@@ -55,6 +55,8 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Answer<Health> {
         let coverage = status.get("coverage").cloned().unwrap_or_default();
         let mut storage = app.host.storage();
         storage.db_bytes = app.main.bytes();
+        let mut remarks = app.main.remarks().to_vec();
+        remarks.extend(settings_not_taken(&status));
         Ok(Json(Health {
             blind_spots: blind_spots(&coverage, &status),
             dropped: coverage
@@ -65,7 +67,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Answer<Health> {
             storage,
             status,
             drill: app.host.drill(app.demo().is_some()),
-            remarks: app.main.remarks().to_vec(),
+            remarks,
         }))
     })
     .await
@@ -90,6 +92,28 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
         "text/plain; version=0.0.4; charset=utf-8",
     )];
     Ok((kind, text).into_response())
+}
+
+/// What the last reload of the run's settings did not take over.
+fn settings_not_taken(status: &Value) -> Vec<String> {
+    let settings = &status["configuration"];
+    let (at, text) = (&settings["at"], |value: &Value| {
+        value.as_str().unwrap_or_default().to_owned()
+    });
+    let refused = settings["refused"].as_str().map(|why| {
+        format!(
+            "The settings of the run were not taken over at {}, and all stayed as it was: {why}",
+            text(at)
+        )
+    });
+    let stays = settings["stays"].as_array().into_iter().flatten();
+    let stays = stays.map(|what| {
+        format!(
+            "A setting of the run is not what its file says: {}",
+            text(what)
+        )
+    });
+    refused.into_iter().chain(stays).collect()
 }
 
 /// Kinds of files that are named as not judged.

@@ -11,6 +11,7 @@ use super::{Actor, Database, Role, audit};
 
 const VEILED_ROLES: &str = "pseudonymised_roles";
 const SETUP: &str = "setup_token";
+const RELOADED: &str = "reload_noted";
 
 /// What an admin sets for everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -72,6 +73,39 @@ impl Database {
             let said = format!("pseudonymised roles from [{before}] to [{roles}]");
             audit::append(tx, actor, "settings.changed", VEILED_ROLES, &said)
         })
+    }
+
+    /// Puts into the audit log what became of a reload of a run's settings, once: later ones
+    /// have higher numbers.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_reload(
+        &self,
+        actor: &Actor,
+        number: i64,
+        is_taken: bool,
+        said: &str,
+    ) -> Result<bool, DatabaseError> {
+        let failed = doing("note a reload");
+        let is_known = |connection: &Connection| {
+            let noted = get(connection, RELOADED)?;
+            let noted: Option<i64> = noted.and_then(|noted| noted.parse().ok());
+            Ok(noted.is_some_and(|noted| noted >= number))
+        };
+        if self.read("look for a reload", is_known)? {
+            return Ok(false);
+        }
+        let action = if is_taken {
+            "configuration.reloaded"
+        } else {
+            "configuration.refused"
+        };
+        self.change("note a reload", |tx| {
+            set(tx, RELOADED, &number.to_string()).map_err(&failed)?;
+            audit::append(tx, actor, action, "thymus run", said)
+        })?;
+        Ok(true)
     }
 
     /// Whether there is nobody yet who could log in.
