@@ -318,8 +318,10 @@ fn day_of(
 ) -> Result<(), rusqlite::Error> {
     item.bytes_24h = connection
         .prepare_cached(
-            "SELECT COALESCE(SUM(h.bytes), 0) FROM addresses a
-             JOIN habit_hours h ON h.addr = a.addr AND h.hour BETWEEN ?2 AND ?3 WHERE a.entity = ?1",
+            // Hour by hour: between two hours lie those of all addresses.
+            "WITH RECURSIVE span (hour) AS (VALUES (?2) UNION ALL SELECT hour + 1 FROM span WHERE hour < ?3)
+             SELECT COALESCE(SUM(h.bytes), 0) FROM addresses a CROSS JOIN span s
+             CROSS JOIN habit_hours h ON h.hour = s.hour AND h.addr = a.addr WHERE a.entity = ?1",
         )?
         .query_row(
             params![item.entity, hour_of(until) - 23, hour_of(until)],

@@ -114,7 +114,7 @@ pub struct ExceptionTest {
 
 /// Looks at all incidents again in which this detector speaks.
 fn look_again(tx: &Transaction<'_>, detector: &str) -> Result<(), rusqlite::Error> {
-    for (id, object) in incidents_with(tx, detector)? {
+    for (id, object) in incidents_with(tx, detector, None)? {
         let standing = Standing::of(tx, &object, None)?;
         tx.prepare_cached(
             "UPDATE incidents SET shown = told AND NOT ?2, excepted = ?3 WHERE id = ?1",
@@ -124,15 +124,21 @@ fn look_again(tx: &Transaction<'_>, detector: &str) -> Result<(), rusqlite::Erro
     Ok(())
 }
 
+/// Those with an alert of `detector`; with a scope only those above the line that it may be about.
 fn incidents_with(
     connection: &Connection,
     detector: &str,
+    scope: Option<&ExceptionScope>,
 ) -> Result<Vec<(String, Value)>, rusqlite::Error> {
-    let mut query =
-        connection.prepare_cached("SELECT id, json FROM incidents WHERE instr(search, ?) > 0")?;
-    let rows = query.query_map([detector.to_lowercase()], |row| {
-        Ok((row.get(0)?, row.get::<_, String>(1)?))
-    })?;
+    let mut query = connection.prepare_cached(
+        "SELECT i.id, o.json FROM incidents i JOIN incident_objects o ON o.id = i.id
+         WHERE (i.shown OR NOT ?2) AND instr(i.search, ?1) > 0 AND (?3 IS NULL OR instr(o.json, ?3) > 0)",
+    )?;
+    // Only what has the device's name in it, as JSON writes it, can be about the device.
+    let device = scope.and_then(|scope| scope.device.as_deref());
+    let device = device.map(|device| json!(device).to_string());
+    let wanted = params![detector.to_lowercase(), scope.is_some(), device];
+    let rows = query.query_map(wanted, |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
     let mut found = Vec::new();
     for row in rows {
         let (id, json) = row?;
@@ -360,11 +366,8 @@ impl Database {
                 }
             }
             test.devices = entities.len() as u64;
-            for (id, object) in incidents_with(connection, &scope.detector)? {
-                let is_above: bool = connection
-                    .prepare_cached("SELECT shown FROM incidents WHERE id = ?")?
-                    .query_row([&id], |row| row.get(0))?;
-                if is_above && Standing::of(connection, &object, Some(scope))?.is_held {
+            for (_, object) in incidents_with(connection, &scope.detector, Some(scope))? {
+                if Standing::of(connection, &object, Some(scope))?.is_held {
                     test.incidents += 1;
                     if test.titles.len() < EXAMPLES_MAX {
                         test.titles.push(text(&object, "title").unwrap_or_default().to_owned());

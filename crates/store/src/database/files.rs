@@ -11,6 +11,8 @@ use super::{Database, DatabaseError, Page};
 const OBJECT_MAX: usize = 1 << 20;
 /// Contents of one incident, and files told with it.
 const NAMED_MAX: usize = 64;
+/// An alert may be a moment behind what it is about.
+const SLACK: i64 = 1_000_000_000;
 /// Incidents told with a file.
 const INCIDENTS_MAX: usize = 8;
 
@@ -51,7 +53,8 @@ pub(super) fn take_in(tx: &Transaction<'_>, file: &Value) -> Result<(), rusqlite
     .map(|_| ())
 }
 
-/// Notes which contents the alerts of an incident name.
+/// Notes which alerts of an incident are about files: each names the first of the gravest by its digest, and
+/// stands for all that its device had at that time.
 pub(super) fn named_by(
     tx: &Transaction<'_>,
     incident: &str,
@@ -59,34 +62,49 @@ pub(super) fn named_by(
 ) -> Result<(), rusqlite::Error> {
     tx.prepare_cached("DELETE FROM incident_files WHERE incident = ?")?
         .execute([incident])?;
-    let facts = list(object, "alerts").flat_map(|alert| list(alert, "evidence"));
-    let digests = facts
-        .filter(|fact| text(fact, "key") == Some("sha256"))
-        .filter_map(|fact| text(fact, "text"))
-        .filter(|digest| digest.len() == 64);
-    let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO incident_files VALUES (?, ?)")?;
-    for digest in digests.take(NAMED_MAX) {
-        insert.execute([incident, &digest.to_lowercase()])?;
+    let about_files = list(object, "alerts").filter_map(|alert| {
+        let mut facts = list(alert, "evidence");
+        let digest = text(
+            facts.find(|fact| text(fact, "key") == Some("sha256"))?,
+            "text",
+        )?;
+        (digest.len() == 64).then(|| (alert, digest.to_lowercase()))
+    });
+    let mut insert =
+        tx.prepare_cached("INSERT OR IGNORE INTO incident_files VALUES (?, ?, ?, ?, ?)")?;
+    for (alert, digest) in about_files.take(NAMED_MAX) {
+        insert.execute(params![
+            incident,
+            digest,
+            text(alert, "entity").unwrap_or_default(),
+            time(alert, "first_seen").as_nanos().saturating_sub(SLACK),
+            time(alert, "last_seen").as_nanos().saturating_add(SLACK)
+        ])?;
     }
     Ok(())
 }
 
-/// The incidents that name this content, the gravest first.
+/// The incidents that a verdict is evidence of, the gravest first.
 fn incidents_with(connection: &Connection, file: &Value) -> Result<Vec<Value>, rusqlite::Error> {
-    let is_found = matches!(text(file, "outcome"), Some("malicious" | "suspicious"));
-    let content = text(file, "file_sha256").or(text(file, "sha256"));
-    let Some(content) = content.filter(|_| is_found) else {
+    if !matches!(text(file, "outcome"), Some("malicious" | "suspicious")) {
         return Ok(Vec::new());
-    };
+    }
+    let content = text(file, "file_sha256").or(text(file, "sha256"));
+    let device = text(file, "device").filter(|device| !device.is_empty());
     connection
         .prepare_cached(
-            "SELECT i.id, i.title, i.shown FROM incident_files f JOIN incidents i ON i.id = f.incident
-             WHERE f.sha256 = ? ORDER BY i.shown DESC, i.confidence DESC, i.rarity DESC, i.id LIMIT ?",
+            "SELECT id, title, shown FROM incidents WHERE id IN (
+                 SELECT incident FROM incident_files WHERE sha256 = ?1
+                 UNION SELECT incident FROM incident_files WHERE device = ?2 AND since <= ?3 AND until >= ?3)
+             ORDER BY shown DESC, confidence DESC, rarity DESC, id LIMIT ?4",
         )?
-        .query_map(params![content, INCIDENTS_MAX], |row| {
-            let (id, title): (String, String) = (row.get(0)?, row.get(1)?);
-            Ok(json!({ "id": id, "title": title, "shown": row.get::<_, bool>(2)? }))
-        })?
+        .query_map(
+            params![content, device, time(file, "seen_at").as_nanos(), INCIDENTS_MAX],
+            |row| {
+                let (id, title): (String, String) = (row.get(0)?, row.get(1)?);
+                Ok(json!({ "id": id, "title": title, "shown": row.get::<_, bool>(2)? }))
+            },
+        )?
         .collect()
 }
 
@@ -143,10 +161,13 @@ impl Database {
             let id = resolved(connection, id)?;
             connection
                 .prepare_cached(
-                    "SELECT f.json FROM incident_files n JOIN files f ON f.content = n.sha256
-                     LEFT JOIN incident_devices d ON d.incident = n.incident AND d.entity = f.device
-                     WHERE n.incident = ?
-                     ORDER BY d.entity IS NULL, f.outcome = 'not_judged', f.seen_at, f.id LIMIT ?",
+                    "SELECT f.json FROM files f LEFT JOIN incident_devices d ON d.incident = ?1 AND d.entity = f.device
+                     WHERE f.id IN (
+                         SELECT f.id FROM incident_files n JOIN files f ON f.content = n.sha256 WHERE n.incident = ?1
+                         UNION SELECT f.id FROM incident_files n
+                         JOIN files f ON f.device = n.device AND f.seen_at BETWEEN n.since AND n.until
+                         WHERE n.incident = ?1 AND f.outcome IN ('malicious', 'suspicious'))
+                     ORDER BY d.entity IS NULL, f.outcome = 'not_judged', f.seen_at, f.id LIMIT ?2",
                 )?
                 .query_map(params![id, NAMED_MAX], |row| row.get::<_, String>(0))?
                 .map(|json| json.map(|json| serde_json::from_str(&json).unwrap_or_default()))

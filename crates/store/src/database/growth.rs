@@ -110,7 +110,8 @@ fn neighbours(
     let id = text(incident, "id").unwrap_or_default();
     let (first, last) = (time(incident, "first_seen"), time(incident, "last_seen"));
     let mut statement = tx.prepare_cached(
-        "SELECT n.id, n.json FROM incident_devices d JOIN incidents n ON n.id = d.incident
+        "SELECT n.id, o.json FROM incident_devices d JOIN incidents n ON n.id = d.incident
+         JOIN incident_objects o ON o.id = n.id
          WHERE d.entity = ?1 AND d.suspected AND n.id <> ?2 AND n.first_seen <= ?3 AND n.last_seen >= ?4",
     )?;
     let mut found = Vec::new();

@@ -182,7 +182,7 @@ pub(super) fn write(
     let told = object.get("shown").and_then(Value::as_bool) == Some(true);
     let standing = Standing::of(tx, object, None)?;
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         id,
@@ -199,10 +199,11 @@ pub(super) fn write(
         techniques.join(" "),
         searchable(object),
         added_at,
-        json,
         told,
         standing.kept()
     ])?;
+    tx.prepare_cached("INSERT OR REPLACE INTO incident_objects VALUES (?, ?)")?
+        .execute([id, json])?;
     tx.prepare_cached("DELETE FROM incident_devices WHERE incident = ?")?
         .execute([id])?;
     let mut insert =
@@ -285,7 +286,7 @@ impl Database {
         let json = self.read("read an incident", |connection| {
             let id = resolved(connection, id)?;
             connection
-                .prepare_cached("SELECT json FROM incidents WHERE id = ?")?
+                .prepare_cached("SELECT json FROM incident_objects WHERE id = ?")?
                 .query_row([id], |row| row.get::<_, String>(0))
                 .optional()
         })?;

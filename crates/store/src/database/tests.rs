@@ -539,6 +539,8 @@ fn a_file_and_the_incident_that_names_it_lead_to_each_other() {
     let mut object = told("bad", "threat_observation", "device:10.0.0.7", "x");
     object["alerts"][0]["evidence"][0] =
         json!({"key": "sha256", "type": "name", "value": digest, "text": digest});
+    object["alerts"][0]["first_seen"] = json!("2024-05-06T09:30:00Z");
+    object["alerts"][0]["last_seen"] = json!("2024-05-06T09:40:00Z");
     let file = |path: &str, sha256: &str, device: &str| {
         json!({"path": path, "sha256": sha256, "outcome": "malicious", "device": device,
             "seen_at": "2024-05-06T09:00:00Z", "ranges": [{"offset": 3, "length": 4}]})
@@ -551,6 +553,11 @@ fn a_file_and_the_incident_that_names_it_lead_to_each_other() {
         file("a.zip", &digest, "device:10.0.0.7"),
         member,
         file("other.php", &"ef".repeat(32), "device:10.0.0.7"),
+        {
+            let mut second = file("second.php", &"01".repeat(32), "device:10.0.0.7");
+            second["seen_at"] = json!("2024-05-06T09:40:00.5Z");
+            second
+        },
     ];
     // Whichever is told first.
     database.ingest(1, &FrameBody::Files(files), NOW).unwrap();
@@ -567,7 +574,7 @@ fn a_file_and_the_incident_that_names_it_lead_to_each_other() {
     let of_incident = database.files_of_incident("bad").unwrap();
     assert_eq!(
         paths(&of_incident),
-        ["a.zip", "a.zipa.php", "elsewhere.zip"]
+        ["a.zip", "a.zipa.php", "second.php", "elsewhere.zip"]
     );
     assert_eq!(of_incident[0]["ranges"][0]["offset"], 3);
     let filter = FileFilter {
@@ -579,16 +586,23 @@ fn a_file_and_the_incident_that_names_it_lead_to_each_other() {
         let mut of_path = page.items.iter().filter(|file| file["path"] == path);
         of_path.all(|file| file["incidents"][0]["id"] == "bad")
     };
-    assert!(linked("a.zip") && linked("elsewhere.zip") && !linked("other.php"));
+    assert!(
+        linked("a.zip") && linked("elsewhere.zip") && linked("second.php") && !linked("other.php")
+    );
     // What is merged away leads nowhere.
     object["id"] = json!("new");
     object["merged_from"] = json!(["bad"]);
     database
         .ingest(3, &FrameBody::Incidents(vec![object]), NOW)
         .unwrap();
-    assert_eq!(database.files_of_incident("bad").unwrap().len(), 3);
+    assert_eq!(database.files_of_incident("bad").unwrap().len(), 4);
     let page = database.files(&filter).unwrap();
-    assert_eq!(page.items[1]["incidents"].as_array().unwrap().len(), 1);
+    let leads_to: Vec<&Value> = page
+        .items
+        .iter()
+        .map(|file| &file["incidents"][0]["id"])
+        .collect();
+    assert_eq!(leads_to.iter().filter(|id| ***id == "new").count(), 4);
 }
 
 #[test]
