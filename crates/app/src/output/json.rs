@@ -71,6 +71,8 @@ struct AlertObject<'a> {
     calibrated_by: &'a str,
     discovered: bool,
     statement: Option<String>,
+    /// The sentence with slots in braces, which name what is in `evidence`.
+    template: &'a str,
     evidence: Vec<FactObject<'a>>,
     counterfactual: Option<String>,
 }
@@ -268,6 +270,7 @@ fn alert_objects<'a>(incident: &'a Incident, findings: &'a Findings<'a>) -> Vec<
             calibrated_by: &alert.calibrated_by,
             discovered: alert.discovered,
             statement: sentence(&alert.statement, names),
+            template: &alert.statement.template,
             evidence: alert.statement.facts.iter().map(fact_object).collect(),
             counterfactual: sentence(&alert.counterfactual, names),
         })
