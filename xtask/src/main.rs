@@ -36,6 +36,8 @@ usage: cargo xtask STEP...
   fuzz-build  every fuzz target builds
   ui          the browser console: types, tests, that its bundle is what its sources build to, and its
               whole story in Chromium (not part of ci)
+  load        fills a console with 500 devices and 100,000 alerts, and prints how soon its API answers and how
+              long its pages are busy in Chromium (not part of ci)
   api         asks a real console for everything its OpenAPI document promises, with schemathesis from PyPI
               (not part of ci)
   outputs     what is told to others, taken by what others use: validators from PyPI, rsyslog, a mail server,
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             "deny" => steps::deny(),
             "fuzz-build" => steps::fuzz_build(),
             "ui" => ui::all(),
+            "load" => ui::load(),
             "api" => api::all(),
             "outputs" => outputs::all(),
             "yara" => steps::yara(),

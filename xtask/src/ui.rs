@@ -47,6 +47,32 @@ fn in_a_browser() -> Result<()> {
         .env("THYMUS_IMAGES", root().join("docs/images")))
 }
 
+/// How the console bears a large site: fills one, and measures its API and its pages in Chromium. The program is
+/// built with optimisation, as figures of any other would say nothing.
+pub(crate) fn load() -> Result<()> {
+    have_chromium()?;
+    let build = |what: &[&str]| {
+        let words = [&["build", "--locked", "--profile", "quick"], what].concat();
+        run(&mut cargo_command(&words))
+    };
+    build(&["--package", "thymus-app", "--bin", "thymus"])?;
+    build(&["--package", "thymus-store", "--example", "fill_journal"])?;
+    npm(&[
+        "ci",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--loglevel=error",
+    ])?;
+    let built = target().join("quick");
+    run(Command::new("npm")
+        .args(["run", "--silent", "e2e"])
+        .current_dir(folder())
+        .env("THYMUS_LOAD", "1")
+        .env("THYMUS", built.join("thymus"))
+        .env("THYMUS_FILL", built.join("examples/fill_journal")))
+}
+
 fn have_chromium() -> Result<()> {
     if Path::new("/usr/bin/chromium").exists() || std::env::var_os("CHROMIUM").is_some() {
         return Ok(());

@@ -39,6 +39,12 @@ function alert(n: number): Record<string, unknown> {
   };
 }
 
+/** A file that was called malicious, as evidence. */
+function verdict(): Record<string, unknown> {
+  const sha256 = (0).toString(16).padStart(64, '0');
+  return { ...alert(0), id: 'abcdef0123456789', detector: 'threat_observation', entity: `device:${device(0)}`, phase: 'access', statement: `fetched a file, SHA-256 ${sha256}`, template: 'fetched a file, SHA-256 {sha256}', evidence: [{ key: 'sha256', type: 'name', value: sha256, text: sha256, events: ['0000000000000001-1'], events_total: 1 }] };
+}
+
 function incident(n: number): Record<string, unknown> {
   const each = ALERTS / INCIDENTS;
   const name = [SCRIPT, TURNED, LONG][n % 4] ?? device(n);
@@ -58,7 +64,7 @@ function incident(n: number): Record<string, unknown> {
     narrative: name,
     next_steps: [`Block ${name}.`],
     merged_from: [],
-    alerts: Array.from({ length: each }, (_, index) => alert(n * each + index)),
+    alerts: [...Array.from({ length: each }, (_, index) => alert(n * each + index)), ...(n === 0 ? [verdict()] : [])],
   };
 }
 
@@ -149,6 +155,22 @@ test('names that are scripts are text, on every page', async () => {
   await page.goto('/files');
   await page.locator('.row .name').first().click();
   await page.getByRole('dialog').getByText('The bytes that decided').waitFor();
+  expect(await hasRun()).toBe(false);
+  await page.keyboard.press('Escape');
+});
+
+test('a file leads to the incident that it is evidence of, and back to its bytes', async () => {
+  await page.goto('/files?q=script');
+  await page.locator('.row .of').first().click();
+  await page.getByRole('heading', { name: 'Next steps' }).waitFor();
+  await page.getByRole('button', { name: 'The file' }).first().click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('The bytes that decided').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('link', { name: 'In files' }).first().click();
+  await page.locator('.row .name').first().click();
+  await dialog.getByText('Incident', { exact: true }).waitFor();
+  expect(await dialog.getByRole('link').allTextContents()).toEqual(expect.arrayContaining([expect.stringContaining('beaconing')]));
   expect(await hasRun()).toBe(false);
   await page.keyboard.press('Escape');
 });

@@ -50,13 +50,13 @@ test('a sweep over many shares one lane for the rest', () => {
 });
 
 test('the picture is the same each time, in the order of the alerts or not', () => {
-  const draw = (alerts: Alert[]): string => JSON.stringify(picture(INCIDENT, stepsOf(alerts), 1000, 180, (id) => id));
+  const draw = (alerts: Alert[]): string => JSON.stringify(picture(INCIDENT, stepsOf(alerts), 1000, 180, (alert) => alert.detector));
   expect(draw(ALERTS)).toBe(draw([...ALERTS].reverse()));
 });
 
 test('bars of a lane do not lie on each other, and nothing leaves the picture', () => {
   const many = Array.from({ length: 40 }, (_, n) => alert(`m${n}`, `detector_${n}`, 'reconnaissance', n % 3, [target(n)]));
-  const drawn = picture(INCIDENT, stepsOf(many), 1000, 180, (id) => id);
+  const drawn = picture(INCIDENT, stepsOf(many), 1000, 180, (alert) => alert.detector);
   for (const bar of drawn.bars) {
     expect(bar.x).toBeGreaterThanOrEqual(180);
     expect(bar.x + bar.width).toBeLessThanOrEqual(1000);
@@ -80,7 +80,7 @@ test('ticks are few and round', () => {
 
 test('ten thousand alerts are grouped and drawn at once', () => {
   const many = Array.from({ length: 10_000 }, (_, n) => alert(`m${n}`, `d${n % 20}`, 'reconnaissance', n % 600, [target(n % 250)]));
-  const drawn = picture(INCIDENT, stepsOf(many), 1000, 180, (id) => id);
+  const drawn = picture(INCIDENT, stepsOf(many), 1000, 180, (alert) => alert.detector);
   expect(drawn.bars).toHaveLength(20);
 });
 

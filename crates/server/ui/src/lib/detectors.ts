@@ -49,3 +49,7 @@ export const detectorTitle = (id: string): string => {
   const text = id.replaceAll('_', ' ');
   return DETECTORS[id] ?? text.charAt(0).toUpperCase() + text.slice(1);
 };
+
+/** What an alert is called: that of our own file engine is no other tool's. */
+export const alertTitle = (alert: { detector: string; evidence: { key: string }[] }): string =>
+  alert.detector === 'threat_observation' && alert.evidence.some((fact) => fact.key === 'sha256') ? 'File verdict' : detectorTitle(alert.detector);

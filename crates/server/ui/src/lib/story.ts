@@ -136,6 +136,8 @@ export interface Bar {
   label: string;
   labelX: number;
   labelInside: boolean;
+  /** It ends at `labelX`. */
+  labelEnds: boolean;
 }
 
 export interface Thread {
@@ -177,7 +179,7 @@ export function ticksOf(first: number, last: number, most: number): number[] {
   return out;
 }
 
-export function picture(incident: Pick<Incident, 'affected'>, steps: Step[], width: number, left: number, label: (detector: string) => string): Picture {
+export function picture(incident: Pick<Incident, 'affected'>, steps: Step[], width: number, left: number, label: (alert: Alert) => string): Picture {
   const { lanes, of } = lanesOf(incident, steps);
   const first = Math.min(...steps.map((step) => step.first));
   const last = Math.max(...steps.map((step) => step.last), first + 1000);
@@ -190,7 +192,7 @@ export function picture(incident: Pick<Incident, 'affected'>, steps: Step[], wid
     const lane = of.get(step.entity) ?? 0;
     const x = xOf(step.first);
     const barWidth = Math.max(7, xOf(step.last) - x);
-    const text = step.alerts.length > 1 ? `${label(step.detector)} ×${step.alerts.length}` : label(step.detector);
+    const text = step.alerts.length > 1 ? `${label(step.lead)} ×${step.alerts.length}` : label(step.lead);
     const textWidth = text.length * LETTER + 12;
     const labelInside = barWidth >= textWidth;
     const isLate = !labelInside && x + barWidth + textWidth > left + room;
@@ -200,7 +202,7 @@ export function picture(incident: Pick<Incident, 'affected'>, steps: Step[], wid
     let row = own.findIndex((one) => one.end + 6 < from);
     if (row < 0) row = own.push({ end: to }) - 1;
     else (own[row] as { end: number }).end = to;
-    return { step, lane, row, x, barWidth, text, labelInside, labelX: labelInside ? x + 7 : isLate ? x - textWidth + 4 : x + barWidth + 6 };
+    return { step, lane, row, x, barWidth, text, labelInside, labelX: labelInside ? x + 7 : isLate ? x - 6 : x + barWidth + 6, labelEnds: isLate };
   });
   const heads: Picture['heads'] = [];
   let y = TOP;
@@ -226,6 +228,7 @@ export function picture(incident: Pick<Incident, 'affected'>, steps: Step[], wid
       label: one.text,
       labelX: one.labelX,
       labelInside: one.labelInside,
+      labelEnds: one.labelEnds,
     };
   });
   return {
