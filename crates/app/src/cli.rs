@@ -9,6 +9,7 @@ mod model;
 mod packets;
 mod quarantine;
 mod query;
+mod respond;
 mod rules;
 mod run;
 mod tell;
@@ -30,6 +31,7 @@ pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use packets::PacketsArgs;
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use query::QueryArgs;
+pub use respond::{AnswerArgs, DecisionsArgs, EnforceArgs, PanicArgs, PolicyArgs};
 pub use rules::{RulesAction, RulesArgs};
 pub use run::{CollectOn, LiveArgs, Role};
 pub use tell::{ExportArgs, TellArgs};
@@ -79,6 +81,24 @@ pub enum Command {
     Tell(TellArgs),
     /// Write incidents as others read them: OCSF, ECS, CEF, STIX, ATT&CK Navigator
     Export(ExportArgs),
+    /// List what was decided about incidents, and what is cut now
+    Decisions(DecisionsArgs),
+    /// Carry out decisions that wait, or again some that are over
+    Approve(AnswerArgs),
+    /// Say no to decisions that wait
+    Deny(AnswerArgs),
+    /// Take actions back
+    Undo(AnswerArgs),
+    /// Let actions hold for longer
+    Extend(AnswerArgs),
+    /// Say of actions that they do no harm, so that they are not taken back
+    Confirm(AnswerArgs),
+    /// Take everything back at once, whatever else works
+    Panic(PanicArgs),
+    /// Check a policy: what may be done, and who decides
+    Policy(PolicyArgs),
+    /// Carry decisions out: the process that `thymus run --respond` starts
+    Enforce(EnforceArgs),
     /// Ask the events that were kept, in SQL
     Query(QueryArgs),
     /// Get the raw packets that were kept, of an incident or of a host

@@ -37,6 +37,7 @@ mod packets;
 mod quarantine;
 mod query;
 mod replay;
+mod respond;
 mod rules;
 mod run;
 mod scan;
@@ -88,6 +89,15 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Audit(args) => serve::accounts::audit(args),
         Command::Tell(args) => tell::run(args),
         Command::Export(args) => tell::export::run(args),
+        Command::Decisions(args) => respond::decisions(args),
+        Command::Approve(args) => respond::answer(args, respond::approve),
+        Command::Deny(args) => respond::answer(args, respond::deny),
+        Command::Undo(args) => respond::answer(args, respond::undo),
+        Command::Extend(args) => respond::answer(args, respond::extend),
+        Command::Confirm(args) => respond::answer(args, respond::confirm),
+        Command::Panic(args) => respond::panic(args),
+        Command::Policy(args) => respond::policy(args),
+        Command::Enforce(args) => respond::enforce(args),
         Command::Query(args) => query::run(args),
         Command::Packets(args) => packets::run(args),
         Command::Backup(args) => backup::take(args),

@@ -4,8 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thymus_schema::{Event, EventBody, LocalNetworks, Timestamp, Transport};
 
@@ -112,23 +114,22 @@ impl Rehearsal {
 
     /// As a sentence.
     pub fn sentence(&self) -> String {
+        let last = match self.days {
+            0 | 1 => "day".to_owned(),
+            days => format!("{days} days"),
+        };
         if self.flows == 0 {
             return format!(
-                "Nothing usual is known of it in {} days, so nothing usual would have been cut.",
-                self.days
+                "Nothing usual is known of it from the last {last}, so nothing usual would have been cut."
             );
         }
-        format!(
-            "Would have cut {} of {} usual conversations of the last {} days{}.",
-            self.cut,
-            self.flows,
-            self.days,
-            match self.devices {
-                0 => String::new(),
-                1 => ", of 1 device".to_owned(),
-                more => format!(", of {more} devices"),
-            }
-        )
+        let of = match self.devices {
+            0 => String::new(),
+            1 => ", of 1 device".to_owned(),
+            more => format!(", of {more} devices"),
+        };
+        let (cut, flows) = (self.cut, self.flows);
+        format!("Would have cut {cut} of {flows} usual conversations of the last {last}{of}.")
     }
 }
 
@@ -162,7 +163,7 @@ impl FlowBook {
                 && flow.part == 0
                 && let Some(talk) = Talk::of(conn)
             {
-                self.tried(&talk, event.ts);
+                self.note_tried(&talk, event.ts);
                 // What came to nothing is nobody's habit; of UDP only that nobody answers is known.
                 if !flow.state.is_failed() || talk.transport == Transport::Udp {
                     self.seen(talk, event.ts);
@@ -171,7 +172,8 @@ impl FlowBook {
         }
     }
 
-    fn tried(&mut self, talk: &Talk, ts: Timestamp) {
+    /// Takes note of an attempt, whatever came of it.
+    pub fn note_tried(&mut self, talk: &Talk, ts: Timestamp) {
         let port = Port {
             transport: talk.transport,
             port: talk.port,
@@ -288,11 +290,10 @@ impl FlowBook {
 
     /// Removes a pattern that is out of date, or else one that was seen once; whether there was any near.
     fn make_room(&mut self) -> bool {
-        let from = self.hand.take();
-        let after = |(talk, _): &(&Talk, &Pattern)| from.is_none_or(|from| **talk > from);
+        let from = self.hand.take().map_or(Bound::Unbounded, Bound::Excluded);
         let mut rare = None;
         let mut last = None;
-        for (talk, pattern) in self.patterns.iter().filter(after).take(SWEEP) {
+        for (talk, pattern) in self.patterns.range((from, Bound::Unbounded)).take(SWEEP) {
             last = Some(*talk);
             match pattern.recent(self.now) {
                 0 => {
@@ -351,10 +352,13 @@ impl FlowBook {
             days: self.days(),
             ..Rehearsal::default()
         };
-        let subjects: Vec<_> = cuts.iter().flat_map(Cut::subjects).collect();
-        let is_subject = |addr: &IpAddr| {
-            local.contains(*addr) && subjects.iter().any(|subject| subject.contains(addr))
-        };
+        let whose = cuts.iter().map(|cut| match cut {
+            Cut::Pattern { client, .. } if local.contains(client.addr()) => *client,
+            Cut::Pattern { server, .. } => *server,
+            Cut::Address { of, .. } | Cut::AllBut { of, .. } => *of,
+        });
+        let whose: BTreeSet<IpNet> = whose.collect();
+        let is_subject = |addr: &IpAddr| whose.iter().any(|of| of.contains(addr));
         let (mut all, mut touched) = (BTreeSet::new(), BTreeSet::new());
         let mut cut_patterns = Vec::new();
         for (talk, pattern) in &self.patterns {
@@ -469,5 +473,154 @@ impl FlowBook {
     pub fn span(&self) -> Duration {
         let first = self.first.unwrap_or(self.now);
         self.now.since(first)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::cut::{Side, host};
+
+    fn at(day: i64, hour: i64) -> Timestamp {
+        Timestamp::from_secs(1_767_571_200 + day * 86_400 + hour * 3_600)
+    }
+
+    fn talk(client: &str, server: &str, port: u16) -> Talk {
+        Talk {
+            client: client.parse().unwrap(),
+            server: server.parse().unwrap(),
+            transport: Transport::Tcp,
+            port,
+        }
+    }
+
+    /// Ten days of one client that uses two servers each hour, and a third one on the last day only.
+    fn book() -> FlowBook {
+        let mut book = FlowBook::default();
+        for hour in 0..240 {
+            book.seen(talk("10.0.0.5", "10.0.0.9", 443), at(0, hour));
+            book.seen(talk("10.0.0.5", "198.51.100.7", 443), at(0, hour));
+            book.seen(talk("10.0.0.6", "10.0.0.9", 443), at(0, hour));
+        }
+        book.seen(talk("10.0.0.5", "203.0.113.9", 8443), at(9, 20));
+        book
+    }
+
+    #[test]
+    fn a_rehearsal_counts_what_was_usual_before_the_incident_began() {
+        let (book, local) = (book(), LocalNetworks::default());
+        let cut = |of: &str| Cut::Address {
+            of: host(of.parse().unwrap()),
+            side: Side::Both,
+        };
+        // The ten days end in their last hour: eight days of that are looked at.
+        let whole = book.rehearse(&[cut("10.0.0.5")], at(9, 19), &local);
+        assert_eq!((whole.flows, whole.cut, whole.flows_all), (384, 384, 576));
+        assert_eq!((whole.devices, whole.devices_all, whole.days), (2, 3, 7));
+        let new = book.rehearse(&[cut("203.0.113.9")], at(9, 19), &local);
+        assert_eq!(new.cut, 0, "it is not usual");
+        let old = book.rehearse(&[cut("203.0.113.9")], at(9, 21), &local);
+        assert_eq!(old.cut, 1, "it is by then");
+        let far = book.rehearse(&[cut("198.51.100.7")], at(9, 19), &local);
+        assert_eq!((far.cut, far.named.len()), (192, 1));
+        assert!(far.sentence().contains("192 of"), "{}", far.sentence());
+    }
+
+    #[test]
+    fn days_that_passed_unseen_are_empty() {
+        let mut book = FlowBook::default();
+        let one = talk("10.0.0.5", "10.0.0.9", 443);
+        book.seen(one, at(0, 1));
+        book.seen(one, at(5, 1));
+        let seen = |book: &FlowBook, now| {
+            let (_, pattern) = book.patterns().next().unwrap();
+            pattern.recent(now)
+        };
+        assert_eq!(seen(&book, at(5, 2)), 2);
+        assert_eq!(seen(&book, at(8, 2)), 1, "the first is out of sight");
+        assert_eq!(seen(&book, at(40, 2)), 0);
+        book.seen(one, at(40, 1));
+        assert_eq!(seen(&book, at(40, 2)), 1);
+        // One that comes late counts on its day, and one that comes far too late not at all.
+        book.seen(one, at(38, 1));
+        book.seen(one, at(2, 1));
+        assert_eq!(seen(&book, at(40, 2)), 2);
+    }
+
+    #[test]
+    fn habits_are_what_was_done_before_and_open_where_there_are_too_many_peers() {
+        let mut book = book();
+        for number in 0..60u8 {
+            book.seen(talk(&format!("10.0.1.{number}"), "10.0.0.9", 443), at(9, 1));
+        }
+        let addr = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let client = book.habits(&[addr("10.0.0.5")], at(9, 19));
+        let peers: Vec<_> = client.iter().filter_map(|habit| habit.peer).collect();
+        assert_eq!(peers, [addr("10.0.0.9"), addr("198.51.100.7")]);
+        let server = book.habits(&[addr("10.0.0.9")], at(9, 19));
+        let open = Habit {
+            is_client: false,
+            peer: None,
+            port: Port {
+                transport: Transport::Tcp,
+                port: 443,
+            },
+        };
+        assert_eq!(server, [open]);
+    }
+
+    #[test]
+    fn what_is_tried_on_many_is_known_though_nothing_came_of_it() {
+        let (mut book, local) = (book(), LocalNetworks::default());
+        let client: IpAddr = "10.0.0.5".parse().unwrap();
+        for number in 1..9u8 {
+            book.note_tried(
+                &talk("10.0.0.5", &format!("10.0.2.{number}"), 445),
+                at(9, 20),
+            );
+        }
+        book.note_tried(&talk("10.0.0.5", "10.0.2.1", 22), at(9, 20));
+        let tried = book.tried_on(client, at(9, 19), &local, 3);
+        let ports: Vec<u16> = tried.iter().map(|port| port.port).collect();
+        assert_eq!(ports, [445]);
+        assert!(book.tried_on(client, at(9, 21), &local, 3).is_empty());
+    }
+
+    #[test]
+    fn servers_that_many_ask_for_names_are_relied_on() {
+        let mut book = book();
+        let dns = |client: u8| Talk {
+            transport: Transport::Udp,
+            ..talk(&format!("10.0.0.{client}"), "10.0.0.53", 53)
+        };
+        book.seen(dns(1), at(9, 1));
+        book.seen(dns(2), at(9, 1));
+        assert!(book.relied_on(&LocalNetworks::default()).is_empty());
+        book.seen(dns(3), at(9, 1));
+        let relied_on = book.relied_on(&LocalNetworks::default());
+        assert_eq!(relied_on.len(), 1);
+        assert_eq!(relied_on[0].1.to_string(), "udp/53");
+    }
+
+    #[test]
+    fn a_flood_of_made_up_addresses_stays_bounded_and_leaves_what_is_usual() {
+        let mut book = book();
+        for number in 0..(PATTERNS_MAX as u32 + 5_000) {
+            let client = IpAddr::from((0x0b00_0000 + number).to_be_bytes());
+            let made_up = Talk {
+                client,
+                ..talk("10.0.0.5", "10.0.0.9", 80)
+            };
+            book.seen(made_up, at(9, 23));
+        }
+        assert!(book.len() <= PATTERNS_MAX);
+        let known = book
+            .patterns()
+            .filter(|(_, pattern)| pattern.recent(at(9, 23)) > 100)
+            .count();
+        assert_eq!(known, 3);
+        let whole = book.rehearse(&[], at(9, 23), &LocalNetworks::default());
+        assert!(whole.unknown > 4_000, "{}", whole.unknown);
     }
 }

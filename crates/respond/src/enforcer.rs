@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use thymus_schema::{EntityId, Timestamp};
 
-use crate::decision::{Change, DecisionId, Mode, State};
+use crate::decision::{Change, Decision, DecisionId, Mode, State};
 use crate::guard::{Guard, NeverAct, Refusal};
 use crate::journal::{Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
@@ -179,11 +179,11 @@ impl Enforcer {
                 proposal.verb,
                 proposal.cuts.clone(),
             );
-            if !self.ledger.wants(&proposal) || !asked.insert(what) {
+            let mode = self.mode(&proposal, now);
+            if !self.ledger.wants(&proposal, mode, now) || !asked.insert(what) {
                 continue;
             }
             let refusal = self.refusal(&proposal, &guard, &held);
-            let mode = self.mode(&proposal, now);
             let asks = mode == Mode::Act && guard.wants_person(&proposal.rehearsal).is_some();
             let mode = if asks { Mode::Approve } else { mode };
             let wait = Duration::from_mins(u64::from(self.policy.answer_minutes));
@@ -201,9 +201,36 @@ impl Enforcer {
             }
             changes.push(change);
         }
+        let replaced: Vec<Change> = changes
+            .iter()
+            .flat_map(|change| self.replaced(change, now))
+            .collect();
         let made: Vec<DecisionId> = changes.iter().filter_map(made).collect();
+        changes.extend(replaced);
         self.carry_out(&changes, now)?;
         Ok(made)
+    }
+
+    /// What a new action does as well: it ends, so that one incident has one action of a kind.
+    fn replaced(&self, change: &Change, now: Timestamp) -> Vec<Change> {
+        let Change::Made { decision } = change else {
+            return Vec::new();
+        };
+        if decision.state != State::Active || decision.cuts.is_empty() {
+            return Vec::new();
+        }
+        let covers = |one: &&Decision| {
+            let mut cuts = one.cuts.iter();
+            one.device == decision.device && cuts.all(|cut| decision.cuts.contains(cut))
+        };
+        let before = self.ledger.of_incident(&decision.incident);
+        let before = before
+            .filter(|one| one.state == State::Active)
+            .filter(covers);
+        let why = format!("{} does it as well, and more", decision.id);
+        before
+            .filter_map(|one| self.ledger.replaced(one.id, now, &why).ok())
+            .collect()
     }
 
     fn refusal(

@@ -21,7 +21,31 @@ pub struct NeverAct {
     /// Services, anywhere.
     services: Vec<Port>,
     /// Services of one server, and why.
+    #[serde(with = "pairs")]
     relied_on: BTreeMap<(IpAddr, Port), Box<str>>,
+}
+
+/// A map whose keys are no strings, as JSON: a list of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// Entries of each list.
@@ -334,6 +358,12 @@ mod tests {
         };
         assert!(never.refuses(&dns(53)).is_some());
         assert!(never.refuses(&dns(54)).is_none());
+    }
+
+    #[test]
+    fn the_list_goes_through_json() {
+        let json = serde_json::to_string(&never()).unwrap();
+        assert_eq!(serde_json::from_str::<NeverAct>(&json).unwrap(), never());
     }
 
     #[test]

@@ -20,6 +20,8 @@ const PENDING_MAX: usize = 1_000;
 const LONGEST: Duration = Duration::from_hours(24 * 90);
 /// What happens this long after an action is not stopped by it.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// What was refused is not asked again for so long.
+const REFUSED_FOR: Duration = Duration::from_mins(10);
 /// Who does what nobody asked for.
 const SELF: &str = "thymus";
 
@@ -41,7 +43,7 @@ pub enum LedgerError {
     },
     /// Everything was taken back.
     #[error(
-        "all actions were taken back at once and none is carried out until thymus decisions resume"
+        "all actions were taken back at once and none is carried out until thymus panic --resume"
     )]
     Halted,
     /// There are too many.
@@ -109,28 +111,36 @@ impl Ledger {
         self.live.iter().filter_map(|id| self.decisions.get(id))
     }
 
+    /// All about an incident.
+    pub fn of_incident(&self, incident: &str) -> impl Iterator<Item = &Decision> {
+        let ids = self.by_incident.get(incident).into_iter().flatten();
+        ids.filter_map(|id| self.decisions.get(id))
+    }
+
     /// Devices that are acted upon.
     pub fn devices_held(&self) -> BTreeSet<&EntityId> {
         self.active().map(|decision| &decision.device).collect()
     }
 
     /// Whether a proposal is worth a decision: nobody decided on it yet, or what was decided is over by itself
-    /// and it went on; a further stage only when the one before holds and did not help.
-    pub fn wants(&self, proposal: &Proposal) -> bool {
-        let of_incident = self.by_incident.get(&proposal.incident);
+    /// and it went on, or was refused a while ago, or only simulated and now is not; a further stage only when the
+    /// one before holds and did not help.
+    pub fn wants(&self, proposal: &Proposal, mode: Mode, now: Timestamp) -> bool {
+        let of_incident = self.of_incident(&proposal.incident);
         let of_incident: Vec<&Decision> = of_incident
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.decisions.get(id))
             .filter(|one| one.device == proposal.device)
             .collect();
         for one in &of_incident {
             let covers =
                 one.verb == proposal.verb && proposal.cuts.iter().all(|cut| one.cuts.contains(cut));
-            let ran_out = matches!(one.state, State::Expired | State::Lapsed)
-                && proposal.evidence_at
-                    > one.history.last().map_or(one.proposed_at, |line| line.at);
-            if covers && !ran_out {
+            let last = one.history.last().map_or(one.proposed_at, |line| line.at);
+            let is_open = match one.state {
+                State::Expired | State::Lapsed => proposal.evidence_at > last,
+                State::Refused => now.since(last) > REFUSED_FOR,
+                State::Simulated => mode != Mode::Simulate,
+                _ => false,
+            };
+            if covers && !is_open {
                 return false;
             }
         }

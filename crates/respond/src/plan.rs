@@ -327,3 +327,6 @@ fn prefix(addr: IpAddr) -> IpNet {
         IpAddr::V4(_) => host(addr),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,9 @@ pub struct LiveArgs {
     /// How much the console keeps
     #[command(flatten)]
     pub keep: KeepArgs,
+    /// Decide what is to be done about incidents, by this policy (TOML); see `thymus policy --help`
+    #[arg(long, value_name = "POLICY", requires = "state")]
+    pub respond: Option<PathBuf>,
     /// Keep all the rights the program was started with; for finding faults only
     #[arg(long)]
     pub no_sandbox: bool,
@@ -143,6 +146,9 @@ pub enum Role {
     /// It tells others what was found; a command of its own.
     #[value(skip)]
     Teller,
+    /// It carries decisions out; a command of its own.
+    #[value(skip)]
+    Enforcer,
 }
 
 impl Role {
@@ -153,6 +159,7 @@ impl Role {
             Self::Analysis => "analysis",
             Self::Console => "console",
             Self::Teller => "teller",
+            Self::Enforcer => "enforcer",
         }
     }
 }

@@ -73,6 +73,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("keep-events", Takes::Console),
     key("keep-event-days", Takes::Console),
     key("keep-incident-days", Takes::Console),
+    path("respond", Takes::NextStart),
     key("console", Takes::Console),
     key("console-host", Takes::Console),
     path("console-tls-cert", Takes::Console),

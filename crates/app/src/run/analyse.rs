@@ -30,6 +30,7 @@ use crate::cli::LiveArgs;
 use crate::output::Findings;
 use crate::pipeline::{self, Stream};
 use crate::replay::{Memory, declared, now, timings, write_html};
+use crate::respond::Planner;
 
 /// Judges what comes until nothing more does.
 pub(super) fn run(args: &LiveArgs) -> Result<Found> {
@@ -47,6 +48,10 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
         // A file that cannot be written is told before anything is watched.
         Recorder::create(path, 1, 0)?.finish()?;
     }
+    let planner = match (&args.respond, &args.run.state) {
+        (Some(policy), Some(state)) => Some(Planner::open(state, Some(policy))?),
+        _ => None,
+    };
     if !args.no_sandbox {
         confine(args)?;
     }
@@ -58,6 +63,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
         memory,
         indicators,
         kept,
+        planner,
     };
     if !args.follow.is_empty() {
         return told.logs(stop);
@@ -94,6 +100,7 @@ struct Told<'a> {
     memory: Option<Memory>,
     indicators: Indicators,
     kept: Option<Kept>,
+    planner: Option<Planner>,
 }
 
 impl Told<'_> {
@@ -205,6 +212,7 @@ impl Told<'_> {
                 analyst,
                 memory,
                 chronicle,
+                planner: self.planner,
                 local: source.local,
                 source: source.name,
                 is_down: source.is_down,

@@ -24,6 +24,7 @@ use crate::console::Paper;
 use crate::output::{self, Findings};
 use crate::pipeline::{self, Outcome};
 use crate::replay::{Memory, Watcher, declared, detail_of, now};
+use crate::respond::Planner;
 
 /// Incidents are looked for no more often than this, and take no more than a tenth of the time.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -45,6 +46,7 @@ pub(super) struct Desk<'a> {
     analyst: Analyst,
     memory: Option<Memory>,
     chronicle: Option<Chronicle>,
+    planner: Option<Planner>,
     vitals: Vitals,
     local: LocalNetworks,
     /// What is watched, for people.
@@ -59,6 +61,8 @@ pub(super) struct Desk<'a> {
     /// What was told of each incident.
     told: BTreeMap<IncidentId, Told>,
     is_changed: bool,
+    /// An alert came that may make or change an incident.
+    is_urgent: bool,
     is_told_unsaved: bool,
     looked: Instant,
     look_cost: Duration,
@@ -71,6 +75,7 @@ pub(super) struct Start {
     pub(super) analyst: Analyst,
     pub(super) memory: Option<Memory>,
     pub(super) chronicle: Option<Chronicle>,
+    pub(super) planner: Option<Planner>,
     pub(super) local: LocalNetworks,
     pub(super) source: String,
     pub(super) is_down: bool,
@@ -104,6 +109,7 @@ impl<'a> Desk<'a> {
             analyst: start.analyst,
             memory: start.memory,
             chronicle: start.chronicle,
+            planner: start.planner,
             vitals: Vitals::new(start.source.clone(), start.restarts),
             local: start.local,
             source: start.source,
@@ -118,6 +124,7 @@ impl<'a> Desk<'a> {
             lag_ms_max: 0,
             told: BTreeMap::new(),
             is_changed: true,
+            is_urgent: false,
             is_told_unsaved: false,
             looked: at,
             look_cost: Duration::ZERO,
@@ -143,6 +150,9 @@ impl<'a> Desk<'a> {
                 chronicle.files(&verdicts.told(events, engine));
             }
         }
+        if let Some(planner) = &mut self.planner {
+            planner.events(events);
+        }
         self.take_alerts(engine)?;
         let lag_ms = standing.newest.map_or(0, lag_ms);
         self.lag_ms_max = self.lag_ms_max.max(lag_ms);
@@ -151,7 +161,14 @@ impl<'a> Desk<'a> {
         self.standing = standing;
         self.heed(engine);
         let at = now();
-        let pause = LOOK_EVERY.max(self.look_cost * LOOK_SHARE);
+        // What is to be answered is looked at as soon as that leaves time for anything else.
+        let is_urgent = self.is_urgent && self.planner.is_some();
+        let every = if is_urgent {
+            Duration::ZERO
+        } else {
+            LOOK_EVERY
+        };
+        let pause = every.max(self.look_cost * LOOK_SHARE);
         if self.is_changed && at.duration_since(self.looked) >= pause {
             self.look(engine)?;
         }
@@ -189,8 +206,10 @@ impl<'a> Desk<'a> {
             watcher: &mut self.watcher,
             chronicle: self.chronicle.as_mut(),
             alerts: 0,
+            discovered: 0,
         };
         pipeline::hand_over(engine, &mut self.analyst, &mut count)?;
+        self.is_urgent |= count.discovered > 0;
         self.is_changed |= count.alerts > 0 || self.analyst.alerts() != before;
         Ok(())
     }
@@ -259,6 +278,10 @@ impl<'a> Desk<'a> {
         let began = now();
         let outcome = self.outcome(engine);
         let findings = Findings::new(&outcome, self.budget());
+        if let Some(planner) = &mut self.planner {
+            planner.look(&findings, engine, &self.local);
+        }
+        self.is_urgent = false;
         let mut all_told = true;
         for incident in &findings.shown {
             let is = Told::of(incident);
@@ -324,6 +347,9 @@ impl<'a> Desk<'a> {
         let mut besides = vec![(SECTION, kept.as_slice())];
         besides.extend(position.as_deref().map(|position| (POSITION, position)));
         memory.keep(engine, &no_files(), report, &besides)?;
+        if let Some(planner) = &self.planner {
+            planner.keep()?;
+        }
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.kept(journal);
         }
@@ -406,11 +432,13 @@ struct Counting<'a> {
     watcher: &'a mut Watcher,
     chronicle: Option<&'a mut Chronicle>,
     alerts: u64,
+    discovered: u64,
 }
 
 impl pipeline::Onlooker for Counting<'_> {
     fn alert(&mut self, alert: &thymus_schema::Alert) -> Result<()> {
         self.alerts += 1;
+        self.discovered += u64::from(alert.discovered);
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.alert(alert);
         }

@@ -180,13 +180,14 @@ fn spawn(
             .stdin(Stdio::from(out.try_clone()?))
             .stdout(Stdio::inherit()),
         // Results have standard output for themselves.
-        Role::Console | Role::Teller => command
+        Role::Console | Role::Teller | Role::Enforcer => command
             .stdin(Stdio::null())
             .stdout(Stdio::from(std::io::stderr().as_fd().try_clone_to_owned()?)),
     };
     match role {
         Role::Console => console(&mut command, args),
         Role::Teller => teller(&mut command, args),
+        Role::Enforcer => enforcer(&mut command, args),
         Role::Capture | Role::Analysis => {
             match &args.settings {
                 Some(settings) => command.args(settings.words()),
@@ -234,6 +235,19 @@ fn teller(command: &mut Command, args: &LiveArgs) {
         command.args(["--output", output]);
     }
     command.args(args.no_sandbox.then_some("--no-sandbox"));
+}
+
+fn enforcer(command: &mut Command, args: &LiveArgs) {
+    command.arg("enforce");
+    if let Some(state) = &args.run.state {
+        command.arg("--state").arg(state);
+    }
+    if let Some(policy) = &args.respond {
+        command.arg("--policy").arg(policy);
+    }
+    if let Some(address) = args.console {
+        command.args(["--managed", &address.port().to_string()]);
+    }
 }
 
 /// Memory of a process that is resident, in bytes.

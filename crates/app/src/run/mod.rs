@@ -60,7 +60,7 @@ pub(crate) fn run(args: &LiveArgs) -> Result<Found> {
         (Role::Capture, Some(interface)) => capture::run(args, interface),
         (Role::Capture, None) if !args.collect.is_empty() => capture::listen(args),
         (Role::Analysis, _) => analyse::run(args),
-        (Role::Capture, None) | (Role::Console | Role::Teller, _) => {
+        (Role::Capture, None) | (Role::Console | Role::Teller | Role::Enforcer, _) => {
             bail!("there is nothing to capture on")
         }
     }

@@ -75,6 +75,9 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
     if !args.outputs.is_empty() {
         house.start(Role::Teller)?;
     }
+    if args.respond.is_some() {
+        house.start(Role::Enforcer)?;
+    }
     let found = house.watch(&signals);
     house.end_all();
     found

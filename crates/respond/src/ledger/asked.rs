@@ -83,6 +83,19 @@ impl Ledger {
         Ok(ended(id, at, SELF, State::Undone, why))
     }
 
+    /// Another action does it as well.
+    ///
+    /// # Errors
+    /// When it does not hold.
+    pub fn replaced(
+        &self,
+        id: DecisionId,
+        at: Timestamp,
+        why: &str,
+    ) -> Result<Change, LedgerError> {
+        self.clear(id, SELF, at, why)
+    }
+
     /// It holds for `more` from now on.
     ///
     /// # Errors

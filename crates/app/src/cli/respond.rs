@@ -1,0 +1,153 @@
+//! `thymus enforce`, `decisions` and what answers them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use thymus_respond::DecisionId;
+
+const ENFORCE_EXAMPLES: &str = "\
+Examples:
+  thymus enforce --state DIR                          write down what would be done, and do nothing
+  thymus enforce --state DIR --policy policy.toml     do what the policy allows; see `thymus policy --help`
+
+`thymus run --respond` starts it by itself. It needs the right to change the packet filter (CAP_NET_ADMIN) and the
+program nft once the policy acts. What holds when it ends goes on holding until its time is over; `thymus panic`
+removes everything.";
+
+/// `thymus enforce`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = ENFORCE_EXAMPLES)]
+pub struct EnforceArgs {
+    /// The folder that `thymus run --state` writes to
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// What may be done (TOML); without it nothing is, and what would be is written down
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// What carries it out
+    #[arg(long, value_name = "NAME", default_value = "nftables")]
+    pub responder: String,
+    /// A port at which this machine is managed, beside SSH: who is connected there is never cut off; repeat for several
+    #[arg(long, value_name = "PORT")]
+    pub managed: Vec<u16>,
+    /// Who started it, and is not to be outlived
+    #[arg(long, hide = true)]
+    pub parent: Option<i32>,
+}
+
+const DECISIONS_EXAMPLES: &str = "\
+Examples:
+  thymus decisions --state DIR            what holds and what waits for an answer, with what each would have cut
+  thymus decisions --state DIR d7         all about one
+  thymus decisions --state DIR --all --json";
+
+/// `thymus decisions`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = DECISIONS_EXAMPLES)]
+pub struct DecisionsArgs {
+    /// The state folder
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// All about this one
+    #[arg(value_name = "ID")]
+    pub id: Option<DecisionId>,
+    /// Those that are over too
+    #[arg(long)]
+    pub all: bool,
+    /// A line of JSON for each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thymus approve`, `deny`, `undo`, `extend` and `confirm`.
+#[derive(Args, Clone, Debug)]
+pub struct AnswerArgs {
+    /// The state folder
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Which decisions, as `thymus decisions` names them: d7
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<DecisionId>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub why: String,
+    /// How much longer from now on: 30m, 2h, 1d
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub more: Duration,
+}
+
+/// A number and a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; write 90s, 30m, 2h or 1d");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let unit = match text.strip_prefix(digits).unwrap_or_default() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let secs = number.checked_mul(unit).filter(|secs| *secs > 0);
+    secs.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+const PANIC_EXAMPLES: &str = "\
+It marks the state folder, removes the table of the packet filter itself, and tells the enforcer: each alone is
+enough, and it works when nothing else does. Run it with the rights of the enforcer, usually as root.";
+
+/// `thymus panic`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PANIC_EXAMPLES)]
+pub struct PanicArgs {
+    /// The state folder
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Carry out decisions again
+    #[arg(long)]
+    pub resume: bool,
+}
+
+const POLICY_EXAMPLES: &str = r#"A policy (TOML; every key has a default, and the default only simulates):
+  mode = "simulate"              # who decides: simulate, approve (a person), act
+  confidence = "high"            # how sure an incident has to be
+  minutes = 60                   # how long an action holds
+  confirm_seconds = 120          # taken back unless confirmed, by a person or by probes; 0: no confirmation
+  probes = ["tcp://10.0.0.9:443"]
+  never = ["10.0.0.0/28"]        # networks that are never acted upon
+  [[rules]]                      # the first that fits says who decides
+  mode = "act"
+  networks = ["10.0.8.0/24"]
+  verbs = ["block_pattern", "block_destination"]
+  hours = { from = 18, to = 7 }  # UTC
+  [caps]
+  devices_share = 0.05           # of all devices at a time
+  flows_share = 0.02             # of all usual conversations"#;
+
+/// `thymus policy`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = POLICY_EXAMPLES)]
+pub struct PolicyArgs {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The whole policy with its defaults, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("2h").unwrap(), Duration::from_hours(2));
+        for wrong in ["", "90", "h", "0m", "1y", "99999999999999999999d", "-1h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! `thymus enforce`: the process that carries decisions out. It reads no packet, no log and no file of others; what it
+//! is told is checked against the policy and against what is never acted upon.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use thymus_respond::{DecisionId, Enforcer, NeverAct, Policy, RESPONDERS, State};
+use thymus_schema::Timestamp;
+
+use super::control::{self, Answer, Ask, Asked};
+use super::policy::PolicyFile;
+use super::probe::{Health, Probes};
+use super::wire::{Listener, Said};
+use super::{folder, host, planner};
+use crate::Found;
+use crate::cli::EnforceArgs;
+use crate::replay::now;
+use crate::run::{self, Stop};
+
+/// Nothing waits longer to be looked after.
+const TICK: Duration = Duration::from_millis(500);
+/// What the machine depends on is looked up this often.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+
+/// What wakes the process.
+enum Wake {
+    /// The file of proposals has grown.
+    Said,
+    /// Somebody asks.
+    Asked(Asked),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the policy, the folder or its journal cannot be used, or another enforcer has the folder.
+pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
+    if let Some(parent) = args.parent {
+        run::end_with(parent)?;
+    }
+    let folder = folder(&args.state);
+    planner::make(&folder)?;
+    let _lock = lock(&folder)?;
+    let (file, policy) = PolicyFile::open(args.policy.as_deref())?;
+    let spec = RESPONDERS.iter().find(|spec| spec.id == args.responder);
+    let Some(spec) = spec else {
+        let known: Vec<&str> = RESPONDERS.iter().map(|spec| spec.id).collect();
+        bail!(
+            "there is no responder {:?}; there are: {}",
+            args.responder,
+            known.join(", ")
+        );
+    };
+    let stop = Stop::listen()?;
+    let (enforcer, remarks) = Enforcer::open(&folder, policy, (spec.build)(), clock())?;
+    for remark in remarks {
+        eprintln!("thymus: {remark}");
+    }
+    let (wake, woken) = sync_channel(64);
+    let (asks, asked) = sync_channel(16);
+    control::listen(&folder, asks)?;
+    pass_on(asked, wake.clone());
+    watch(&folder, wake)?;
+    let mut office = Office {
+        file,
+        listener: Listener::new(&folder),
+        enforcer,
+        probes: Probes::new(),
+        learned: NeverAct::default(),
+        devices: 0,
+        looked_up: None,
+        looked_after: now(),
+        trouble: None,
+        policy_trouble: None,
+        managed: args.managed.clone(),
+    };
+    office.look_after();
+    office.hear();
+    while !stop.is_due() {
+        office.wait(&woken);
+    }
+    // What holds goes on holding until its time is over: a restart is no reason to let an attacker go.
+    Ok(Found::Nothing)
+}
+
+/// The time of day.
+fn clock() -> Timestamp {
+    Timestamp::from_nanos(run::now_nanos())
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!(
+            "another enforcer is using {}; two would undo each other",
+            folder.display()
+        );
+    }
+    Ok(file)
+}
+
+fn pass_on(asked: Receiver<Asked>, into: SyncSender<Wake>) {
+    thread::spawn(move || {
+        for one in asked {
+            if into.send(Wake::Asked(one)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Wakes for what happens in the folder (inotify(7)).
+fn watch(folder: &Path, into: SyncSender<Wake>) -> Result<()> {
+    use rustix::fs::inotify;
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC).context("cannot watch folders")?;
+    let what =
+        inotify::WatchFlags::MODIFY | inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CREATE;
+    inotify::add_watch(&watch, folder, what)
+        .with_context(|| format!("cannot watch {}", folder.display()))?;
+    thread::spawn(move || {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&watch, &mut buffer);
+        loop {
+            let name = match reader.next() {
+                Ok(event) => event
+                    .file_name()
+                    .map(|name| name.to_bytes().starts_with(b"proposals")),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return,
+            };
+            if name == Some(true)
+                && matches!(
+                    into.try_send(Wake::Said),
+                    Err(std::sync::mpsc::TrySendError::Disconnected(_))
+                )
+            {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The enforcer and what it is told.
+struct Office {
+    file: PolicyFile,
+    listener: Listener,
+    enforcer: Enforcer,
+    probes: Probes,
+    learned: NeverAct,
+    devices: u64,
+    looked_up: Option<Timestamp>,
+    looked_after: Instant,
+    trouble: Option<String>,
+    policy_trouble: Option<String>,
+    managed: Vec<u16>,
+}
+
+impl Office {
+    /// Does what comes next, or what is due.
+    fn wait(&mut self, woken: &Receiver<Wake>) {
+        let due = self.enforcer.next_due().map(|at| at.since(clock()));
+        match woken.recv_timeout(due.unwrap_or(TICK).min(TICK)) {
+            Ok(Wake::Asked(asked)) => {
+                let answer = self.answer(asked.ask);
+                // Who asked may be gone.
+                let _is_heard = asked.answer.send(answer).is_ok();
+            }
+            Ok(Wake::Said) | Err(RecvTimeoutError::Timeout) => self.hear(),
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(TICK),
+        }
+        // However much there is to hear.
+        if self.looked_after.elapsed() >= TICK {
+            self.look_after();
+        }
+        self.enforcer.tick(clock());
+        self.tell();
+    }
+
+    /// Takes what the analysis said.
+    fn hear(&mut self) {
+        for said in self.listener.heard(clock()) {
+            match said {
+                Said::Proposals { proposals, .. } => {
+                    if let Err(error) = self.enforcer.propose(proposals, clock()) {
+                        eprintln!("thymus: {error}");
+                    }
+                }
+                Said::Learned { never, devices } => {
+                    (self.learned, self.devices) = (never, devices);
+                    self.looked_up = None;
+                    self.look_after();
+                }
+            }
+        }
+    }
+
+    /// The policy file, the machine's own surroundings, and the health probes.
+    fn look_after(&mut self) {
+        self.looked_after = now();
+        match self.file.again() {
+            Some(Ok(policy)) => {
+                self.enforcer.policy_changed(policy, clock());
+                self.looked_up = None;
+                self.policy_trouble = None;
+                eprintln!("thymus: the policy was read anew");
+            }
+            Some(Err(error)) => {
+                let said = format!("{error:#}; the one before goes on");
+                eprintln!("thymus: {said}");
+                self.policy_trouble = Some(said);
+            }
+            None => {}
+        }
+        let now = clock();
+        if self
+            .looked_up
+            .is_none_or(|at| now.since(at) >= LOOK_UP_EVERY)
+        {
+            self.looked_up = Some(now);
+            let never = self.never();
+            self.enforcer.learned(never, self.devices, now);
+        }
+        let mut waiting: Vec<DecisionId> = Vec::new();
+        waiting.extend(
+            self.enforcer
+                .ledger()
+                .active()
+                .filter(|one| one.confirm_by.is_some())
+                .map(|one| one.id),
+        );
+        let targets = self.enforcer.policy().probes.clone();
+        match self.probes.round(&targets, !waiting.is_empty()) {
+            Some(Health::Harmed(why)) => self.enforcer.harmed(&why, now),
+            Some(Health::Good) => {
+                for id in waiting {
+                    if let Err(error) = self.enforcer.confirm_it(id, "health probes", now) {
+                        eprintln!("thymus: {error}");
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// All that is never acted upon.
+    fn never(&self) -> NeverAct {
+        let mut never = NeverAct::of(self.enforcer.policy());
+        for ((server, port), why) in self.learned.relied_on() {
+            never.service(*server, *port, why);
+        }
+        for (net, why) in self.learned.nets() {
+            never.network(*net, why);
+        }
+        host::add(&mut never, &self.managed);
+        never
+    }
+
+    /// Says on standard error what does not work, once.
+    fn tell(&mut self) {
+        let trouble = &self.enforcer.standing().trouble;
+        if *trouble != self.trouble {
+            match trouble {
+                Some(what) => eprintln!("thymus: {what}"),
+                None => eprintln!("thymus: the response works again"),
+            }
+            self.trouble.clone_from(trouble);
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) -> Answer {
+        let now = clock();
+        let enforcer = &mut self.enforcer;
+        let done = match ask {
+            Ask::Status => return Answer::Done(self.status()),
+            Ask::Approve { id, by } => enforcer.approve(id, &by, now),
+            Ask::Deny { id, by, why } => enforcer.deny(id, &by, &why, now),
+            Ask::Undo { ids, by, why } => enforcer.undo(&ids, &by, &why, now),
+            Ask::Extend { id, by, secs } => {
+                enforcer.extend(id, &by, Duration::from_secs(secs), now)
+            }
+            Ask::Confirm { id, by } => enforcer.confirm_it(id, &by, now),
+            Ask::Panic { by } => enforcer.panic(&by, now),
+            Ask::Resume { by } => enforcer.resume(&by, now),
+        };
+        match done {
+            Ok(()) => Answer::Done(Value::Null),
+            Err(error) => Answer::Refused(error.to_string()),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let standing = self.enforcer.standing();
+        let policy: &Policy = self.enforcer.policy();
+        let of_state = |state| {
+            self.enforcer
+                .ledger()
+                .live()
+                .filter(|one| one.state == state)
+                .count()
+        };
+        let cut: BTreeMap<String, (u64, u64)> = standing
+            .cut
+            .iter()
+            .map(|(id, counted)| (id.to_string(), *counted))
+            .collect();
+        let never: Vec<Value> = self
+            .enforcer
+            .never()
+            .nets()
+            .map(|(net, why)| json!({"what": net, "why": why}))
+            .chain(self.enforcer.never().relied_on().map(
+                |((server, port), why)| json!({"what": format!("{server} {port}"), "why": why}),
+            ))
+            .collect();
+        json!({
+            "mode": policy.mode,
+            "acts": policy.acts(),
+            "halted": self.enforcer.ledger().is_halted(),
+            "active": of_state(State::Active),
+            "pending": of_state(State::Pending),
+            "elements": standing.elements,
+            "trouble": standing.trouble,
+            "policy_trouble": self.policy_trouble,
+            "repaired": standing.repaired,
+            "cut": cut,
+            "never": never,
+            "devices": self.devices,
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! The response as processes and commands: the planner beside the analysis, the enforcer, and who talks to it.
+//!
+//! ```text
+//! analysis ── proposals.jsonl ──► enforcer ──► packet filter
+//!                                  ▲   └────► decisions.jnl ──► console, `thymus decisions`
+//!               control (socket) ──┘
+//! ```
+//! All of it lies in the folder `response` of the state folder. The analysis can open no connection, so what it
+//! proposes goes through a file that the enforcer follows; nothing comes back.
+
+mod commands;
+mod control;
+mod enforce;
+mod host;
+mod learned;
+mod planner;
+mod policy;
+mod probe;
+mod wire;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use commands::{answer, approve, confirm, decisions, deny, extend, panic, policy, undo};
+pub(crate) use enforce::run as enforce;
+pub(crate) use planner::Planner;
+
+/// Where the response keeps what is its own.
+pub(crate) fn folder(state: &Path) -> PathBuf {
+    state.join("response")
+}

@@ -1,0 +1,245 @@
+//! The planner beside the analysis: keeps the aggregates, and says what could be done about each incident that is
+//! shown. It changes nothing of what is found.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use thymus_detect::Engine;
+use thymus_respond::{FlowBook, NeverAct, Pattern, Policy, Proposal, Scene, Talk, plan};
+use thymus_schema::{Alert, EntityId, EntityKind, Event, Incident, LocalNetworks};
+
+use super::folder;
+use super::learned::Names;
+use super::policy::PolicyFile;
+use super::wire::{Said, Speaker};
+use crate::output::Findings;
+use crate::replay::now;
+
+const BOOK: &str = "flows.bin";
+/// What the network depends on is worked out this often.
+const LEARN_EVERY: Duration = Duration::from_mins(1);
+/// What could be done is said again this often while incidents change: the policy may be another one by then, and
+/// saying it twice does nothing twice.
+const AGAIN_EVERY: Duration = Duration::from_secs(20);
+/// Incidents remembered as planned.
+const PLANNED_MAX: usize = 10_000;
+
+/// See the module.
+pub(crate) struct Planner {
+    folder: std::path::PathBuf,
+    policy: Policy,
+    book: FlowBook,
+    names: Names,
+    speaker: Speaker,
+    /// What was proposed of each incident.
+    planned: BTreeMap<String, (blake3::Hash, Instant)>,
+    learned: Option<(Instant, NeverAct, u64)>,
+    complained: bool,
+}
+
+/// What is kept of the aggregates.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    patterns: Vec<(Talk, Pattern)>,
+}
+
+impl Planner {
+    /// Goes on with what the state folder has.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or the policy cannot be used.
+    pub(crate) fn open(state: &Path, policy: Option<&Path>) -> Result<Self> {
+        let folder = folder(state);
+        make(&folder)?;
+        let kept = std::fs::read(folder.join(BOOK)).ok();
+        let kept = kept.and_then(|bytes| postcard::from_bytes::<Kept>(&bytes).ok());
+        Ok(Self {
+            policy: PolicyFile::open(policy)?.1,
+            book: kept.map_or_else(FlowBook::default, |kept| {
+                FlowBook::from_patterns(kept.patterns)
+            }),
+            names: Names::default(),
+            speaker: Speaker::new(&folder),
+            planned: BTreeMap::new(),
+            learned: None,
+            complained: false,
+            folder,
+        })
+    }
+
+    /// Takes note of what is seen.
+    pub(crate) fn events(&mut self, events: &[Event]) {
+        self.book.events(events);
+        self.names.events(events);
+    }
+
+    /// Looks at what is found, and says what could be done.
+    pub(crate) fn look(&mut self, findings: &Findings<'_>, engine: &Engine, local: &LocalNetworks) {
+        let said = self
+            .learn(findings.outcome.summary.devices as u64, local)
+            .and_then(|()| self.propose(findings, engine, local));
+        if let Err(error) = said
+            && !self.complained
+        {
+            eprintln!("thymus: {error:#}; nothing is proposed to the response until it can");
+            self.complained = true;
+        }
+    }
+
+    /// Says who the network depends on, when that has changed.
+    fn learn(&mut self, devices: u64, local: &LocalNetworks) -> Result<()> {
+        let is_due = self
+            .learned
+            .as_ref()
+            .is_none_or(|(at, ..)| at.elapsed() >= LEARN_EVERY);
+        if !is_due {
+            return Ok(());
+        }
+        let mut never = NeverAct::default();
+        for (server, port) in self.book.relied_on(local) {
+            never.service(server, port, "much of the network relies on it");
+        }
+        let is_new = self
+            .learned
+            .as_ref()
+            .is_none_or(|(_, known, count)| *known != never || *count != devices);
+        if is_new {
+            let never = never.clone();
+            self.speaker.say(&Said::Learned { never, devices })?;
+        }
+        self.learned = Some((now(), never, devices));
+        Ok(())
+    }
+
+    fn propose(
+        &mut self,
+        findings: &Findings<'_>,
+        engine: &Engine,
+        local: &LocalNetworks,
+    ) -> Result<()> {
+        let mut proposals = Vec::new();
+        for incident in &findings.shown {
+            if incident.confidence < self.policy.confidence {
+                continue;
+            }
+            let alerts: Vec<Alert> = incident
+                .steps
+                .iter()
+                .filter_map(|step| findings.outcome.report.alert(step.alert))
+                .cloned()
+                .collect();
+            let id = incident.id.to_string();
+            let digest = blake3::hash(&serde_json::to_vec(&(&incident.title, &alerts))?);
+            let said = self.planned.get(&id);
+            if said.is_some_and(|(said, at)| *said == digest && at.elapsed() < AGAIN_EVERY) {
+                continue;
+            }
+            proposals.extend(self.plan(incident, &alerts, engine, local));
+            if self.planned.len() >= PLANNED_MAX {
+                self.planned.clear();
+            }
+            self.planned.insert(id, (digest, now()));
+        }
+        if proposals.is_empty() {
+            return Ok(());
+        }
+        let at = thymus_schema::Timestamp::from_nanos(crate::run::now_nanos());
+        self.speaker.say(&Said::Proposals { at, proposals })
+    }
+
+    fn plan(
+        &self,
+        incident: &Incident,
+        alerts: &[Alert],
+        engine: &Engine,
+        local: &LocalNetworks,
+    ) -> Vec<Proposal> {
+        let addresses = |entity: &EntityId| self.addresses(entity, alerts, engine);
+        let group = |entity: &EntityId| group(entity, engine);
+        plan(&Scene {
+            incident,
+            alerts,
+            addresses: &addresses,
+            group: &group,
+            book: &self.book,
+            local,
+            policy: &self.policy,
+        })
+    }
+
+    /// Where somebody is reached: the addresses held while it was seen, else the one known last.
+    fn addresses(&self, entity: &EntityId, alerts: &[Alert], engine: &Engine) -> Vec<IpAddr> {
+        let key = entity.key.split('%').next().unwrap_or_default();
+        match entity.kind {
+            EntityKind::External => match key.parse() {
+                Ok(addr) => vec![addr],
+                Err(_) => self.names.addresses(key),
+            },
+            EntityKind::Device => {
+                let of_it = alerts.iter().filter(|alert| alert.entity == *entity);
+                let held: Vec<IpAddr> = of_it
+                    .flat_map(|alert| alert.aliases.iter().filter_map(|alias| alias.parse().ok()))
+                    .collect();
+                if !held.is_empty() {
+                    return held;
+                }
+                let entities = engine.entities();
+                let mut cards = entities.indices().filter_map(|index| entities.card(index));
+                let card = cards.find(|card| card.entity == *entity);
+                let last = card.and_then(|card| card.addresses.last()?.parse().ok());
+                last.or(key.parse().ok()).into_iter().collect()
+            }
+            EntityKind::Service => {
+                let host = key.rsplit_once(':').map_or(key, |(host, _)| host);
+                host.trim_matches(['[', ']']).parse().into_iter().collect()
+            }
+            EntityKind::User => Vec::new(),
+        }
+    }
+
+    /// Keeps the aggregates.
+    pub(crate) fn keep(&self) -> Result<()> {
+        let patterns = self
+            .book
+            .patterns()
+            .map(|(talk, pattern)| (*talk, *pattern))
+            .collect();
+        let path = self.folder.join(BOOK);
+        let fresh = path.with_extension("new");
+        std::fs::write(&fresh, postcard::to_stdvec(&Kept { patterns })?)
+            .and_then(|()| std::fs::rename(&fresh, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Addresses of the devices of the same group.
+fn group(entity: &EntityId, engine: &Engine) -> Vec<IpAddr> {
+    let entities = engine.entities();
+    let cards: Vec<_> = entities
+        .indices()
+        .filter_map(|index| entities.card(index))
+        .collect();
+    let Some(own) = cards.iter().find(|card| card.entity == *entity) else {
+        return Vec::new();
+    };
+    let alike = cards
+        .iter()
+        .filter(|card| card.group == own.group && card.entity != *entity);
+    alike
+        .filter_map(|card| card.addresses.last()?.parse().ok())
+        .collect()
+}
+
+/// Makes the folder of the response, for its owner alone.
+pub(super) fn make(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))
+}

@@ -1,0 +1,330 @@
+//! The response from packets to the kernel's packet filter, in a network namespace that the test makes for itself.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, socket};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const INSIDE: &str = "THYMUS_TEST_INSIDE";
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_thymus"))
+}
+
+fn inside(name: &str, test: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return test();
+    }
+    let output = Command::new("unshare")
+        .args(["-Urnm", "timeout", "400"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare (util-linux) is needed");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+/// What a command prints; it has to succeed.
+fn said(program: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {err}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn nft(arguments: &[&str]) -> String {
+    said(Path::new("nft"), arguments)
+}
+
+/// Packets of the lab's story that fit on the wire, sent again and again from a thread.
+struct Attack {
+    is_over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Attack {
+    fn begin() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lab/captures/story.pcap.gz");
+        let mut all = Vec::new();
+        flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
+            .read_to_end(&mut all)
+            .unwrap();
+        let mut packets = Vec::new();
+        let mut rest = &all[24..];
+        while rest.len() > 16 {
+            let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+            if length <= 1514 {
+                packets.push(rest[16..16 + length].to_vec());
+            }
+            rest = &rest[16 + length..];
+        }
+        let link = nix::ifaddrs::getifaddrs()
+            .unwrap()
+            .filter(|one| one.interface_name == "out0")
+            .find_map(|one| one.address?.as_link_addr().copied())
+            .unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            let wire = socket(
+                AddressFamily::Packet,
+                SockType::Raw,
+                SockFlag::empty(),
+                None,
+            );
+            let wire = wire.unwrap();
+            bind(wire.as_raw_fd(), &link).unwrap();
+            for some in packets.chunks(20).cycle() {
+                for packet in some {
+                    nix::sys::socket::send(wire.as_raw_fd(), packet, MsgFlags::empty()).unwrap();
+                }
+                if theirs.load(Ordering::Relaxed) {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Self {
+            is_over,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _is_over = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// A run, and the folder of its state.
+struct Run {
+    child: Child,
+    state: PathBuf,
+}
+
+impl Run {
+    fn start(state: &Path, policy: &Path) -> Self {
+        let child = Command::new(program())
+            .args([
+                "run",
+                "--interface",
+                "in0",
+                "--local",
+                "10.0.0.0/8",
+                "--quiet",
+            ])
+            .args(["--keep-packets", "0", "--state"])
+            .arg(state)
+            .arg("--respond")
+            .arg(policy)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            state: state.to_path_buf(),
+        }
+    }
+
+    fn thymus(&self, arguments: &[&str]) -> String {
+        let state = self.state.to_str().unwrap();
+        said(&program(), &[arguments, &["--state", state]].concat())
+    }
+
+    /// The decisions, once there is one of these states.
+    fn decided(&self, state: &str) -> Vec<Value> {
+        let mut seen = Vec::new();
+        for _ in 0..400 {
+            let lines = self.thymus(&["decisions", "--all", "--json"]);
+            seen = lines
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            if seen.iter().any(|one: &Value| one["state"] == state) {
+                return seen;
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+        panic!("nothing became {state}: {seen:?}");
+    }
+
+    fn pid_of(&self, name: &str) -> Option<i32> {
+        let note = std::fs::read(self.state.join("processes.json")).ok()?;
+        let note: Value = serde_json::from_slice(&note).ok()?;
+        let mut processes = note["processes"].as_array()?.iter();
+        let found = processes.find(|one| one["name"] == name)?;
+        found["pid"].as_i64().map(|pid| pid as i32)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _is_asked = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).is_ok();
+        let _is_over = self.child.wait().is_ok();
+    }
+}
+
+fn eventually(what: &str, is: impl Fn() -> bool) {
+    for _ in 0..200 {
+        if is() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("not within twenty seconds: {what}");
+}
+
+/// A person is asked about whole destinations; the rest is only simulated.
+const ASK: &str = "'simulate'\nrules = [{ mode = 'approve', verbs = ['block_destination'] }]";
+/// A person is asked about whole destinations, and nobody about single services.
+const ASK_FIRST: &str = "'act'\nrules = [{ mode = 'approve', verbs = ['block_destination'] }]";
+const CAPS: &str = "confidence = \"medium\"\nminutes = 10\n[caps]\nflows_share = 1.0\nflows_of_device_share = 1.0\n";
+
+#[test]
+fn an_attack_is_contained_and_everything_can_be_taken_back() {
+    inside(
+        "an_attack_is_contained_and_everything_can_be_taken_back",
+        || {
+            for line in [
+                "link set lo up",
+                "link add out0 type veth peer name in0",
+                "link set out0 up",
+                "link set in0 up",
+            ] {
+                said(Path::new("ip"), &line.split(' ').collect::<Vec<_>>());
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let (policy, state) = (dir.path().join("policy.toml"), dir.path().join("state"));
+            let allow = |mode: &str| {
+                let fresh = dir.path().join("fresh.toml");
+                std::fs::write(&fresh, format!("mode = {mode}\n{CAPS}")).unwrap();
+                std::fs::rename(fresh, &policy).unwrap();
+            };
+            allow("'simulate'");
+            let run = Run::start(&state, &policy);
+            let attack = Attack::begin();
+            run.decided("simulated");
+            assert_eq!(
+                nft(&["list", "tables"]),
+                "",
+                "who simulates touches nothing"
+            );
+            assert!(run.thymus(&["decisions"]).contains("only simulates"));
+
+            // A person is asked, says yes, and takes it back.
+            allow(ASK);
+            let all = run.decided("pending");
+            let pending = all.iter().find(|one| one["state"] == "pending").unwrap();
+            let name = pending["name"].as_str().unwrap().to_owned();
+            run.thymus(&["approve", &name]);
+            let held = || nft(&["list", "table", "inet", "thymus"]);
+            let device = pending["device"].as_str().unwrap().replace("device:", "");
+            assert!(held().contains(&device), "{}", held());
+            let about = run.thymus(&["decisions", &name]);
+            assert!(about.contains("active until"), "{about}");
+            run.thymus(&["undo", &name, "--why", "enough"]);
+            assert!(!held().contains(&format!("{device} . ")), "{}", held());
+
+            // What it may do by itself holds. Who carries it out is killed: the kernel goes on, and so does who comes next.
+            allow(ASK_FIRST);
+            run.decided("active");
+            let before = held();
+            let killed = run.pid_of("enforcer").unwrap();
+            kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+            assert!(held().contains("timeout"), "{before}");
+            eventually("another enforcer", || {
+                run.pid_of("enforcer").is_some_and(|pid| pid != killed)
+            });
+            eventually("it answers", || {
+                !run.thymus(&["decisions"]).contains("No enforcer")
+            });
+            assert!(held().contains("timeout"));
+
+            // A policy that cannot be read changes nothing.
+            std::fs::write(&policy, "mode = \"perhaps\"\n").unwrap();
+            eventually("the fault is told", || {
+                run.thymus(&["decisions"]).contains("perhaps")
+            });
+            assert!(held().contains("timeout"));
+            allow(ASK_FIRST);
+
+            run.thymus(&["panic"]);
+            assert_eq!(nft(&["list", "tables"]), "");
+            thread::sleep(Duration::from_secs(3));
+            assert_eq!(
+                nft(&["list", "tables"]),
+                "",
+                "the attack goes on, and nothing is done"
+            );
+            assert!(run.thymus(&["decisions"]).contains("panic --resume"));
+            run.thymus(&["panic", "--resume"]);
+            drop(attack);
+        },
+    );
+}
+
+#[test]
+fn a_policy_is_checked_before_it_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let output = Command::new(program())
+            .arg("policy")
+            .arg(&file)
+            .output()
+            .unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &err,
+        )
+    };
+    let (code, said) = check("");
+    assert!(code == Some(0) && said.contains("only simulates"), "{said}");
+    let (code, said) = check(
+        "mode = \"act\"\nprobes = [\"tcp://10.0.0.9:443\"]\n[[rules]]\nmode = \"approve\"\nhours = { from = 8, to = 18 }\n",
+    );
+    assert!(code == Some(0) && said.contains("acts"), "{said}");
+    for (wrong, word) in [
+        ("mod = \"act\"", "mod"),
+        ("mode = \"perhaps\"", "perhaps"),
+        ("minutes = 0", "minutes"),
+        ("probes = [\"http://x\"]", "tcp://HOST:PORT"),
+        ("[[rules]]\nhours = { from = 9, to = 9 }", "hours"),
+        ("never = [\"10.0.0.300\"]", "never"),
+    ] {
+        let (code, said) = check(wrong);
+        assert!(
+            code == Some(2) && said.contains(word) && said.contains("policy.toml"),
+            "{wrong}: {said}"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use thymus_schema::{Affected, AlertId, EventId, IncidentId, PValue, Peer, Statement, Step};
+
+use super::*;
+use crate::cut::Talk;
+use thymus_schema::Transport;
+
+const DEVICE: &str = "10.0.0.5";
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::from_secs(1_767_571_200 + hours * 3_600)
+}
+
+fn talk(client: &str, server: &str, port: u16) -> Talk {
+    Talk {
+        client: client.parse().unwrap(),
+        server: server.parse().unwrap(),
+        transport: Transport::Tcp,
+        port,
+    }
+}
+
+/// Three days in which the device uses a server.
+fn book() -> FlowBook {
+    let mut book = FlowBook::default();
+    for hour in 0..72 {
+        book.seen(talk(DEVICE, "10.0.0.9", 443), at(hour));
+    }
+    book
+}
+
+fn alert(entity: EntityId, phase: Phase, peers: &[(PeerRole, &str)]) -> Alert {
+    Alert {
+        id: AlertId(1),
+        detector: "test".into(),
+        aliases: vec![entity.key.clone()],
+        entity,
+        peers: peers
+            .iter()
+            .map(|(role, entity)| Peer {
+                role: *role,
+                entity: entity.parse().unwrap(),
+            })
+            .collect(),
+        phase,
+        techniques: Vec::new(),
+        first_seen: at(72),
+        last_seen: at(73),
+        score: 9.0,
+        p_value: PValue::from_neg_log10(9.0),
+        calibrated_by: "site".into(),
+        discovered: true,
+        statement: Statement::new("It did.", Vec::new()),
+        counterfactual: Statement::new("It does not.", Vec::new()),
+        first_event: EventId::default(),
+    }
+}
+
+fn planned(alert: &Alert, book: &FlowBook) -> Vec<Proposal> {
+    let incident = Incident {
+        id: IncidentId(1),
+        merged_from: Vec::new(),
+        title: "10.0.0.5: something".to_owned(),
+        hypothesis: String::new(),
+        confidence: Confidence::High,
+        p_value: alert.p_value,
+        rank: 1,
+        shown: true,
+        affected: vec![Affected {
+            entity: alert.entity.clone(),
+            aliases: Vec::new(),
+            suspected: true,
+        }],
+        techniques: Vec::new(),
+        first_seen: at(72),
+        last_seen: at(73),
+        steps: Vec::<Step>::new(),
+        next_steps: Vec::new(),
+    };
+    let addresses = |entity: &EntityId| entity.key.parse().into_iter().collect();
+    let group = |_: &EntityId| vec!["10.0.0.6".parse().unwrap()];
+    plan(&Scene {
+        incident: &incident,
+        alerts: std::slice::from_ref(alert),
+        addresses: &addresses,
+        group: &group,
+        book,
+        local: &LocalNetworks::default(),
+        policy: &Policy::default(),
+    })
+}
+
+fn texts(proposal: &Proposal) -> Vec<String> {
+    proposal.cuts.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_new_with_a_controller_is_cut_service_by_service() {
+    let mut book = book();
+    book.seen(talk(DEVICE, "203.0.113.9", 8443), at(72));
+    let control = [(PeerRole::Controller, "external:203.0.113.9")];
+    let alert = alert(EntityId::device(DEVICE), Phase::Control, &control);
+    let plan = planned(&alert, &book);
+    assert_eq!(plan[0].verb, Verb::BlockPattern);
+    assert_eq!(texts(&plan[0]), ["10.0.0.5 to 203.0.113.9 by tcp/8443"]);
+    assert_eq!(plan[0].rehearsal.cut, 0);
+    // Nothing told of its services yet: all between the two.
+    let plan = planned(&alert, &self::book());
+    assert_eq!(plan[0].verb, Verb::BlockDestination);
+    assert_eq!(texts(&plan[0]), ["all between 10.0.0.5 and 203.0.113.9"]);
+}
+
+#[test]
+fn each_further_step_goes_further_and_leaves_what_is_usual_as_long_as_it_can() {
+    let control = [(PeerRole::Controller, "external:203.0.113.9")];
+    let alert = alert(EntityId::device(DEVICE), Phase::Control, &control);
+    let plan = planned(&alert, &book());
+    let stages: Vec<_> = plan.iter().map(|one| (one.stage, one.verb)).collect();
+    assert_eq!(
+        stages,
+        [
+            (0, Verb::BlockDestination),
+            (1, Verb::EnforceLife),
+            (2, Verb::Quarantine)
+        ]
+    );
+    assert_eq!(plan[1].rehearsal.cut, 0, "its habits go on");
+    assert_eq!(plan[2].rehearsal.cut, 72);
+    // Of a device that nobody knows yet, its group says what is usual.
+    let mut book = book();
+    let other = EntityId::device("10.0.0.77");
+    book.seen(talk("10.0.0.6", "10.0.0.9", 443), at(1));
+    let plan = planned(&self::alert(other, Phase::Control, &control), &book);
+    assert_eq!(plan[1].verb, Verb::EnforcePeerLife);
+}
+
+#[test]
+fn a_service_that_was_swept_is_cut_towards_all_of_ours() {
+    let mut book = book();
+    for host in 20..30 {
+        let server = format!("10.0.0.{host}");
+        book.seen(talk(DEVICE, &server, 445), at(72));
+        book.note_tried(&talk(DEVICE, &server, 445), at(72));
+    }
+    let target = [(PeerRole::Target, "device:10.0.0.21")];
+    let alert = alert(EntityId::device(DEVICE), Phase::Lateral, &target);
+    let plan = planned(&alert, &book);
+    let texts = texts(&plan[0]);
+    assert!(
+        texts.contains(&"10.0.0.5 to 10.0.0.0/8 by tcp/445".to_owned()),
+        "{texts:?}"
+    );
+    assert!(
+        !texts.iter().any(|text| text.contains("10.0.0.21")),
+        "{texts:?}"
+    );
+    assert_eq!(plan[0].rehearsal.cut, 0);
+}
+
+#[test]
+fn an_outsider_is_kept_from_all_and_a_whole_prefix_of_ipv6_with_it() {
+    let book = book();
+    let target = [(PeerRole::Target, "device:10.0.0.9")];
+    let v4 = alert(EntityId::external("203.0.113.9"), Phase::Access, &target);
+    assert_eq!(texts(&planned(&v4, &book)[0]), ["all of 203.0.113.9"]);
+    let v6 = alert(EntityId::external("2001:db8::7"), Phase::Access, &target);
+    assert_eq!(texts(&planned(&v6, &book)[0]), ["all of 2001:db8::/64"]);
+}
+
+#[test]
+fn nothing_is_cut_of_whom_nobody_knows_the_address() {
+    let book = book();
+    let alert = alert(EntityId::user("CORP\\ann"), Phase::Credentials, &[]);
+    let alert = Alert {
+        peers: vec![Peer {
+            role: PeerRole::Target,
+            entity: EntityId::device("10.0.0.9"),
+        }],
+        ..alert
+    };
+    let plan = planned(&alert, &book);
+    assert_eq!((plan.len(), plan[0].verb), (1, Verb::Notify));
+    assert!(plan[0].cuts.is_empty());
+}
