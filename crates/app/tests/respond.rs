@@ -203,23 +203,45 @@ fn eventually(what: &str, is: impl Fn() -> bool) {
 
 /// A person is asked about whole destinations; the rest is only simulated.
 const ASK: &str = "'simulate'\nrules = [{ mode = 'approve', verbs = ['block_destination'] }]";
-/// A person is asked about whole destinations, and nobody about single services.
-const ASK_FIRST: &str = "'act'\nrules = [{ mode = 'approve', verbs = ['block_destination'] }]";
 const CAPS: &str = "confidence = \"medium\"\nminutes = 10\n[caps]\nflows_share = 1.0\nflows_of_device_share = 1.0\n";
+
+/// Where the attack is sent, and where it is seen.
+fn cable() {
+    for line in [
+        "link set lo up",
+        "link add out0 type veth peer name in0",
+        "link set out0 up",
+        "link set in0 up",
+    ] {
+        said(Path::new("ip"), &line.split(' ').collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_policy_that_acts_contains_an_attack_by_itself() {
+    inside("a_policy_that_acts_contains_an_attack_by_itself", || {
+        cable();
+        let dir = tempfile::tempdir().unwrap();
+        let (policy, state) = (dir.path().join("policy.toml"), dir.path().join("state"));
+        std::fs::write(&policy, format!("mode = 'act'\n{CAPS}")).unwrap();
+        let run = Run::start(&state, &policy);
+        let _attack = Attack::begin();
+        let all = run.decided("active");
+        let active = all.iter().find(|one| one["state"] == "active").unwrap();
+        let device = active["device"].as_str().unwrap().replace("device:", "");
+        let held = nft(&["list", "table", "inet", "thymus"]);
+        assert!(held.contains(&device) && held.contains("timeout"), "{held}");
+        let by = active["history"][0]["by"].as_str();
+        assert_eq!(by, Some("thymus"), "nobody was asked");
+    });
+}
 
 #[test]
 fn an_attack_is_contained_and_everything_can_be_taken_back() {
     inside(
         "an_attack_is_contained_and_everything_can_be_taken_back",
         || {
-            for line in [
-                "link set lo up",
-                "link add out0 type veth peer name in0",
-                "link set out0 up",
-                "link set in0 up",
-            ] {
-                said(Path::new("ip"), &line.split(' ').collect::<Vec<_>>());
-            }
+            cable();
             let dir = tempfile::tempdir().unwrap();
             let (policy, state) = (dir.path().join("policy.toml"), dir.path().join("state"));
             let allow = |mode: &str| {
@@ -252,9 +274,8 @@ fn an_attack_is_contained_and_everything_can_be_taken_back() {
             run.thymus(&["undo", &name, "--why", "enough"]);
             assert!(!held().contains(&format!("{device} . ")), "{}", held());
 
-            // What it may do by itself holds. Who carries it out is killed: the kernel goes on, and so does who comes next.
-            allow(ASK_FIRST);
-            run.decided("active");
+            // Again after all. Who carries it out is killed: the kernel goes on, and so does who comes next.
+            run.thymus(&["approve", &name]);
             let before = held();
             let killed = run.pid_of("enforcer").unwrap();
             kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
@@ -273,7 +294,7 @@ fn an_attack_is_contained_and_everything_can_be_taken_back() {
                 run.thymus(&["decisions"]).contains("perhaps")
             });
             assert!(held().contains("timeout"));
-            allow(ASK_FIRST);
+            allow(ASK);
 
             run.thymus(&["panic"]);
             assert_eq!(nft(&["list", "tables"]), "");
