@@ -554,6 +554,26 @@ fn an_exception_is_tried_made_listed_and_taken_back() {
         (&detail["shown"], &detail["is_excepted"]),
         (&json!(true), &json!(false))
     );
+    // What hides a confirmed attack takes a second word.
+    let called = json!({"state": "closed", "verdict": "attack"});
+    let path = "/incidents/cc/case";
+    assert_eq!(
+        running.ask("PATCH", path, &analyst, Some(&called)).status,
+        200
+    );
+    let tried = running.ask("POST", "/exceptions/test", &analyst, Some(&scope));
+    assert_eq!(tried.json()["attacks"][0]["id"], "cc", "{}", tried.body);
+    let mut new = new;
+    let refused = running.ask("POST", "/exceptions", &analyst, Some(&new));
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    new["force"] = json!(true);
+    let made = running.ask("POST", "/exceptions", &analyst, Some(&new));
+    assert_eq!(
+        (made.status, &made.json()["attacks"]),
+        (201, &json!(1)),
+        "{}",
+        made.body
+    );
     // Who sees pseudonyms cannot ask by guessing.
     let admin = running.token(Role::Admin);
     let admin = [("authorization", admin.as_str())];

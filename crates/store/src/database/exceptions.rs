@@ -2,27 +2,32 @@
 //!
 //! An exception names a detector and what it is about: a device or a label, a peer, facts of the evidence. An
 //! incident whose every leading alert (one that was rare enough by itself) matches a live exception stays below
-//! the line; it is never hidden, and nothing of what was found or learned changes. That is why this is here and
-//! not in the analysis: a replay gives the same bytes with and without, and an exception that ends gives back
-//! what it held.
+//! the line, unless something in it is clearly worse than what was seen when the exception was made; it is never
+//! hidden, and nothing of what was found or learned changes. That is why this is here and not in the analysis: a
+//! replay gives the same bytes with and without, and an exception that ends gives back what it held.
 
+mod preview;
 mod scope;
+mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use thymus_schema::{Alert, Timestamp};
+use serde_json::json;
+use thymus_schema::Timestamp;
 use utoipa::ToSchema;
 
-use self::scope::Claim;
-pub use self::scope::{ExceptionScope, ExceptionUse, ScopeFact};
-pub(super) use self::scope::{Standing, uses_of};
+use self::preview::{Among, attacks_hidden, incidents_with, seen_before};
+pub use self::preview::{ExceptionExample, ExceptionTest, HeldIncident};
+pub use self::scope::{ExceptionScope, ScopeFact};
+use self::standing::seen_of;
+pub use self::standing::{ExceptionUse, SeenBefore};
+pub(super) use self::standing::{Standing, uses_of};
+use super::casework::Verdict;
 use super::error::{DatabaseError, doing};
-use super::ingest::text;
-use super::{Actor, Database, audit, casework, incidents, is_short, overview};
+use super::{Actor, Database, audit, casework, incidents, is_short};
 
 const EXCEPTIONS_MAX: u64 = 1_000;
 const TEXT_MAX: usize = 2_000;
@@ -52,10 +57,13 @@ pub struct NewException {
     #[serde(default)]
     #[schema(max_length = 64)]
     pub incident: Option<String>,
+    /// Also if it would have hidden what somebody called an attack.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// An exception.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Exception {
     /// Its number.
     pub id: u64,
@@ -79,72 +87,24 @@ pub struct Exception {
     pub is_live: bool,
     /// Incidents that it holds, alone or with others, below the line.
     pub incidents: u64,
-}
-
-/// An alert that an exception would be about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ExceptionExample {
-    /// The alert.
-    pub alert: String,
-    /// Whom it is about.
-    pub entity: String,
-    /// When it began.
-    #[schema(value_type = String, format = DateTime)]
-    pub first_seen: Timestamp,
-}
-
-/// What an exception would have done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ExceptionTest {
-    /// So many days were looked at.
-    pub days: u32,
-    /// Alerts of the detector in that time.
-    pub alerts_of_detector: u64,
-    /// Of them, those it would be about.
-    pub alerts: u64,
-    /// Devices they are about.
-    pub devices: u64,
-    /// Incidents that are above the line and would fall below it.
-    pub incidents: u64,
-    /// Titles of the first of these.
-    pub titles: Vec<String>,
-    /// The latest of the alerts.
-    pub examples: Vec<ExceptionExample>,
+    /// Incidents that it is about and that are shown all the same.
+    pub tripped: u64,
+    /// Incidents that it is about and that somebody called an attack.
+    pub attacks: u64,
+    /// What was seen when it was made: its tripwire.
+    pub seen: Option<SeenBefore>,
 }
 
 /// Looks at all incidents again in which this detector speaks.
 fn look_again(tx: &Transaction<'_>, detector: &str) -> Result<(), rusqlite::Error> {
-    for (id, object) in incidents_with(tx, detector, None)? {
+    for (id, object) in incidents_with(tx, Among::All, detector, None)? {
         let standing = Standing::of(tx, &object, None)?;
         tx.prepare_cached(
-            "UPDATE incidents SET shown = told AND NOT ?2, excepted = ?3 WHERE id = ?1",
+            "UPDATE incidents SET shown = told AND NOT ?2, excepted = ?3, is_held = told AND ?2 WHERE id = ?1",
         )?
         .execute(params![id, standing.is_held, standing.kept()])?;
     }
     Ok(())
-}
-
-/// Those with an alert of `detector`; with a scope only those above the line that it may be about.
-fn incidents_with(
-    connection: &Connection,
-    detector: &str,
-    scope: Option<&ExceptionScope>,
-) -> Result<Vec<(String, Value)>, rusqlite::Error> {
-    let mut query = connection.prepare_cached(
-        "SELECT i.id, o.json FROM incidents i JOIN incident_objects o ON o.id = i.id
-         WHERE (i.shown OR NOT ?2) AND instr(i.search, ?1) > 0 AND (?3 IS NULL OR instr(o.json, ?3) > 0)",
-    )?;
-    // Only what has the device's name in it, as JSON writes it, can be about the device.
-    let device = scope.and_then(|scope| scope.device.as_deref());
-    let device = device.map(|device| json!(device).to_string());
-    let wanted = params![detector.to_lowercase(), scope.is_some(), device];
-    let rows = query.query_map(wanted, |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
-    let mut found = Vec::new();
-    for row in rows {
-        let (id, json) = row?;
-        found.extend(serde_json::from_str(&json).ok().map(|object| (id, object)));
-    }
-    Ok(found)
 }
 
 /// Looks at all incidents again that an exception by label may be about.
@@ -160,6 +120,29 @@ pub(super) fn labels_changed(tx: &Transaction<'_>) -> Result<(), rusqlite::Error
         .try_for_each(|detector| look_again(tx, detector))
 }
 
+/// For each exception the incidents that it holds, that are shown all the same, and that were called an attack.
+fn counts(connection: &Connection) -> Result<BTreeMap<u64, [u64; 3]>, rusqlite::Error> {
+    let mut query = connection.prepare_cached(
+        "SELECT i.excepted, i.is_held, COALESCE(c.verdict, '') = ?
+         FROM incidents i LEFT JOIN cases c ON c.incident = i.id WHERE i.excepted <> ''",
+    )?;
+    let rows = query.query_map([Verdict::Attack.as_str()], |row| {
+        let is: (bool, bool) = (row.get(1)?, row.get(2)?);
+        Ok((row.get::<_, String>(0)?, is))
+    })?;
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        let (kept, (is_held, is_attack)) = row?;
+        for one in uses_of(&kept) {
+            let [held, tripped, attacks]: &mut [u64; 3] = counts.entry(one.id).or_default();
+            *held += u64::from(is_held);
+            *tripped += u64::from(one.tripped.is_some());
+            *attacks += u64::from(is_attack);
+        }
+    }
+    Ok(counts)
+}
+
 impl Database {
     /// All exceptions, the newest first.
     ///
@@ -167,22 +150,15 @@ impl Database {
     /// When they cannot be read.
     pub fn exceptions(&self) -> Result<Vec<Exception>, DatabaseError> {
         self.read("read the exceptions", |connection| {
-            let mut held = std::collections::BTreeMap::new();
+            let counts = counts(connection)?;
             let mut query = connection.prepare_cached(
-                "SELECT excepted FROM incidents WHERE told AND NOT shown AND excepted <> ''",
-            )?;
-            for kept in query.query_map([], |row| row.get::<_, String>(0))? {
-                for one in uses_of(&kept?) {
-                    *held.entry(one.id).or_insert(0) += 1;
-                }
-            }
-            let mut query = connection.prepare_cached(
-                "SELECT id, scope, owner, reason, incident, created_by, created_at, until, is_live
+                "SELECT id, scope, owner, reason, incident, created_by, created_at, until, is_live, seen
                  FROM exceptions ORDER BY id DESC",
             )?;
             let rows = query.query_map([], |row| {
                 let id = row.get(0)?;
                 let until: Option<i64> = row.get(7)?;
+                let [incidents, tripped, attacks] = counts.get(&id).copied().unwrap_or_default();
                 Ok(Exception {
                     id,
                     scope: serde_json::from_str(&row.get::<_, String>(1)?).unwrap_or_default(),
@@ -193,7 +169,10 @@ impl Database {
                     created_at: Timestamp::from_nanos(row.get(6)?),
                     until: until.map(Timestamp::from_nanos),
                     is_live: row.get(8)?,
-                    incidents: held.get(&id).copied().unwrap_or(0),
+                    incidents,
+                    tripped,
+                    attacks,
+                    seen: seen_of(&row.get::<_, String>(9)?),
                 })
             })?;
             rows.collect()
@@ -220,8 +199,6 @@ impl Database {
                 "an exception has a reason of at most {TEXT_MAX} characters, and 1 to 3650 days"
             )));
         }
-        let until = new.days.map(|days| actor.at.plus(DAY * days));
-        let scope = json!(new.scope).to_string();
         self.change("make an exception", |tx| {
             let failed = doing("make an exception");
             let count: u64 = tx
@@ -236,29 +213,29 @@ impl Database {
                 Some(id) => Some(known_incident(tx, id)?),
                 None => None,
             };
-            tx.execute(
-                "INSERT INTO exceptions (detector, scope, owner, reason, incident, created_by, created_at, until)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                params![
-                    new.scope.detector,
-                    scope,
-                    owner,
-                    reason,
-                    incident,
-                    actor.user,
-                    actor.at.as_nanos(),
-                    until.map(Timestamp::as_nanos)
-                ],
-            )
-            .map_err(&failed)?;
-            let id = tx.last_insert_rowid() as u64;
+            let attacks = attacks_hidden(tx, &new.scope).map_err(&failed)?;
+            if !attacks.is_empty() && !new.force {
+                return Err(DatabaseError::Conflict(format!(
+                    "it would have hidden {}; to make it all the same, say so (force)",
+                    attacks_named(&attacks)
+                )));
+            }
+            let id = insert(tx, actor, new, owner, incident.as_deref()).map_err(&failed)?;
             if let Some(incident) = &incident {
                 let what = format!("said that it is normal here (exception {id})");
                 casework::remember(tx, incident, actor.at, &actor.user, &what).map_err(&failed)?;
             }
             look_again(tx, &new.scope.detector).map_err(&failed)?;
-            let until = until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
-            let said = format!("{scope} {until}, owner {owner}: {reason}");
+            let until = until(actor, new);
+            let until =
+                until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
+            let mut said = format!("{} {until}, owner {owner}: {reason}", json!(new.scope));
+            if !attacks.is_empty() {
+                said = format!(
+                    "although it would have hidden {}: {said}",
+                    attacks_named(&attacks)
+                );
+            }
             audit::append(tx, actor, "exception.added", &id.to_string(), &said)?;
             Ok(id)
         })
@@ -324,60 +301,6 @@ impl Database {
         })
     }
 
-    /// What an exception would have done to the last thirty days, and would do to what is above the line.
-    ///
-    /// # Errors
-    /// When the scope is too wide, or nothing can be read.
-    pub fn test_exception(
-        &self,
-        scope: &ExceptionScope,
-        now: Timestamp,
-    ) -> Result<ExceptionTest, DatabaseError> {
-        scope.check()?;
-        self.read("test an exception", |connection| {
-            let until = overview::data_until(connection)?.unwrap_or(now);
-            let mut test = ExceptionTest {
-                days: TEST_DAYS,
-                ..ExceptionTest::default()
-            };
-            let mut entities = BTreeSet::new();
-            let mut query = connection.prepare_cached(
-                "SELECT json FROM alerts WHERE detector = ? AND last_seen >= ? ORDER BY last_seen DESC",
-            )?;
-            let from = until.minus(DAY * TEST_DAYS).as_nanos();
-            let rows = query.query_map(params![scope.detector, from], |row| row.get::<_, String>(0))?;
-            for row in rows {
-                test.alerts_of_detector += 1;
-                let Ok(alert) = serde_json::from_str::<Alert>(&row?) else {
-                    continue;
-                };
-                let claim = Claim::of_alert(&alert);
-                if !scope.matches(connection, &claim)? {
-                    continue;
-                }
-                test.alerts += 1;
-                entities.insert(claim.entity.clone());
-                if test.examples.len() < EXAMPLES_MAX {
-                    test.examples.push(ExceptionExample {
-                        alert: claim.id,
-                        entity: claim.entity,
-                        first_seen: alert.first_seen,
-                    });
-                }
-            }
-            test.devices = entities.len() as u64;
-            for (_, object) in incidents_with(connection, &scope.detector, Some(scope))? {
-                if Standing::of(connection, &object, Some(scope))?.is_held {
-                    test.incidents += 1;
-                    if test.titles.len() < EXAMPLES_MAX {
-                        test.titles.push(text(&object, "title").unwrap_or_default().to_owned());
-                    }
-                }
-            }
-            Ok(test)
-        })
-    }
-
     /// The exceptions that are about an incident, and whether they hold it below the line.
     ///
     /// # Errors
@@ -389,7 +312,7 @@ impl Database {
         self.read("read the exceptions of an incident", |connection| {
             let id = incidents::resolved(connection, incident)?;
             let found = connection
-                .prepare_cached("SELECT told AND NOT shown, excepted FROM incidents WHERE id = ?")?
+                .prepare_cached("SELECT is_held, excepted FROM incidents WHERE id = ?")?
                 .query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
                 .optional()?;
             Ok(found.map_or((false, Vec::new()), |(is_held, kept)| {
@@ -397,6 +320,52 @@ impl Database {
             }))
         })
     }
+}
+
+fn until(actor: &Actor, new: &NewException) -> Option<Timestamp> {
+    new.days.map(|days| actor.at.plus(DAY * days))
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    actor: &Actor,
+    new: &NewException,
+    owner: &str,
+    incident: Option<&str>,
+) -> Result<u64, rusqlite::Error> {
+    let seen = serde_json::to_string(&seen_before(tx, &new.scope)?).unwrap_or_default();
+    tx.execute(
+        "INSERT INTO exceptions
+             (detector, scope, owner, reason, incident, created_by, created_at, until, seen)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            new.scope.detector,
+            json!(new.scope).to_string(),
+            owner,
+            new.reason.trim(),
+            incident,
+            actor.user,
+            actor.at.as_nanos(),
+            until(actor, new).map(Timestamp::as_nanos),
+            seen
+        ],
+    )?;
+    Ok(tx.last_insert_rowid() as u64)
+}
+
+/// As a sentence names them, the first few with their ids.
+fn attacks_named(attacks: &[HeldIncident]) -> String {
+    let ids: Vec<&str> = attacks.iter().take(5).map(|one| one.id.as_str()).collect();
+    let what = if attacks.len() == 1 {
+        "incident"
+    } else {
+        "incidents"
+    };
+    format!(
+        "{} {what} that somebody called an attack ({})",
+        attacks.len(),
+        ids.join(", ")
+    )
 }
 
 fn known_incident(tx: &Transaction<'_>, id: &str) -> Result<String, DatabaseError> {
@@ -410,3 +379,6 @@ fn known_incident(tx: &Transaction<'_>, id: &str) -> Result<String, DatabaseErro
         .then_some(id)
         .ok_or(DatabaseError::NotFound("incident"))
 }
+
+#[cfg(test)]
+mod tests;

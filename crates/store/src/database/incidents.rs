@@ -182,7 +182,7 @@ pub(super) fn write(
     let told = object.get("shown").and_then(Value::as_bool) == Some(true);
     let standing = Standing::of(tx, object, None)?;
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         id,
@@ -200,7 +200,8 @@ pub(super) fn write(
         searchable(object),
         added_at,
         told,
-        standing.kept()
+        standing.kept(),
+        told && standing.is_held
     ])?;
     tx.prepare_cached("INSERT OR REPLACE INTO incident_objects VALUES (?, ?)")?
         .execute([id, json])?;
@@ -265,7 +266,7 @@ impl Database {
                 "SELECT i.id, i.rank, i.shown, i.title, i.hypothesis, i.confidence, i.rarity,
                     i.first_seen, i.last_seen, i.phases, i.techniques, i.alerts, i.added_at,
                     c.state, c.assignee, c.verdict,
-                    (SELECT COUNT(*) FROM comments WHERE comments.incident = i.id), i.told AND NOT i.shown
+                    (SELECT COUNT(*) FROM comments WHERE comments.incident = i.id), i.is_held
                  {from} ORDER BY i.shown DESC, i.confidence DESC, i.rarity DESC, i.id LIMIT ? OFFSET ?"
             ))?;
             let mut items = query

@@ -17,6 +17,7 @@
 mod assets;
 mod audit;
 mod casework;
+mod claim;
 mod devices;
 mod error;
 mod exceptions;
@@ -51,14 +52,15 @@ use thymus_schema::{LocalNetworks, Timestamp};
 pub use assets::{AssetChange, Label};
 pub use audit::{AuditEntry, AuditState};
 pub use casework::{Case, CaseChange, CaseState, Comment, HistoryLine, Link, Verdict};
+pub use claim::Level;
 pub use devices::{
     Day, DeviceDetail, DeviceFilter, DeviceItem, DeviceSort, IncidentOfDevice, PeerHabit,
     ServiceHabit,
 };
 pub use error::DatabaseError;
 pub use exceptions::{
-    Exception, ExceptionExample, ExceptionScope, ExceptionTest, ExceptionUse, NewException,
-    ScopeFact,
+    Exception, ExceptionExample, ExceptionScope, ExceptionTest, ExceptionUse, HeldIncident,
+    NewException, ScopeFact, SeenBefore,
 };
 pub use files::FileFilter;
 pub use health::{HealthHistory, Point};

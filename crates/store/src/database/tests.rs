@@ -451,6 +451,7 @@ fn moved(scope: &ExceptionScope, days: Option<u32>) -> NewException {
         reason: "the backup moved".into(),
         days,
         incident: Some("same".into()),
+        force: false,
     }
 }
 
@@ -660,15 +661,19 @@ fn a_file_of_every_earlier_version_is_brought_to_this_one_and_a_newer_is_refused
         connection
             .pragma_update(None, "user_version", version as u32)
             .unwrap();
-        let object = incident("old", 1);
-        connection
-            .execute(
-                "INSERT INTO incidents (id, rank, shown, title, hypothesis, confidence, rarity, first_seen,
-                     last_seen, alerts, phases, techniques, search, added_at, json)
-                 VALUES ('old', 1, 1, 't', 'h', 2, 9.0, 0, 0, 1, '', '', 'old', 0, ?)",
-                [object.to_string()],
-            )
-            .unwrap();
+        let object = incident("old", 1).to_string();
+        let columns = "id, rank, shown, title, hypothesis, confidence, rarity, first_seen, last_seen, alerts, \
+             phases, techniques, search, added_at";
+        let values = "'old', 1, 1, 't', 'h', 2, 9.0, 0, 0, 1, '', '', 'old', 0";
+        if version < 3 {
+            let insert = format!("INSERT INTO incidents ({columns}, json) VALUES ({values}, ?)");
+            connection.execute(&insert, [object]).unwrap();
+        } else {
+            let insert = format!("INSERT INTO incidents ({columns}, told) VALUES ({values}, 1)");
+            connection.execute(&insert, []).unwrap();
+            let insert = "INSERT INTO incident_objects VALUES ('old', ?)";
+            connection.execute(insert, [object]).unwrap();
+        }
         connection
             .execute_batch(
                 "INSERT INTO users VALUES ('ann', 'admin', 'x', 0, 0, 0);

@@ -127,6 +127,10 @@ export interface Exception {
   until?: string | null;
   is_live: boolean;
   incidents: number;
+  /** Shown all the same: the tripwire. */
+  tripped: number;
+  /** Called an attack by somebody. */
+  attacks: number;
 }
 
 export interface ExceptionTest {
@@ -135,7 +139,13 @@ export interface ExceptionTest {
   alerts: number;
   devices: number;
   incidents: number;
-  titles: string[];
+  held: HeldIncident[];
+  attacks: HeldIncident[];
+}
+
+export interface HeldIncident {
+  id: string;
+  title: string;
 }
 
 export interface Comment {
@@ -167,7 +177,7 @@ export interface Incident {
   first_seen: string;
   last_seen: string;
   is_excepted?: boolean;
-  exceptions?: { id: number; alerts: string[] }[];
+  exceptions?: { id: number; alerts: string[]; tripped?: string | null }[];
   narrative?: string;
   next_steps: string[];
   merged_from: string[];
