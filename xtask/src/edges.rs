@@ -34,7 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-nets", &[]),
     ("thymus-outputs", &["thymus-schema"]),
     ("thymus-parsers", &[]),
-    ("thymus-respond", &["thymus-schema"]),
+    ("thymus-respond", &["thymus-schema", "thymus-sensor"]),
     ("thymus-scan", &["thymus-nets", "thymus-parsers"]),
     ("thymus-schema", &[]),
     ("thymus-sensor", &[]),

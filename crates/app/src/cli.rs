@@ -31,7 +31,7 @@ pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use packets::PacketsArgs;
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use query::QueryArgs;
-pub use respond::{AnswerArgs, DecisionsArgs, EnforceArgs, PanicArgs, PolicyArgs};
+pub use respond::{AnswerArgs, ContainArgs, DecisionsArgs, EnforceArgs, PanicArgs, PolicyArgs};
 pub use rules::{RulesAction, RulesArgs};
 pub use run::{CollectOn, LiveArgs, Role};
 pub use tell::{ExportArgs, TellArgs};
@@ -83,6 +83,8 @@ pub enum Command {
     Export(ExportArgs),
     /// List what was decided about incidents, and what is cut now
     Decisions(DecisionsArgs),
+    /// Cut off a device or a destination by hand, after a rehearsal
+    Contain(ContainArgs),
     /// Carry out decisions that wait, or again some that are over
     Approve(AnswerArgs),
     /// Say no to decisions that wait

@@ -312,6 +312,65 @@ fn an_attack_is_contained_and_everything_can_be_taken_back() {
 }
 
 #[test]
+fn a_person_contains_what_nobody_proposed() {
+    inside("a_person_contains_what_nobody_proposed", || {
+        let dir = tempfile::tempdir().unwrap();
+        let (policy, state) = (dir.path().join("policy.toml"), dir.path().join("state"));
+        std::fs::write(&policy, "never = ['10.0.0.1/32']\n").unwrap();
+        let child = Command::new(program())
+            .args(["enforce", "--state"])
+            .arg(&state)
+            .arg("--policy")
+            .arg(&policy)
+            .spawn()
+            .unwrap();
+        let enforcer = Run { child, state };
+        let socket = enforcer.state.join("response/control");
+        eventually("it listens", || socket.exists());
+        let rehearsed = enforcer.thymus(&["contain", "10.0.0.5", "--dry-run"]);
+        assert!(rehearsed.contains("all of 10.0.0.5"), "{rehearsed}");
+        assert_eq!(nft(&["list", "tables"]), "", "a rehearsal touches nothing");
+        let done = enforcer.thymus(&["contain", "10.0.0.5", "--for", "2h", "--why", "ticket 4711"]);
+        assert!(done.contains("d1 is active"), "{done}");
+        let held = || nft(&["list", "table", "inet", "thymus"]);
+        assert!(
+            held().contains("10.0.0.5 ") && held().contains("timeout 2h"),
+            "{}",
+            held()
+        );
+        let one = "--verb block_pattern --to 10.0.0.9 --port tcp/445";
+        let words: Vec<&str> = ["contain", "10.0.0.6"]
+            .into_iter()
+            .chain(one.split(' '))
+            .collect();
+        enforcer.thymus(&words);
+        let element = "10.0.0.6 . 10.0.0.9 . tcp . 445";
+        assert!(held().contains(element), "{}", held());
+        enforcer.thymus(&["undo", "d1", "d2"]);
+        assert!(!held().contains("timeout 2h") && !held().contains(element));
+        let state = enforcer.state.to_str().unwrap();
+        for (words, said) in [
+            ("10.0.0.1", "the policy names it"),
+            ("10.0.0.7 --verb block_pattern", "--port tcp/443"),
+            ("10.0.0.7 --verb enforce_life", "quarantine"),
+            ("10.0.0.7 --to 10.0.0.8", "--to goes with"),
+            ("10.0.0.7 --verb notify", "by hand"),
+        ] {
+            let output = Command::new(program())
+                .args(["contain", "--state", state])
+                .args(words.split(' '))
+                .output()
+                .unwrap();
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.code() == Some(2) && err.contains(said),
+                "{words}: {err}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_policy_is_checked_before_it_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.toml");

@@ -15,7 +15,7 @@ use thymus_schema::{EntityId, Timestamp};
 use crate::decision::{Change, Decision, DecisionId, Mode, State};
 use crate::guard::{Guard, NeverAct, Refusal};
 use crate::journal::{Journal, JournalError};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, Times};
 use crate::plan::Proposal;
 use crate::policy::Policy;
 use crate::responder::{Receipt, Responder, ResponderError};
@@ -157,6 +157,15 @@ impl Enforcer {
         self.make(now, false);
     }
 
+    /// Has others carry out from now on what holds; those before take back what they did.
+    pub fn carried_out_by(&mut self, responder: Box<dyn Responder>, now: Timestamp) {
+        if let Err(error) = self.leave() {
+            self.standing.trouble = Some(error.to_string());
+        }
+        self.responder = responder;
+        self.make(now, true);
+    }
+
     /// Decides about proposals, all at once; the decisions made.
     ///
     /// # Errors
@@ -180,14 +189,17 @@ impl Enforcer {
                 proposal.cuts.clone(),
             );
             let mode = self.mode(&proposal, now);
+            let verbs = self.policy.verbs.as_ref();
+            if verbs.is_some_and(|verbs| !verbs.contains(&proposal.verb)) {
+                continue;
+            }
             if !self.ledger.wants(&proposal, mode, now) || !asked.insert(what) {
                 continue;
             }
             let refusal = self.refusal(&proposal, &guard, &held);
             let asks = mode == Mode::Act && guard.wants_person(&proposal.rehearsal).is_some();
             let mode = if asks { Mode::Approve } else { mode };
-            let wait = Duration::from_mins(u64::from(self.policy.answer_minutes));
-            let (times, ahead) = ((wait, self.confirm()), changes.len() as u64);
+            let (times, ahead) = (self.times(self.policy.duration()), changes.len() as u64);
             let change = self
                 .ledger
                 .made(proposal, mode, refusal.as_ref(), now, times, ahead);
@@ -243,16 +255,6 @@ impl Enforcer {
             // Not sure enough is no reason to refuse what is only written down; the mode sees to it.
             return None;
         }
-        if self
-            .policy
-            .verbs
-            .as_ref()
-            .is_some_and(|verbs| !verbs.contains(&proposal.verb))
-        {
-            return Some(Refusal::Verb {
-                verb: proposal.verb,
-            });
-        }
         if self.policy.never_devices.contains(&proposal.device) {
             return Some(Refusal::Never {
                 what: proposal.device.to_string().into(),
@@ -288,6 +290,14 @@ impl Enforcer {
             devices_known: self.devices_known,
             actions: self.ledger.active().count() as u64,
             flows_held: self.ledger.active().map(|one| one.rehearsal.cut).sum(),
+        }
+    }
+
+    fn times(&self, duration: Duration) -> Times {
+        Times {
+            duration,
+            wait: Duration::from_mins(u64::from(self.policy.answer_minutes)),
+            confirm: self.confirm(),
         }
     }
 
@@ -423,7 +433,7 @@ impl Enforcer {
             self.standing.repaired = receipt.repaired;
         }
         if looked {
-            self.standing.trouble = None;
+            self.standing.trouble = receipt.trouble;
             self.standing.cut = receipt.cut;
         }
     }

@@ -218,6 +218,12 @@ fn check(json: &[u8]) -> [u8; 4] {
 }
 
 /// What bytes hold, and where the last whole change ends.
+/// Reads what follows the head of a journal, and plays it; for the fuzzer.
+pub fn fuzz_journal(bytes: &[u8]) {
+    let (held, _) = held(bytes);
+    let _ledger = crate::ledger::Ledger::replay(held.changes);
+}
+
 fn held(bytes: &[u8]) -> (Held, usize) {
     let mut held = Held::default();
     let mut at = HEAD;

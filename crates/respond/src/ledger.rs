@@ -54,6 +54,17 @@ pub enum LedgerError {
     TooLong,
 }
 
+/// How long a new decision stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// An action holds.
+    pub duration: Duration,
+    /// A question waits.
+    pub wait: Duration,
+    /// An action is taken back unless it is confirmed.
+    pub confirm: Option<Duration>,
+}
+
 /// The decisions.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -163,7 +174,7 @@ impl Ledger {
         mode: Mode,
         refusal: Option<&Refusal>,
         at: Timestamp,
-        (wait, confirm): (Duration, Option<Duration>),
+        times: Times,
         ahead: u64,
     ) -> Change {
         let pending = self.live().filter(|one| one.state == State::Pending);
@@ -179,8 +190,8 @@ impl Ledger {
             (None, Mode::Act) => (State::Active, "the policy acts".to_owned()),
         };
         let until = match state {
-            State::Pending => Some(at.plus(wait)),
-            State::Active => Some(at.plus(proposal.duration.min(LONGEST))),
+            State::Pending => Some(at.plus(times.wait)),
+            State::Active => Some(at.plus(times.duration.min(LONGEST))),
             _ => None,
         };
         let mut decision = Decision {
@@ -193,12 +204,13 @@ impl Ledger {
             mode,
             rehearsal: proposal.rehearsal,
             proposed_at: at,
-            duration: proposal.duration.min(LONGEST),
+            duration: times.duration.min(LONGEST),
             stage: proposal.stage,
             state,
             began_at: (state == State::Active).then_some(at),
             until,
-            confirm_by: confirm
+            confirm_by: times
+                .confirm
                 .filter(|_| state == State::Active)
                 .map(|within| at.plus(within)),
             history: Vec::new(),

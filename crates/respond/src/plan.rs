@@ -1,5 +1,5 @@
 //! From an incident to the least that would contain it, and to what comes next if that does not help. Pure: the
-//! same incident, policy and book give the same proposals.
+//! same incident and book give the same proposals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,7 +14,6 @@ use thymus_schema::{
 use crate::book::{FlowBook, Rehearsal};
 use crate::cut::{Cut, Port, Side, host};
 use crate::decision::Verb;
-use crate::policy::Policy;
 
 /// Cuts of one proposal.
 const CUTS_MAX: usize = 256;
@@ -44,8 +43,6 @@ pub struct Proposal {
     pub cuts: Vec<Cut>,
     /// Why, for people.
     pub reason: String,
-    /// For how long.
-    pub duration: Duration,
     /// 0 is tried first; each further one when the one before did not help.
     pub stage: u8,
     /// The last event that speaks for it.
@@ -69,8 +66,6 @@ pub struct Scene<'a> {
     pub book: &'a FlowBook,
     /// Which addresses are ours.
     pub local: &'a LocalNetworks,
-    /// What may be done.
-    pub policy: &'a Policy,
 }
 
 /// What could be done about an incident, least first.
@@ -91,10 +86,6 @@ pub fn plan(scene: &Scene<'_>) -> Vec<Proposal> {
             Actor::new(scene, actor, alerts).propose(&mut proposals);
         }
     }
-    proposals.retain(|proposal| {
-        let verbs = scene.policy.verbs.as_ref();
-        verbs.is_none_or(|verbs| verbs.contains(&proposal.verb))
-    });
     proposals
 }
 
@@ -304,7 +295,6 @@ impl<'a> Actor<'a> {
             addrs: self.addrs.clone(),
             verb,
             reason: format!("{} ({why})", scene.incident.title),
-            duration: scene.policy.duration(),
             stage,
             evidence_at: self
                 .alerts

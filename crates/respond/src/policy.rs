@@ -9,6 +9,7 @@ use thymus_schema::{Confidence, EntityId, Timestamp};
 
 use crate::cut::Port;
 use crate::decision::{Mode, Verb};
+use crate::responder::Responders;
 
 /// The settings of a response, as a policy file has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub struct Policy {
     pub answer_minutes: u32,
     /// An action that is not confirmed within so many seconds is taken back; 0 asks for no confirmation.
     pub confirm_seconds: u32,
+    /// What carries it out; several at a time.
+    pub responders: Vec<String>,
+    /// For the responder `reset`.
+    pub reset: ResetPolicy,
     /// Limits that nobody's approval lifts.
     pub caps: Caps,
     /// Networks that are never acted upon.
@@ -50,6 +55,8 @@ impl Default for Policy {
             minutes: 60,
             answer_minutes: 60,
             confirm_seconds: 0,
+            responders: vec!["nftables".to_owned()],
+            reset: ResetPolicy::default(),
             caps: Caps::default(),
             never: Vec::new(),
             never_devices: Vec::new(),
@@ -57,6 +64,14 @@ impl Default for Policy {
             probes: Vec::new(),
         }
     }
+}
+
+/// Settings of the responder `reset`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResetPolicy {
+    /// The interface where packets are seen, and resets sent.
+    pub interface: String,
 }
 
 /// Limits for all actions together.
@@ -163,6 +178,11 @@ impl Policy {
             .map_or(self.mode, |rule| rule.mode)
     }
 
+    /// Whether another policy is carried out by other means.
+    pub fn has_other_means(&self, other: &Self) -> bool {
+        self.responders != other.responders || self.reset != other.reset
+    }
+
     /// For how long an action holds.
     pub fn duration(&self) -> Duration {
         Duration::from_mins(u64::from(self.minutes))
@@ -212,6 +232,9 @@ impl Policy {
             if !is_good {
                 faults.push(format!("probe {probe:?}: write it as tcp://HOST:PORT"));
             }
+        }
+        if let Err(fault) = Responders::of(self) {
+            faults.push(fault);
         }
         faults
     }

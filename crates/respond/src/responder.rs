@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use thymus_schema::Timestamp;
 
 use crate::decision::DecisionId;
-use crate::responders::nftables;
+use crate::policy::Policy;
+use crate::responders::{bouncers, nftables, reset};
 use crate::table::Table;
 
 /// What a responder found and did.
@@ -19,6 +20,8 @@ pub struct Receipt {
     pub repaired: Vec<String>,
     /// Packets and bytes that each decision has cut so far.
     pub cut: BTreeMap<DecisionId, (u64, u64)>,
+    /// What does not work at the moment and is tried again, for people.
+    pub trouble: Option<String>,
 }
 
 /// Why a responder could not do it.
@@ -81,9 +84,88 @@ pub struct ResponderSpec {
     pub id: &'static str,
     /// What it does.
     pub title: &'static str,
-    /// Makes one.
-    pub build: fn() -> Box<dyn Responder>,
+    /// Makes one, by what the policy says about it; or says what is missing there.
+    pub build: fn(&Policy) -> Result<Box<dyn Responder>, String>,
 }
 
 /// The kinds there are: a new one is a file and a line here.
-pub const RESPONDERS: &[ResponderSpec] = &[nftables::SPEC];
+pub const RESPONDERS: &[ResponderSpec] = &[
+    nftables::SPEC,
+    nftables::BRIDGE,
+    reset::SPEC,
+    bouncers::SPEC,
+];
+
+/// Several responders as one: what one of them cannot do is not done.
+#[derive(Default)]
+pub struct Responders {
+    all: Vec<Box<dyn Responder>>,
+}
+
+impl Responders {
+    /// Those that the policy names.
+    ///
+    /// # Errors
+    /// When there is none of a name, or one lacks something in the policy; the message says what.
+    pub fn of(policy: &Policy) -> Result<Self, String> {
+        let named = policy.responders.iter().map(|name| {
+            let spec = RESPONDERS.iter().find(|spec| spec.id == name);
+            let spec = spec.ok_or_else(|| {
+                let known: Vec<&str> = RESPONDERS.iter().map(|spec| spec.id).collect();
+                format!(
+                    "there is no responder {name:?}; there are: {}",
+                    known.join(", ")
+                )
+            })?;
+            (spec.build)(policy)
+        });
+        Ok(Self {
+            all: named.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Has each do it, also when one cannot.
+    fn each(
+        &mut self,
+        mut does: impl FnMut(&mut dyn Responder) -> Result<Receipt, ResponderError>,
+    ) -> Result<Receipt, ResponderError> {
+        let mut receipt = Receipt::default();
+        let mut failed = None;
+        for responder in &mut self.all {
+            match does(responder.as_mut()) {
+                Ok(more) => receipt.join(more),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(receipt), Err)
+    }
+}
+
+impl Responder for Responders {
+    fn apply(&mut self, wanted: &Table, now: Timestamp) -> Result<Receipt, ResponderError> {
+        self.each(|responder| responder.apply(wanted, now))
+    }
+
+    fn reconcile(&mut self, wanted: &Table, now: Timestamp) -> Result<Receipt, ResponderError> {
+        self.each(|responder| responder.reconcile(wanted, now))
+    }
+
+    fn remove(&mut self) -> Result<(), ResponderError> {
+        self.each(|responder| responder.remove().map(|()| Receipt::default()))
+            .map(|_| ())
+    }
+}
+
+impl Receipt {
+    fn join(&mut self, other: Self) {
+        self.added += other.added;
+        self.removed += other.removed;
+        self.repaired.extend(other.repaired);
+        for (id, (packets, bytes)) in other.cut {
+            let counted = self.cut.entry(id).or_default();
+            counted.0 += packets;
+            counted.1 += bytes;
+        }
+        self.trouble = self.trouble.take().or(other.trouble);
+    }
+}

@@ -1,6 +1,8 @@
 //! What a packet filter has to hold at one moment: the elements of a fixed family of sets. A fold of the decisions
 //! that hold and of what is never acted upon; two that want the same element share it.
 
+mod judge;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -11,6 +13,8 @@ use crate::cut::{Cut, Habit, Port, Side};
 use crate::decision::DecisionId;
 use crate::guard::NeverAct;
 use crate::ledger::Ledger;
+
+pub use judge::{Judge, Seen};
 
 /// What an element means. Each set exists for IPv4 and IPv6, those of cuts also for networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,5 @@
-//! The packet filter of a real kernel, in a network namespace that each test makes for itself (`unshare -Urnm`, no
-//! root needed), with real connections to a second one. Needs nftables and iproute2, and fails without.
+//! The packet filter of a real kernel, in a network namespace that each test makes for itself, with real connections to
+//! a second one.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,332 +10,26 @@
     reason = "a test fails by panicking"
 )]
 
+#[allow(dead_code, reason = "each file of tests needs a part of it")]
+mod net;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::net::IpAddr;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use net::{Dice, Far, NOW, PORTS, decided, inside, nft, run, table, talk, talks};
 use thymus_respond::{
-    Change, Cut, Decision, DecisionId, Enforcer, Habit, Ledger, Mode, NeverAct, Nftables, Policy,
-    Port, Proposal, Rehearsal, Responder, Side, State, Table, Talk, Verb, host, net,
+    Cut, DecisionId, Enforcer, Ledger, Mode, NeverAct, Nftables, Policy, Port, Proposal, Rehearsal,
+    Responder, Side, State, Table, Verb, host,
 };
 use thymus_schema::{Confidence, EntityId, Timestamp, Transport};
-
-const INSIDE: &str = "THYMUS_TEST_INSIDE";
-const FAR: &str = "THYMUS_TEST_FAR";
-const PORTS: [u16; 2] = [1001, 1002];
-const NEAR_ADDRS: [&str; 3] = ["10.9.0.1", "10.9.0.2", "fd00:9::1"];
-const FAR_ADDRS: [&str; 3] = ["10.9.0.11", "10.9.0.12", "fd00:9::11"];
-const NOW: Timestamp = Timestamp::from_secs(1_767_571_200);
-
-/// Runs `test` in namespaces of its own.
-fn inside(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(FAR).is_some() {
-        return;
-    }
-    if std::env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    let output = Command::new("unshare")
-        .args(["-Urnm", "timeout", "3000"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (util-linux) is needed");
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{said}");
-}
-
-fn run(line: &str) {
-    let mut words = line.split(' ');
-    let done = Command::new(words.next().unwrap()).args(words).output();
-    let output = done.expect("iproute2 and nftables are needed");
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-fn nft(args: &[&str]) -> String {
-    let output = Command::new("nft").args(args).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A second namespace behind a cable, and who connects from there.
-struct Far {
-    child: Child,
-    asks: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Far {
-    fn new() -> Self {
-        run("mount -t tmpfs tmpfs /run");
-        run("ip netns add far");
-        run("ip link set lo up");
-        run("ip link add near0 type veth peer name far0 netns far");
-        for (addrs, ip) in [(NEAR_ADDRS, "ip"), (FAR_ADDRS, "ip -n far")] {
-            let device = if ip == "ip" { "near0" } else { "far0" };
-            for addr in addrs {
-                let length = if addr.contains(':') { "64 nodad" } else { "24" };
-                run(&format!("{ip} addr add {addr}/{length} dev {device}"));
-            }
-            run(&format!("{ip} link set {device} up"));
-        }
-        run("ip -n far link set lo up");
-        listen();
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", "far"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "the_far_end", "--nocapture"])
-            .env(FAR, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let asks = child.stdin.take().unwrap();
-        let mut answers = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("ready") {
-            line.clear();
-            assert!(
-                answers.read_line(&mut line).unwrap() > 0,
-                "the far end died"
-            );
-        }
-        let mut far = Self {
-            child,
-            asks,
-            answers,
-        };
-        for talk in talks() {
-            for _ in 0..100 {
-                if far.connects(&talk) {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(50));
-            }
-            assert!(far.connects(&talk), "{talk:?} before anything is cut");
-        }
-        far
-    }
-
-    fn connects(&mut self, talk: &Talk) -> bool {
-        if NEAR_ADDRS
-            .iter()
-            .any(|addr| addr.parse() == Ok(talk.client))
-        {
-            return connects(talk);
-        }
-        writeln!(self.asks, "{} {} {}", talk.client, talk.server, talk.port).unwrap();
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        line.trim() == "yes"
-    }
-}
-
-impl Drop for Far {
-    fn drop(&mut self) {
-        let _is_ended = self.child.kill().and_then(|()| self.child.wait()).is_ok();
-    }
-}
 
 /// Not a test: the process in the far namespace.
 #[test]
 fn the_far_end() {
-    if std::env::var_os(FAR).is_none() {
-        return;
-    }
-    listen();
-    println!("ready");
-    for line in std::io::stdin().lines() {
-        let line = line.unwrap();
-        let [client, server, port] = line.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("{line}");
-        };
-        let talk = talk(client, server, port.parse().unwrap());
-        println!("{}", if connects(&talk) { "yes" } else { "no" });
-    }
-}
-
-/// Says a word to whoever connects.
-fn listen() {
-    for port in PORTS {
-        let listener = TcpListener::bind(("::", port)).unwrap();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let _is_said = stream
-                    .and_then(|mut stream| stream.write_all(b"here"))
-                    .is_ok();
-            }
-        });
-    }
-}
-
-fn connects(talk: &Talk) -> bool {
-    use std::os::fd::OwnedFd;
-    // std cannot choose the address that it connects from.
-    let domain = if talk.client.is_ipv4() {
-        rustix::net::AddressFamily::INET
-    } else {
-        rustix::net::AddressFamily::INET6
-    };
-    let socket: OwnedFd =
-        rustix::net::socket(domain, rustix::net::SocketType::STREAM, None).unwrap();
-    let from = std::net::SocketAddr::new(talk.client, 0);
-    rustix::net::bind(&socket, &from).unwrap();
-    let wait = Some(Duration::from_millis(400));
-    rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Send, wait)
-        .unwrap();
-    let to = std::net::SocketAddr::new(talk.server, talk.port);
-    if rustix::net::connect(&socket, &to).is_err() {
-        return false;
-    }
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(wait).unwrap();
-    let mut word = [0; 4];
-    stream.read_exact(&mut word).is_ok()
-}
-
-fn talk(client: &str, server: &str, port: u16) -> Talk {
-    Talk {
-        client: client.parse().unwrap(),
-        server: server.parse().unwrap(),
-        transport: Transport::Tcp,
-        port,
-    }
-}
-
-/// All that can be tried.
-fn talks() -> Vec<Talk> {
-    let mut talks = Vec::new();
-    for near in NEAR_ADDRS {
-        for far in FAR_ADDRS {
-            if near.contains(':') == far.contains(':') {
-                for port in PORTS {
-                    talks.push(talk(near, far, port));
-                    talks.push(talk(far, near, port));
-                }
-            }
-        }
-    }
-    talks
-}
-
-/// Numbers that look random and are the same each time (xorshift; Marsaglia 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % below as u64) as usize
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.next(all.len())]
-    }
-
-    fn cut(&mut self) -> Cut {
-        let all = talks();
-        let some = *self.of(&all);
-        let port = Port {
-            transport: Transport::Tcp,
-            port: some.port,
-        };
-        let wide = |dice: &mut Self, addr: IpAddr| match (addr, dice.next(3)) {
-            (IpAddr::V4(_), 0) => net(format!("{addr}/28").parse().unwrap()),
-            (IpAddr::V6(_), 0) => net(format!("{addr}/124").parse().unwrap()),
-            _ => host(addr),
-        };
-        match self.next(4) {
-            0 => Cut::Pattern {
-                client: host(some.client),
-                server: wide(self, some.server),
-                port: Some(port),
-            },
-            1 => Cut::Pattern {
-                client: host(some.client),
-                server: host(some.server),
-                port: None,
-            },
-            2 => Cut::Address {
-                of: wide(self, some.client),
-                side: *self.of(&[Side::Both, Side::Begun, Side::Taken]),
-            },
-            _ => {
-                let habits = (0..self.next(5)).map(|_| {
-                    let other = *self.of(&all);
-                    let is_client = self.next(2) == 0;
-                    Habit {
-                        is_client,
-                        peer: (self.next(3) > 0).then_some(if is_client {
-                            other.server
-                        } else {
-                            other.client
-                        }),
-                        port: Port {
-                            port: other.port,
-                            ..port
-                        },
-                    }
-                });
-                let habits = habits.collect();
-                Cut::AllBut {
-                    of: wide(self, some.client),
-                    habits,
-                }
-                .canonical()
-            }
-        }
-    }
-}
-
-fn decided(id: u64, cuts: Vec<Cut>, until: Timestamp) -> Change {
-    Change::Made {
-        decision: Box::new(Decision {
-            id: DecisionId(id),
-            incident: format!("incident{id}").into(),
-            device: EntityId::device("10.9.0.1"),
-            verb: Verb::BlockPattern,
-            cuts,
-            reason: String::new(),
-            mode: Mode::Act,
-            rehearsal: Rehearsal::default(),
-            proposed_at: NOW,
-            duration: Duration::from_hours(1),
-            stage: 0,
-            state: State::Active,
-            began_at: Some(NOW),
-            until: Some(until),
-            confirm_by: None,
-            history: Vec::new(),
-        }),
-    }
-}
-
-fn table(cuts: Vec<Cut>, never: &NeverAct) -> Table {
-    let mut ledger = Ledger::default();
-    for (id, cut) in (1..).zip(cuts) {
-        let change = decided(id, vec![cut], NOW.plus(Duration::from_hours(1)));
-        ledger.apply(&change).unwrap();
-    }
-    Table::of(&ledger, never)
+    net::far_end();
 }
 
 #[test]
@@ -506,7 +200,6 @@ fn proposal(number: usize, cuts: Vec<Cut>) -> Proposal {
         verb: Verb::BlockPattern,
         cuts,
         reason: "test".to_owned(),
-        duration: Duration::from_hours(1),
         stage: 0,
         evidence_at: NOW,
         rehearsal: Rehearsal::default(),
@@ -621,11 +314,15 @@ impl Life {
                 cuts.push(Cut::Address { of, side }.canonical());
             }
             self.decided += 1;
-            let mut one = proposal(self.decided, cuts);
-            one.duration = Duration::from_secs(60 + 600 * self.dice.next(3) as u64);
-            proposals.push(one);
+            proposals.push(proposal(self.decided, cuts));
         }
         let now = self.now;
+        if self.dice.next(3) == 0 {
+            let duration = Duration::from_secs(60 + 600 * self.dice.next(3) as u64);
+            let one = proposals.pop().unwrap();
+            // A guardrail, or a halt, may say no.
+            let _is_done = self.alive().order(one, "test", duration, now).is_ok();
+        }
         self.alive().propose(proposals, now).unwrap();
     }
 

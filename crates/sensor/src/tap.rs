@@ -22,8 +22,6 @@ use crate::sensor::{Catch, Change};
 
 /// Bytes of a block of the ring, which is also the longest packet there can be, nearly.
 const RING_BLOCK_BYTES: usize = 1 << 20;
-/// A block that is not full is handed over after so many milliseconds.
-const RING_BLOCK_MILLIS: u32 = 50;
 /// Packets of so long before the binding are taken for packets after a step back of the clock.
 const BEFORE_NANOS: i64 = 10_000_000_000;
 
@@ -36,6 +34,8 @@ pub struct TapOptions {
     pub promiscuous: bool,
     /// Bytes of the ring; at least one block of it is made.
     pub ring_bytes: usize,
+    /// A block that is not full is handed over after so many milliseconds.
+    pub hand_over_millis: u32,
     /// Only these packets.
     pub filter: Option<Filter>,
 }
@@ -145,7 +145,7 @@ impl Tap {
             .interface(&options.interface)
             .block_size(RING_BLOCK_BYTES)
             .block_count((options.ring_bytes / RING_BLOCK_BYTES).max(1))
-            .block_timeout_ms(RING_BLOCK_MILLIS)
+            .block_timeout_ms(options.hand_over_millis)
             .promiscuous(options.promiscuous);
         if let Some(filter) = &options.filter {
             let program = filter.program(interface.link_type);

@@ -1,10 +1,11 @@
 //! `thymus enforce`, `decisions` and what answers them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use thymus_respond::DecisionId;
+use thymus_respond::{DecisionId, Port, Verb};
 
 const ENFORCE_EXAMPLES: &str = "\
 Examples:
@@ -25,9 +26,6 @@ pub struct EnforceArgs {
     /// What may be done (TOML); without it nothing is, and what would be is written down
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// What carries it out
-    #[arg(long, value_name = "NAME", default_value = "nftables")]
-    pub responder: String,
     /// A port at which this machine is managed, beside SSH: who is connected there is never cut off; repeat for several
     #[arg(long, value_name = "PORT")]
     pub managed: Vec<u16>,
@@ -56,6 +54,53 @@ pub struct DecisionsArgs {
     #[arg(long)]
     pub all: bool,
     /// A line of JSON for each
+    #[arg(long)]
+    pub json: bool,
+}
+
+const CONTAIN_EXAMPLES: &str = "\
+Examples:
+  thymus contain 10.0.0.5 --state DIR --dry-run                    what would be cut of its usual traffic
+  thymus contain 10.0.0.5 --state DIR --for 2h --why 'ticket 4711'
+  thymus contain 10.0.0.5 --state DIR --verb enforce_life
+  thymus contain 10.0.0.5 --state DIR --verb block_pattern --to 198.51.100.7 --port tcp/443
+  thymus contain 203.0.113.9 --state DIR --verb block_destination  an address outside, for everybody
+
+Verbs: block_pattern, block_destination, enforce_life, outbound_only (nobody begins with it), inbound_only (it begins
+nothing), quarantine. What is never acted upon is not, whoever asks; see docs/respond.md.";
+
+/// `thymus contain`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = CONTAIN_EXAMPLES)]
+pub struct ContainArgs {
+    /// The state folder
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Whom it is about
+    #[arg(value_name = "ADDRESS")]
+    pub address: IpAddr,
+    /// What is done
+    #[arg(long, value_name = "VERB", default_value = "quarantine", value_parser = crate::respond::verb)]
+    pub verb: Verb,
+    /// Only towards this address
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<IpAddr>,
+    /// Only this service of it, such as tcp/443
+    #[arg(long, value_name = "SERVICE", value_parser = crate::respond::service)]
+    pub port: Option<Port>,
+    /// For how long: 30m, 2h, 1d
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub duration: Duration,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub why: String,
+    /// The incident it is about
+    #[arg(long, value_name = "ID")]
+    pub incident: Option<String>,
+    /// Rehearse it, and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// As JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -116,6 +161,7 @@ const POLICY_EXAMPLES: &str = r#"A policy (TOML; every key has a default, and th
   confirm_seconds = 120          # taken back unless confirmed, by a person or by probes; 0: no confirmation
   probes = ["tcp://10.0.0.9:443"]
   never = ["10.0.0.0/28"]        # networks that are never acted upon
+  responders = ["nftables"]      # what carries it out: nftables, bridge, reset, bouncers; several at a time
   [[rules]]                      # the first that fits says who decides
   mode = "act"
   networks = ["10.0.8.0/24"]

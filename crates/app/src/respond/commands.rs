@@ -239,7 +239,7 @@ pub(crate) fn confirm(id: DecisionId, _: &AnswerArgs, by: String) -> Ask {
 }
 
 /// Who runs this.
-fn user() -> String {
+pub(super) fn user() -> String {
     let by_name = ["SUDO_USER", "LOGNAME", "USER"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok());
@@ -264,10 +264,10 @@ pub(crate) fn panic(args: &PanicArgs) -> Result<Found> {
         let path = folder.join("panic");
         std::fs::write(&path, user()).with_context(|| format!("cannot write {}", path.display()))
     });
-    let removed = Nftables::default().remove();
+    let removed = remove_all();
     let told = ask(&folder, &Ask::Panic { by: user() });
     // The enforcer may have put something back before it saw the mark.
-    let again = Nftables::default().remove();
+    let again = remove_all();
     if let Err(error) = &marked {
         eprintln!("thymus: {error:#}; an enforcer that runs may carry out decisions again");
     }
@@ -287,6 +287,13 @@ pub(crate) fn panic(args: &PanicArgs) -> Result<Found> {
     } else {
         Ok(Found::Nothing)
     }
+}
+
+/// Both tables, whoever made them.
+fn remove_all() -> Result<(), thymus_respond::ResponderError> {
+    // A kernel without bridges has no table there, and says no.
+    let _is_removed = Nftables::bridge().remove().is_ok();
+    Nftables::default().remove()
 }
 
 /// Checks a policy file, and shows what it amounts to.

@@ -11,16 +11,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thymus_respond::DecisionId;
+use thymus_respond::{DecisionId, Proposal};
 
 const NAME: &str = "control";
-const LINE_MAX: u64 = 64 << 10;
+/// A pattern of life can be long.
+const LINE_MAX: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Who asks at a time.
 const ASKING_MAX: usize = 16;
 
 /// What can be asked of the enforcer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "ask", deny_unknown_fields)]
 pub(crate) enum Ask {
     /// How does it stand?
@@ -57,6 +58,15 @@ pub(crate) enum Ask {
         /// Who says so.
         by: String,
         /// Seconds.
+        secs: u64,
+    },
+    /// Do what nobody proposed.
+    Contain {
+        /// What.
+        proposal: Box<Proposal>,
+        /// Who says so.
+        by: String,
+        /// For so many seconds.
         secs: u64,
     },
     /// It does no harm.

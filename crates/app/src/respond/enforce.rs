@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use thymus_respond::{DecisionId, Enforcer, NeverAct, Policy, RESPONDERS, State};
+use thymus_respond::{DecisionId, Enforcer, NeverAct, Policy, Responders, State};
 use thymus_schema::Timestamp;
 
 use super::control::{self, Answer, Ask, Asked};
@@ -48,17 +48,9 @@ pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
     planner::make(&folder)?;
     let _lock = lock(&folder)?;
     let (file, policy) = PolicyFile::open(args.policy.as_deref())?;
-    let spec = RESPONDERS.iter().find(|spec| spec.id == args.responder);
-    let Some(spec) = spec else {
-        let known: Vec<&str> = RESPONDERS.iter().map(|spec| spec.id).collect();
-        bail!(
-            "there is no responder {:?}; there are: {}",
-            args.responder,
-            known.join(", ")
-        );
-    };
+    let responders = Responders::of(&policy).map_err(anyhow::Error::msg)?;
     let stop = Stop::listen()?;
-    let (enforcer, remarks) = Enforcer::open(&folder, policy, (spec.build)(), clock())?;
+    let (enforcer, remarks) = Enforcer::open(&folder, policy, Box::new(responders), clock())?;
     for remark in remarks {
         eprintln!("thymus: {remark}");
     }
@@ -206,17 +198,11 @@ impl Office {
     fn look_after(&mut self) {
         self.looked_after = now();
         match self.file.again() {
-            Some(Ok(policy)) => {
-                self.enforcer.policy_changed(policy, clock());
-                self.looked_up = None;
-                self.policy_trouble = None;
-                eprintln!("thymus: the policy was read anew");
-            }
-            Some(Err(error)) => {
-                let said = format!("{error:#}; the one before goes on");
-                eprintln!("thymus: {said}");
-                self.policy_trouble = Some(said);
-            }
+            Some(Ok(policy)) => match self.change(policy) {
+                Ok(()) => eprintln!("thymus: the policy was read anew"),
+                Err(error) => self.keep_policy(&error),
+            },
+            Some(Err(error)) => self.keep_policy(&format!("{error:#}")),
             None => {}
         }
         let now = clock();
@@ -248,6 +234,27 @@ impl Office {
             }
             None => {}
         }
+    }
+
+    /// Another policy from now on, with other means where it names them.
+    fn change(&mut self, policy: Policy) -> Result<(), String> {
+        let responders = policy
+            .has_other_means(self.enforcer.policy())
+            .then(|| Responders::of(&policy))
+            .transpose()?;
+        self.enforcer.policy_changed(policy, clock());
+        if let Some(responders) = responders {
+            self.enforcer.carried_out_by(Box::new(responders), clock());
+        }
+        self.looked_up = None;
+        self.policy_trouble = None;
+        Ok(())
+    }
+
+    fn keep_policy(&mut self, error: &str) {
+        let said = format!("{error}; the one before goes on");
+        eprintln!("thymus: {said}");
+        self.policy_trouble = Some(said);
     }
 
     /// All that is never acted upon.
@@ -285,6 +292,13 @@ impl Office {
             Ask::Undo { ids, by, why } => enforcer.undo(&ids, &by, &why, now),
             Ask::Extend { id, by, secs } => {
                 enforcer.extend(id, &by, Duration::from_secs(secs), now)
+            }
+            Ask::Contain { proposal, by, secs } => {
+                let duration = Duration::from_secs(secs);
+                return match enforcer.order(*proposal, &by, duration, now) {
+                    Ok(id) => Answer::Done(json!(id.to_string())),
+                    Err(error) => Answer::Refused(error.to_string()),
+                };
             }
             Ask::Confirm { id, by } => enforcer.confirm_it(id, &by, now),
             Ask::Panic { by } => enforcer.panic(&by, now),

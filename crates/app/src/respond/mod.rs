@@ -9,9 +9,11 @@
 //! proposes goes through a file that the enforcer follows; nothing comes back.
 
 mod commands;
+mod contain;
 mod control;
 mod enforce;
 mod host;
+mod kept;
 mod learned;
 mod planner;
 mod policy;
@@ -21,8 +23,17 @@ mod wire;
 use std::path::{Path, PathBuf};
 
 pub(crate) use commands::{answer, approve, confirm, decisions, deny, extend, panic, policy, undo};
+pub(crate) use contain::{contain, service, verb};
 pub(crate) use enforce::run as enforce;
 pub(crate) use planner::Planner;
+
+/// Whether a policy can be used.
+///
+/// # Errors
+/// When it cannot, with the reason.
+pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+    policy::load(path).map(|_| ())
+}
 
 /// Where the response keeps what is its own.
 pub(crate) fn folder(state: &Path) -> PathBuf {

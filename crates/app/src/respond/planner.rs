@@ -7,19 +7,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use thymus_detect::Engine;
-use thymus_respond::{FlowBook, NeverAct, Pattern, Policy, Proposal, Scene, Talk, plan};
+use thymus_respond::{FlowBook, NeverAct, Proposal, Scene, plan};
 use thymus_schema::{Alert, EntityId, EntityKind, Event, Incident, LocalNetworks};
 
-use super::folder;
 use super::learned::Names;
-use super::policy::PolicyFile;
 use super::wire::{Said, Speaker};
+use super::{folder, kept};
 use crate::output::Findings;
 use crate::replay::now;
 
-const BOOK: &str = "flows.bin";
 /// What the network depends on is worked out this often.
 const LEARN_EVERY: Duration = Duration::from_mins(1);
 /// What could be done is said again this often while incidents change: the policy may be another one by then, and
@@ -31,7 +28,6 @@ const PLANNED_MAX: usize = 10_000;
 /// See the module.
 pub(crate) struct Planner {
     folder: std::path::PathBuf,
-    policy: Policy,
     book: FlowBook,
     names: Names,
     speaker: Speaker,
@@ -41,27 +37,17 @@ pub(crate) struct Planner {
     complained: bool,
 }
 
-/// What is kept of the aggregates.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    patterns: Vec<(Talk, Pattern)>,
-}
-
 impl Planner {
     /// Goes on with what the state folder has.
     ///
     /// # Errors
-    /// When the folder cannot be made, or the policy cannot be used.
-    pub(crate) fn open(state: &Path, policy: Option<&Path>) -> Result<Self> {
+    /// When the folder cannot be made.
+    pub(crate) fn open(state: &Path) -> Result<Self> {
         let folder = folder(state);
         make(&folder)?;
-        let kept = std::fs::read(folder.join(BOOK)).ok();
-        let kept = kept.and_then(|bytes| postcard::from_bytes::<Kept>(&bytes).ok());
+        let kept = kept::read(&folder);
         Ok(Self {
-            policy: PolicyFile::open(policy)?.1,
-            book: kept.map_or_else(FlowBook::default, |kept| {
-                FlowBook::from_patterns(kept.patterns)
-            }),
+            book: kept.map_or_else(FlowBook::default, |(book, _)| book),
             names: Names::default(),
             speaker: Speaker::new(&folder),
             planned: BTreeMap::new(),
@@ -123,9 +109,6 @@ impl Planner {
     ) -> Result<()> {
         let mut proposals = Vec::new();
         for incident in &findings.shown {
-            if incident.confidence < self.policy.confidence {
-                continue;
-            }
             let alerts: Vec<Alert> = incident
                 .steps
                 .iter()
@@ -167,7 +150,6 @@ impl Planner {
             group: &group,
             book: &self.book,
             local,
-            policy: &self.policy,
         })
     }
 
@@ -202,17 +184,8 @@ impl Planner {
     }
 
     /// Keeps the aggregates.
-    pub(crate) fn keep(&self) -> Result<()> {
-        let patterns = self
-            .book
-            .patterns()
-            .map(|(talk, pattern)| (*talk, *pattern))
-            .collect();
-        let path = self.folder.join(BOOK);
-        let fresh = path.with_extension("new");
-        std::fs::write(&fresh, postcard::to_stdvec(&Kept { patterns })?)
-            .and_then(|()| std::fs::rename(&fresh, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+    pub(crate) fn keep(&self, local: &LocalNetworks) -> Result<()> {
+        kept::write(&self.folder, &self.book, local)
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Found> {
         Recorder::create(path, 1, 0)?.finish()?;
     }
     let planner = match (&args.respond, &args.run.state) {
-        (Some(policy), Some(state)) => Some(Planner::open(state, Some(policy))?),
+        (Some(_), Some(state)) => Some(Planner::open(state)?),
         _ => None,
     };
     if !args.no_sandbox {

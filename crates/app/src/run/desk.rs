@@ -348,7 +348,7 @@ impl<'a> Desk<'a> {
         besides.extend(position.as_deref().map(|position| (POSITION, position)));
         memory.keep(engine, &no_files(), report, &besides)?;
         if let Some(planner) = &self.planner {
-            planner.keep()?;
+            planner.keep(&self.local)?;
         }
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.kept(journal);

@@ -20,7 +20,7 @@ use super::reload::{CONFIGURATION, Reloads};
 use crate::Found;
 use crate::cli::{CollectOn, LiveArgs, Role};
 use crate::replay::now;
-use crate::tell;
+use crate::{respond, tell};
 
 /// Who ends last, because they show and tell how it ended, and how long they may take when they are asked to.
 const LAST: [Role; 2] = [Role::Console, Role::Teller];
@@ -33,6 +33,9 @@ pub(super) const PROCESSES: &str = "processes.json";
 /// Runs the processes until one of them ends by itself or somebody asks for it.
 pub(super) fn run(args: &LiveArgs) -> Result<Found> {
     tell::check(&args.outputs)?;
+    if let Some(policy) = &args.respond {
+        respond::check(policy)?;
+    }
     let signals = signals()?;
     let ends = relay().context("cannot make a socket between processes")?;
     let mut house = House {

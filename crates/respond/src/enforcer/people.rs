@@ -5,7 +5,10 @@ use std::time::Duration;
 use thymus_schema::Timestamp;
 
 use super::{Enforcer, EnforcerError, PANIC};
-use crate::decision::{Change, DecisionId};
+use crate::decision::{Change, DecisionId, Mode};
+use crate::guard::Refusal;
+use crate::ledger::LedgerError;
+use crate::plan::Proposal;
 
 impl Enforcer {
     /// A person says yes to a pending decision, or wants one again that is over. Guardrails hold for people too.
@@ -29,6 +32,59 @@ impl Enforcer {
             return Err(EnforcerError::Guard(refusal));
         }
         self.carry_out(&[change], now)
+    }
+
+    /// A person has something done that nobody proposed, for `duration`; the decision made. Guardrails hold for people
+    /// too, but for the caps on how much of a device's usual traffic may be cut, which the rehearsal told them.
+    ///
+    /// # Errors
+    /// When it cannot be, with the reason.
+    pub fn order(
+        &mut self,
+        proposal: Proposal,
+        by: &str,
+        duration: Duration,
+        now: Timestamp,
+    ) -> Result<DecisionId, EnforcerError> {
+        let now = self.time(now);
+        if self.ledger.is_halted() {
+            return Err(LedgerError::Halted.into());
+        }
+        let verb = proposal.verb;
+        let verbs = self.policy.verbs.as_ref();
+        if verbs.is_some_and(|verbs| !verbs.contains(&verb)) {
+            return Err(EnforcerError::Guard(Refusal::Verb { verb }));
+        }
+        if self.policy.never_devices.contains(&proposal.device) {
+            return Err(EnforcerError::Guard(Refusal::Never {
+                what: proposal.device.to_string().into(),
+                why: "the policy names it".into(),
+            }));
+        }
+        let is_new = !self.ledger.devices_held().contains(&proposal.device);
+        if let Some(refusal) = self
+            .guard()
+            .refuses(&proposal.cuts, is_new, &proposal.rehearsal)
+        {
+            return Err(EnforcerError::Guard(refusal));
+        }
+        let times = self.times(duration);
+        let made = self
+            .ledger
+            .made(proposal, Mode::Approve, None, now, times, 0);
+        let Change::Made { decision } = &made else {
+            return Err(LedgerError::Halted.into());
+        };
+        let (id, duration) = (decision.id, decision.duration);
+        let began = Change::Began {
+            id,
+            at: now,
+            by: by.into(),
+            until: now.plus(duration),
+            confirm_by: times.confirm.map(|within| now.plus(within)),
+        };
+        self.carry_out(&[made, began], now)?;
+        Ok(id)
     }
 
     /// A person says no.

@@ -91,7 +91,6 @@ fn planned(alert: &Alert, book: &FlowBook) -> Vec<Proposal> {
         group: &group,
         book,
         local: &LocalNetworks::default(),
-        policy: &Policy::default(),
     })
 }
 

@@ -1,5 +1,5 @@
 //! The kernel's packet filter, by the program `nft`: a table of our own at the hooks input, output and forward, for a
-//! host and for a gateway.
+//! host and for a gateway; and, as another responder, one at the hook of bridges.
 //!
 //! What is cut is refused with a TCP reset or an ICMP error towards whoever sent it, and as both directions are cut
 //! both ends learn of it; beyond a rate it is dropped without a word. Each element has the kernel's own timeout: it
@@ -14,15 +14,14 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use thymus_schema::Timestamp;
 
+pub use self::listing::fuzz_listing;
 use self::listing::{Listing, listing};
 use self::run::nft;
-use self::script::{SHORT, Step, skeleton, steps};
+use self::script::{Dialect, SHORT, Step, TABLE, skeleton, steps};
 use crate::cut::Port;
 use crate::responder::{Receipt, Responder, ResponderError, ResponderSpec};
 use crate::table::{Element, Set, Table};
 
-/// The name of our table.
-const TABLE: &str = "thymus";
 /// The kernel tells seconds; a smaller difference is none.
 const SLACK_SECS: u64 = 2;
 const NFT: &str = "nft";
@@ -30,12 +29,20 @@ const NFT: &str = "nft";
 pub(crate) const SPEC: ResponderSpec = ResponderSpec {
     id: "nftables",
     title: "the kernel's packet filter of this machine, as a host and as a gateway",
-    build: || Box::<Nftables>::default(),
+    build: |_| Ok(Box::<Nftables>::default()),
+};
+
+pub(crate) const BRIDGE: ResponderSpec = ResponderSpec {
+    id: "bridge",
+    title: "the kernel's packet filter of this machine, between the ports of its bridges",
+    build: |_| Ok(Box::new(Nftables::bridge())),
 };
 
 /// The responder.
 #[derive(Debug, Default)]
 pub struct Nftables {
+    /// Where it hooks in, and what the kernel offers there.
+    dialect: Dialect,
     /// What is there, as far as is known: until when.
     believed: BTreeMap<Element, Option<Timestamp>>,
     /// Digest of the table's sets and rules, once they were made.
@@ -60,7 +67,7 @@ impl Responder for Nftables {
     fn reconcile(&mut self, wanted: &Table, now: Timestamp) -> Result<Receipt, ResponderError> {
         let mut receipt = self.make(&effective(wanted), now)?;
         receipt.cut = BTreeMap::new();
-        let there = list()?.unwrap_or_default();
+        let there = list(self.dialect)?.unwrap_or_default();
         for (element, there) in there.elements {
             if !script::counts(element.set) {
                 continue;
@@ -84,12 +91,36 @@ impl Responder for Nftables {
     fn remove(&mut self) -> Result<(), ResponderError> {
         self.believed.clear();
         self.shape = None;
-        let script = format!("add table inet {TABLE}\ndelete table inet {TABLE}\n");
+        let table = self.dialect.table();
+        let script = format!("add table {table}\ndelete table {table}\n");
         nft(&["-f", "-"], &script).map(|_| ())
     }
 }
 
 impl Nftables {
+    /// Between the ports of the bridges of this machine.
+    pub fn bridge() -> Self {
+        Self {
+            dialect: Dialect::BRIDGE,
+            ..Self::default()
+        }
+    }
+
+    /// Puts the table there, in the richest words that this kernel understands.
+    fn lay(&mut self, anew: bool) -> Result<(), ResponderError> {
+        let mut said = Ok(());
+        for dialect in self.dialect.poorer() {
+            match nft(&["-f", "-"], &skeleton(dialect, anew)) {
+                Ok(_) => {
+                    self.dialect = dialect;
+                    return Ok(());
+                }
+                Err(error) => said = said.and(Err(error)),
+            }
+        }
+        said
+    }
+
     /// Makes it so, looking first.
     fn make(
         &mut self,
@@ -98,7 +129,7 @@ impl Nftables {
     ) -> Result<Receipt, ResponderError> {
         let mut repaired = Vec::new();
         let is_known = self.shape.is_some();
-        let mut there = list()?;
+        let mut there = list(self.dialect)?;
         if there.as_ref().and_then(|there| there.shape) != self.shape || self.shape.is_none() {
             if is_known {
                 repaired.push(match there {
@@ -107,15 +138,15 @@ impl Nftables {
                 });
             }
             // Elements stay where the sets are ours; where not, the table begins anew.
-            if nft(&["-f", "-"], &skeleton(false)).is_err() {
-                nft(&["-f", "-"], &skeleton(true))?;
+            if self.lay(false).is_err() {
+                self.lay(true)?;
             }
-            there = list()?;
+            there = list(self.dialect)?;
             let shape = there.as_ref().and_then(|there| there.shape);
             if is_known && shape != self.shape {
                 // Something of somebody else's is still in it.
-                nft(&["-f", "-"], &skeleton(true))?;
-                there = list()?;
+                self.lay(true)?;
+                there = list(self.dialect)?;
             }
             self.shape = there.as_ref().and_then(|there| there.shape);
         }
@@ -129,7 +160,7 @@ impl Nftables {
         } else {
             let count = there.foreign.len();
             repaired.push(format!("{count} elements that are none of ours"));
-            nft(&["-f", "-"], &skeleton(true))?;
+            self.lay(true)?;
             self.believed.clear();
         }
         let mut receipt = self.change(wanted, now)?;
@@ -171,15 +202,15 @@ impl Nftables {
             said: "Message too long".to_owned(),
         });
         if !self.is_short {
-            done = nft(&["-f", "-"], &steps(&todo, now)).map(|_| ());
+            done = nft(&["-f", "-"], &steps(self.dialect, &todo, now)).map(|_| ());
         }
         if let Err(ResponderError::Refused { said, .. }) = &done
             && said.contains("Message too long")
         {
             self.is_short = true;
-            done = todo
-                .chunks(SHORT)
-                .try_for_each(|some| nft(&["-f", "-"], &steps(some, now)).map(|_| ()));
+            done = todo.chunks(SHORT).try_for_each(|some| {
+                nft(&["-f", "-"], &steps(self.dialect, some, now)).map(|_| ())
+            });
         }
         match done {
             Ok(()) => {
@@ -191,8 +222,8 @@ impl Nftables {
     }
 }
 
-fn list() -> Result<Option<Listing>, ResponderError> {
-    match nft(&["-j", "list", "table", "inet", TABLE], "") {
+fn list(dialect: Dialect) -> Result<Option<Listing>, ResponderError> {
+    match nft(&["-j", "list", "table", dialect.family, TABLE], "") {
         Ok(json) => listing(&json).map(Some).ok_or(ResponderError::Rubbish {
             tool: NFT,
             what: "the table as JSON".to_owned(),

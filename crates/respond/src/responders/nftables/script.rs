@@ -5,8 +5,84 @@ use std::fmt::{Arguments, Write};
 
 use thymus_schema::{Timestamp, Transport};
 
-use super::TABLE;
 use crate::table::{Element, Set};
+
+/// The name of our table.
+pub(super) const TABLE: &str = "thymus";
+
+/// Where a table hooks in, and what the kernel offers there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dialect {
+    /// nft's name of the family.
+    pub(super) family: &'static str,
+    /// Whether the kernel follows connections there, so that it is known who began one.
+    tracks: bool,
+    /// Whether who sends can be told no.
+    rejects: bool,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self {
+            family: "inet",
+            tracks: true,
+            rejects: true,
+        }
+    }
+}
+
+impl Dialect {
+    /// Between the ports of a bridge. Following connections and saying no are modules of the kernel there
+    /// (nf_conntrack_bridge, nft_reject_bridge), which not every kernel has.
+    pub(super) const BRIDGE: Self = Self {
+        family: "bridge",
+        tracks: true,
+        rejects: true,
+    };
+
+    /// It, and what is tried where the kernel does not offer that much.
+    pub(super) fn poorer(self) -> Vec<Self> {
+        let mut all = vec![self];
+        if self.family == Self::BRIDGE.family {
+            for (tracks, rejects) in [(true, false), (false, true), (false, false)] {
+                if tracks <= self.tracks && rejects <= self.rejects {
+                    all.push(Self {
+                        tracks,
+                        rejects,
+                        ..self
+                    });
+                }
+            }
+            all.dedup();
+        }
+        all
+    }
+
+    /// Family and name of the table.
+    pub(super) fn table(self) -> String {
+        format!("{} {TABLE}", self.family)
+    }
+
+    /// What a rule asks of a packet that goes, or comes back, in the conversation.
+    ///
+    /// Where connections are not followed, habits are looked for in both directions, and of conversations that are
+    /// not to be begun the first packet of TCP is cut.
+    fn forth(self) -> &'static str {
+        if self.tracks {
+            "ct direction original "
+        } else {
+            ""
+        }
+    }
+
+    fn back(self) -> &'static str {
+        if self.tracks {
+            "ct direction reply "
+        } else {
+            ""
+        }
+    }
+}
 
 /// Elements of one transaction, where the kernel takes only short messages.
 pub(super) const SHORT: usize = 400;
@@ -35,18 +111,19 @@ pub(super) fn sets() -> impl Iterator<Item = (Set, bool, bool)> {
 }
 
 /// What makes the table as it is to be, around whatever elements it has; with `anew` it begins empty.
-pub(super) fn skeleton(anew: bool) -> String {
-    let mut script = format!("add table inet {TABLE}\n");
+pub(super) fn skeleton(dialect: Dialect, anew: bool) -> String {
+    let table = dialect.table();
+    let mut script = format!("add table {table}\n");
     if anew {
         line(
             &mut script,
-            format_args!("delete table inet {TABLE}\nadd table inet {TABLE}"),
+            format_args!("delete table {table}\nadd table {table}"),
         );
     } else {
         // The rules of all chains; elements stay.
-        line(&mut script, format_args!("flush table inet {TABLE}"));
+        line(&mut script, format_args!("flush table {table}"));
     }
-    line(&mut script, format_args!("table inet {TABLE} {{"));
+    line(&mut script, format_args!("table {table} {{"));
     for (set, is_v4, is_wide) in sets() {
         let (addrs, has_port) = set.shape();
         let addr = if is_v4 { "ipv4_addr" } else { "ipv6_addr" };
@@ -75,7 +152,7 @@ pub(super) fn skeleton(anew: bool) -> String {
             ),
         );
     }
-    chains(&mut script);
+    chains(&mut script, dialect);
     script.push_str("}\n");
     script
 }
@@ -93,35 +170,44 @@ pub(super) fn counts(set: Set) -> bool {
     )
 }
 
-fn chains(script: &mut String) {
-    script.push_str(
-        "  chain cut {
-    meta l4proto tcp limit rate 500/second burst 200 packets reject with tcp reset
+fn chains(script: &mut String, dialect: Dialect) {
+    script.push_str("  chain cut {\n");
+    if dialect.rejects {
+        script.push_str(
+            "    meta l4proto tcp limit rate 500/second burst 200 packets reject with tcp reset
     limit rate 200/second burst 100 packets reject with icmpx type admin-prohibited
-    drop
-  }
 ",
-    );
+        );
+    }
+    script.push_str("    drop\n  }\n");
     for is_v4 in [true, false] {
-        life(script, is_v4);
+        life(script, dialect, is_v4);
     }
     // Errors about conversations, addresses and neighbours: without them nothing works, with them nothing is done.
+    script.push_str("  chain judge {\n");
+    if dialect.tracks {
+        script.push_str("    ct state related return\n");
+    }
     script.push_str(
-        "  chain judge {
-    ct state related return
-    udp dport { 67, 68, 546, 547 } return
+        "    udp dport { 67, 68, 546, 547 } return
     icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect } return
 ",
     );
     for is_v4 in [true, false] {
-        judge(script, is_v4);
+        judge(script, dialect, is_v4);
     }
     script.push_str("  }\n");
-    for (hook, loopback) in [
-        ("input", "iif lo return; "),
-        ("output", "oif lo return; "),
-        ("forward", ""),
-    ] {
+    // A bridge can say no only where packets come in.
+    let hooks: &[(&str, &str)] = if dialect.family == Dialect::BRIDGE.family {
+        &[("prerouting", "")]
+    } else {
+        &[
+            ("input", "iif lo return; "),
+            ("output", "oif lo return; "),
+            ("forward", ""),
+        ]
+    };
+    for (hook, loopback) in hooks {
         line(
             script,
             format_args!(
@@ -174,10 +260,7 @@ impl Family {
     }
 }
 
-const FORTH: &str = "ct direction original ";
-const BACK: &str = "ct direction reply ";
-
-fn judge(script: &mut String, is_v4: bool) {
+fn judge(script: &mut String, dialect: Dialect, is_v4: bool) {
     let family = Family::of(is_v4);
     let digit = if is_v4 { '4' } else { '6' };
     let (own, other) = (format!("jump own{digit}"), format!("jump other{digit}"));
@@ -198,23 +281,31 @@ fn judge(script: &mut String, is_v4: bool) {
     }
     rules("", &["src"], Set::Both, cut);
     rules("", &["dst"], Set::Both, cut);
-    rules(FORTH, &["src"], Set::Begun, cut);
-    rules(BACK, &["dst"], Set::Begun, cut);
-    rules(FORTH, &["dst"], Set::Taken, cut);
-    rules(BACK, &["src"], Set::Taken, cut);
+    if dialect.tracks {
+        let (forth, back) = (dialect.forth(), dialect.back());
+        rules(forth, &["src"], Set::Begun, cut);
+        rules(back, &["dst"], Set::Begun, cut);
+        rules(forth, &["dst"], Set::Taken, cut);
+        rules(back, &["src"], Set::Taken, cut);
+    } else {
+        let first = "tcp flags & (syn | ack) == syn ";
+        rules(first, &["src"], Set::Begun, cut);
+        rules(first, &["dst"], Set::Taken, cut);
+    }
     rules("", &["src"], Set::Life, &own);
     rules("", &["dst"], Set::Life, &other);
 }
 
 /// What a device that is held to its pattern of life may still send, and be sent.
-fn life(script: &mut String, is_v4: bool) {
+fn life(script: &mut String, dialect: Dialect, is_v4: bool) {
+    let (forth, back) = (dialect.forth(), dialect.back());
     let family = Family::of(is_v4);
     let digit = if is_v4 { '4' } else { '6' };
     let icmp = format!("meta l4proto {} ", family.icmp);
     // (chain, the device's address, the peer's, port it names as client, port it names as server)
     for (chain, own, peer, uses, gives, [using, giving]) in [
-        ("own", "src", "dst", "dport", "sport", [FORTH, BACK]),
-        ("other", "dst", "src", "sport", "dport", [BACK, FORTH]),
+        ("own", "src", "dst", "dport", "sport", [forth, back]),
+        ("other", "dst", "src", "sport", "dport", [back, forth]),
     ] {
         line(script, format_args!("  chain {chain}{digit} {{"));
         let mut rules = |before: &str, key: &[&str], set, verdict| {
@@ -239,7 +330,8 @@ pub(super) enum Step<'a> {
 }
 
 /// What puts and takes elements; each is right whatever was there.
-pub(super) fn steps(steps: &[Step<'_>], now: Timestamp) -> String {
+pub(super) fn steps(dialect: Dialect, steps: &[Step<'_>], now: Timestamp) -> String {
+    let table = dialect.table();
     let mut script = String::new();
     for step in steps {
         let (element, put) = match step {
@@ -251,11 +343,11 @@ pub(super) fn steps(steps: &[Step<'_>], now: Timestamp) -> String {
         // One that is not there cannot be deleted, and the timeout of one that is there stays: so add, delete, add.
         line(
             &mut script,
-            format_args!("add element inet {TABLE} {set} {{ {key} }}"),
+            format_args!("add element {table} {set} {{ {key} }}"),
         );
         line(
             &mut script,
-            format_args!("delete element inet {TABLE} {set} {{ {key} }}"),
+            format_args!("delete element {table} {set} {{ {key} }}"),
         );
         if let Some(until) = put {
             let timeout = until
@@ -265,7 +357,7 @@ pub(super) fn steps(steps: &[Step<'_>], now: Timestamp) -> String {
                 });
             line(
                 &mut script,
-                format_args!("add element inet {TABLE} {set} {{ {key}{timeout} }}"),
+                format_args!("add element {table} {set} {{ {key}{timeout} }}"),
             );
         }
     }

@@ -1,0 +1,162 @@
+//! `thymus contain`: an action that a person wants and nobody proposed, rehearsed like any other.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use thymus_respond::{Cut, FlowBook, Port, Proposal, Side, Verb, host};
+use thymus_schema::{Confidence, EntityId, Timestamp};
+
+use super::commands::user;
+use super::control::{Ask, ask};
+use super::{folder, kept};
+use crate::Found;
+use crate::cli::ContainArgs;
+
+/// Runs the command.
+///
+/// # Errors
+/// When what is asked for makes no action, no enforcer answers, or it refuses.
+pub(crate) fn contain(args: &ContainArgs) -> Result<Found> {
+    let folder = folder(&args.state);
+    let (book, local) = kept::read(&folder).unzip();
+    let book = book.unwrap_or_default();
+    let now = Timestamp::from_nanos(crate::run::now_nanos());
+    let address = args.address.to_canonical();
+    let cuts = cuts(args, address, &book, now)?;
+    let rehearsal = local
+        .map(|local| book.rehearse(&cuts, now, &local))
+        .unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    if !args.json {
+        for cut in cuts.iter().take(50) {
+            writeln!(out, "Cuts      {cut}")?;
+        }
+        writeln!(out, "Rehearsal {}", rehearsal.sentence())?;
+        for (talk, flows) in &rehearsal.named {
+            let service = Port {
+                transport: talk.transport,
+                port: talk.port,
+            };
+            let (client, server) = (talk.client, talk.server);
+            writeln!(out, "          {flows} × {client} to {server} by {service}")?;
+        }
+    }
+    let mut id = serde_json::Value::Null;
+    if !args.dry_run {
+        let why = if args.why.is_empty() {
+            "by hand"
+        } else {
+            &args.why
+        };
+        let proposal = Proposal {
+            incident: args.incident.clone().unwrap_or_default().into(),
+            confidence: Confidence::High,
+            device: EntityId::device(address.to_string()),
+            addrs: vec![address],
+            verb: args.verb,
+            cuts: cuts.clone(),
+            reason: why.to_owned(),
+            stage: 0,
+            evidence_at: now,
+            rehearsal: rehearsal.clone(),
+        };
+        let secs = args.duration.as_secs();
+        let by = user();
+        let proposal = Box::new(proposal);
+        id = ask(&folder, &Ask::Contain { proposal, by, secs })?;
+    }
+    if args.json {
+        let value = json!({ "id": id, "cuts": cuts, "rehearsal": rehearsal });
+        writeln!(out, "{value}")?;
+    } else if let Some(id) = id.as_str() {
+        writeln!(out, "{id} is active: thymus undo {id} takes it back")?;
+    } else {
+        writeln!(out, "Nothing was done (--dry-run).")?;
+    }
+    Ok(Found::Nothing)
+}
+
+/// What the verb means for this address.
+fn cuts(args: &ContainArgs, address: IpAddr, book: &FlowBook, now: Timestamp) -> Result<Vec<Cut>> {
+    let of = host(address);
+    let all = |side| vec![Cut::Address { of, side }];
+    let to = args.to.map(host);
+    if to.is_some_and(|to| to.addr().is_ipv4() != of.addr().is_ipv4()) {
+        bail!("{address} and the address of --to are of different families");
+    }
+    let pattern = |server, port| {
+        vec![Cut::Pattern {
+            client: of,
+            server,
+            port,
+        }]
+    };
+    let cuts = match (args.verb, to, args.port) {
+        (Verb::BlockPattern, Some(to), Some(port)) => pattern(to, Some(port)),
+        (Verb::BlockPattern, ..) => bail!(
+            "block_pattern needs to know which: --to 198.51.100.7 --port tcp/443; to cut all between the two, \
+             take block_destination"
+        ),
+        (_, _, Some(_)) => bail!("--port goes with block_pattern only"),
+        (Verb::BlockDestination, Some(to), None) => pattern(to, None),
+        (_, Some(_), None) => bail!("--to goes with block_pattern and block_destination only"),
+        (Verb::BlockDestination | Verb::Quarantine, None, None) => all(Side::Both),
+        (Verb::OutboundOnly, None, None) => all(Side::Taken),
+        (Verb::InboundOnly, None, None) => all(Side::Begun),
+        (Verb::EnforceLife, None, None) => {
+            let habits = book.habits(&[address], now);
+            if habits.is_empty() {
+                bail!(
+                    "nothing is known of what {address} usually does, so enforcing it would cut all: take quarantine"
+                );
+            }
+            vec![Cut::AllBut { of, habits }]
+        }
+        (verb, None, None) => bail!(
+            "{} is nothing that is done by hand; see thymus contain --help",
+            verb.as_str()
+        ),
+    };
+    Ok(cuts.into_iter().map(Cut::canonical).collect())
+}
+
+/// A verb by its word; hyphens are as good.
+pub(crate) fn verb(text: &str) -> Result<Verb, String> {
+    let word = text.replace('-', "_");
+    let found = Verb::ALL.iter().find(|verb| verb.as_str() == word);
+    found.copied().ok_or_else(|| {
+        let known: Vec<&str> = BY_HAND.iter().map(|verb| verb.as_str()).collect();
+        format!("there is no such verb; there are: {}", known.join(", "))
+    })
+}
+
+/// What can be done by hand.
+const BY_HAND: [Verb; 6] = [
+    Verb::BlockPattern,
+    Verb::BlockDestination,
+    Verb::EnforceLife,
+    Verb::OutboundOnly,
+    Verb::InboundOnly,
+    Verb::Quarantine,
+];
+
+/// A service: `tcp/443`.
+pub(crate) fn service(text: &str) -> Result<Port> {
+    let wrong = || format!("{text:?} is no service; write tcp/443, udp/53 or icmp");
+    if text == "icmp" {
+        let transport = thymus_schema::Transport::Icmp;
+        return Ok(Port { transport, port: 0 });
+    }
+    let (transport, port) = text.split_once('/').with_context(wrong)?;
+    let transport = match transport {
+        "tcp" => thymus_schema::Transport::Tcp,
+        "udp" => thymus_schema::Transport::Udp,
+        "sctp" => thymus_schema::Transport::Sctp,
+        _ => bail!(wrong()),
+    };
+    let port = port.parse().ok().filter(|port| *port > 0);
+    let port = port.with_context(wrong)?;
+    Ok(Port { transport, port })
+}
