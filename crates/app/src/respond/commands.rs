@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use thymus_respond::{Decision, DecisionId, Journal, Ledger, Nftables, Responder, State};
+use thymus_respond::{Decision, DecisionId, Nftables, Responder, State};
 use thymus_schema::Timestamp;
 
 use super::control::{Ask, ask};
-use super::{folder, planner, policy as file};
+use super::{Reader, folder, planner, policy as file};
 use crate::Found;
 use crate::cli::{AnswerArgs, DecisionsArgs, PanicArgs, PolicyArgs};
 
@@ -23,13 +23,8 @@ type Cut = BTreeMap<String, (u64, u64)>;
 /// When the journal cannot be read, or there is none with that number.
 pub(crate) fn decisions(args: &DecisionsArgs) -> Result<Found> {
     let folder = folder(&args.state);
-    let held = Journal::read(&folder.join("decisions.jnl"))?;
-    let (mut ledger, _) = Ledger::replay(held.changes);
-    // An enforcer that is not there ends nothing; what is over by the clock is over all the same.
     let now = Timestamp::from_nanos(crate::run::now_nanos());
-    for change in ledger.due(now) {
-        ledger.apply(&change)?;
-    }
+    let ledger = Reader::new(&args.state).ledger(now)?;
     let status = ask(&folder, &Ask::Status);
     let cut = status
         .as_ref()

@@ -18,6 +18,7 @@ mod learned;
 mod planner;
 mod policy;
 mod probe;
+mod read;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub(crate) use commands::{answer, approve, confirm, decisions, deny, extend, pan
 pub(crate) use contain::{contain, service, verb};
 pub(crate) use enforce::run as enforce;
 pub(crate) use planner::Planner;
+pub(crate) use read::Reader;
 
 /// Whether a policy can be used.
 ///
