@@ -593,6 +593,42 @@ fn an_exception_is_tried_made_listed_and_taken_back() {
 }
 
 #[test]
+fn what_is_like_what_was_called_harmless_counts_less_until_that_is_taken_back() {
+    let running = start();
+    let analyst = running.token(Role::Analyst);
+    let analyst = [("authorization", analyst.as_str())];
+    let incident = |id: &str| {
+        let alert = json!({"id": format!("{id}-1"), "detector": "beacon", "entity": "device:10.0.0.7",
+            "phase": "control", "discovered": true, "p_value": 3.0, "evidence": [],
+            "peers": [{"role": "controller", "entity": "external:update.example"}]});
+        json!({"id": id, "rank": 1, "shown": true, "title": format!("beaconing {id}"), "hypothesis": "h",
+            "confidence": "low", "p_value": 3.0, "first_seen": "2024-05-06T09:00:00Z",
+            "last_seen": "2024-05-06T10:00:00Z", "narrative": "", "affected": [], "alerts": [alert]})
+    };
+    let frame = FrameBody::Incidents(vec![incident("aa"), incident("bb")]);
+    running.database.ingest(9, &frame, NOW).unwrap();
+    let called = json!({"state": "closed", "verdict": "harmless"});
+    let closed = running.ask("PATCH", "/incidents/aa/case", &analyst, Some(&called));
+    assert_eq!(closed.status, 200, "{}", closed.body);
+    let detail = running.ask("GET", "/incidents/bb", &analyst, None).json();
+    assert_eq!(
+        (&detail["shown"], &detail["lowered"]["because"][0]["id"]),
+        (&json!(false), &json!("aa")),
+        "{detail}"
+    );
+    let below = running.ask("GET", "/incidents?shown=false", &analyst, None);
+    assert_eq!(below.json()["items"][0]["lowered"], 0.5, "{}", below.body);
+    let path = "/incidents/bb/feedback";
+    assert_eq!(running.ask("DELETE", path, &analyst, None).status, 200);
+    assert_eq!(running.ask("DELETE", path, &analyst, None).status, 409);
+    let detail = running.ask("GET", "/incidents/bb", &analyst, None).json();
+    assert_eq!(
+        (&detail["shown"], &detail["lowered"]),
+        (&json!(true), &json!(null))
+    );
+}
+
+#[test]
 fn paths_that_are_no_route_give_the_page_and_paths_of_the_api_an_error() {
     let running = start();
     assert_eq!(running.ask("GET", "/nothing", &[], None).status, 404);

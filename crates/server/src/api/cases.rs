@@ -84,6 +84,21 @@ pub(crate) async fn link(
     .await
 }
 
+/// Takes back what lowers an incident: the verdicts on what is like it stay in their cases and teach nothing more.
+#[utoipa::path(delete, path = "/incidents/{id}/feedback",
+    security(("session" = ["analyst"]), ("token" = ["analyst"])), params(("id" = String, Path)),
+    responses((status = 200, body = Case), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub(crate) async fn forget(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    APath(id): APath<String>,
+) -> Answer<Case> {
+    work(&app, &caller, id, |database, actor, id| {
+        Ok(database.forget_feedback(actor, id)?)
+    })
+    .await
+}
+
 /// Does some work and answers the case as it is then. What is done to the demo is in the demo's audit log.
 async fn work(
     app: &Arc<App>,

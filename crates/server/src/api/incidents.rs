@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thymus_store::database::feedback::Lowered;
 use thymus_store::database::{
     Case, ExceptionUse, Graph, IncidentFilter, IncidentItem, Page, StateFilter,
 };
@@ -55,6 +56,8 @@ pub(crate) struct IncidentDetail {
     is_excepted: bool,
     /// The exceptions that are about it.
     exceptions: Vec<ExceptionUse>,
+    /// Why it counts less than the analysis said: its like was called harmless or wrong.
+    lowered: Option<Lowered>,
     /// The verdicts on files that its alerts name.
     #[schema(value_type = Vec<Object>)]
     files: Vec<Value>,
@@ -144,12 +147,15 @@ pub(super) fn detail(app: &App, id: &str) -> Result<IncidentDetail, ApiError> {
     let database = app.evidence();
     let mut incident = database.incident(id)?;
     let (is_excepted, exceptions) = database.exceptions_of(id)?;
-    if is_excepted && let Some(object) = incident.as_object_mut() {
+    let lowered = database.lowered(id)?;
+    let is_below = is_excepted || lowered.as_ref().is_some_and(|lowered| lowered.is_below);
+    if is_below && let Some(object) = incident.as_object_mut() {
         object.insert("shown".to_owned(), Value::Bool(false));
     }
     Ok(IncidentDetail {
         is_excepted,
         exceptions,
+        lowered,
         case: database.case(id)?,
         files: database.files_of_incident(id)?,
         graph: Graph::of(&incident),

@@ -61,6 +61,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(cases::change))
         .routes(routes!(cases::comment))
         .routes(routes!(cases::link))
+        .routes(routes!(cases::forget))
         .routes(routes!(exceptions::list, exceptions::add))
         .routes(routes!(exceptions::test))
         .routes(routes!(exceptions::remove))

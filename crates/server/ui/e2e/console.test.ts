@@ -163,6 +163,11 @@ describe('one incident', () => {
     await page.locator('.row a.title', { hasText: title.slice(0, 20) }).first().click();
     await page.getByRole('button', { name: 'Open again' }).click();
     await page.locator('aside .chip', { hasText: 'Open' }).waitFor();
+    // The same by one click.
+    await page.getByRole('group', { name: 'It was' }).getByRole('button', { name: 'Harmless' }).click();
+    await page.locator('aside .chip', { hasText: 'Harmless' }).waitFor();
+    await page.getByRole('button', { name: 'Open again' }).click();
+    await page.locator('aside .chip', { hasText: 'Open' }).waitFor();
   });
 
   test('what is normal here is said with its effect before it is made, and taken back', async () => {

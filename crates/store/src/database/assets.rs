@@ -105,7 +105,7 @@ impl Database {
             )
             .map_err(&failed)?;
             if before.labels != after.labels {
-                exceptions::labels_changed(tx).map_err(&failed)?;
+                exceptions::labels_changed(tx, actor.at).map_err(&failed)?;
             }
             let said = format!(
                 "labels from [{}] to [{}], value from {} to {}, note {}",

@@ -6,7 +6,7 @@ use thymus_schema::Timestamp;
 use utoipa::ToSchema;
 
 use super::error::{DatabaseError, doing};
-use super::{Actor, Database, audit, incidents};
+use super::{Actor, Database, audit, feedback, incidents};
 
 const TEXT_MAX: usize = 16_384;
 const NAME_MAX: usize = 128;
@@ -283,6 +283,9 @@ impl Database {
             };
             let said = difference(&before, &after);
             write(tx, id, &after, actor.at).map_err(&failed)?;
+            if (before.state, before.verdict) != (after.state, after.verdict) {
+                feedback::judged(tx, id, &after, actor.at).map_err(&failed)?;
+            }
             for what in &said {
                 remember(tx, id, actor.at, &actor.user, what).map_err(&failed)?;
             }

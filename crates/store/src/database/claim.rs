@@ -40,7 +40,10 @@ pub(super) struct Claim {
     pub(super) peers: Vec<String>,
     /// Key and value as text.
     pub(super) facts: Vec<(String, String)>,
+    /// The names in the evidence, each with its key: which service, which account.
+    pub(super) names: Vec<String>,
     pub(super) phase: Option<Phase>,
+    pub(super) last_seen: Timestamp,
     /// Whether it was rare enough by itself.
     pub(super) discovered: bool,
     pub(super) level: Level,
@@ -51,13 +54,14 @@ impl Claim {
     pub(super) fn of_object(alert: &Value) -> Option<Self> {
         let owned = |key: &str| text(alert, key).map(str::to_owned);
         let hours = hours(time(alert, "first_seen"), time(alert, "last_seen"));
-        let mut facts = Vec::new();
+        let (mut facts, mut names) = (Vec::new(), Vec::new());
         let mut amounts = BTreeMap::new();
         for fact in list(alert, "evidence") {
             let key = text(fact, "key");
             let value: Option<FactValue> = serde_json::from_value(fact.clone()).ok();
             if let (Some(key), Some(value)) = (key, value) {
                 facts.push((key.to_owned(), value.to_string()));
+                names.extend(named(key, &value));
                 amounts.extend(amount(key, &value).map(|n| (key.to_owned(), n / hours)));
             }
         }
@@ -70,6 +74,8 @@ impl Claim {
             entity: owned("entity")?,
             peers: peers.map(str::to_owned).collect(),
             facts,
+            names,
+            last_seen: time(alert, "last_seen"),
             phase: serde_json::from_value(phase).ok(),
             discovered: alert.get("discovered").and_then(Value::as_bool) == Some(true),
             level: Level {
@@ -100,7 +106,12 @@ impl Claim {
                 .iter()
                 .map(|fact| (fact.key.to_string(), fact.value.to_string()))
                 .collect(),
+            names: facts
+                .iter()
+                .filter_map(|fact| named(&fact.key, &fact.value))
+                .collect(),
             phase: Some(alert.phase),
+            last_seen: alert.last_seen,
             discovered: alert.discovered,
             level: Level {
                 rarity: alert.p_value.neg_log10(),
@@ -129,6 +140,13 @@ fn amount(key: &str, value: &FactValue) -> Option<f64> {
         FactValue::Bytes(n) | FactValue::Count(n) if !SURROUNDINGS.contains(&key) => {
             Some(*n as f64)
         }
+        _ => None,
+    }
+}
+
+fn named(key: &str, value: &FactValue) -> Option<String> {
+    match value {
+        FactValue::Name(name) => Some(format!("{key}={name}")),
         _ => None,
     }
 }

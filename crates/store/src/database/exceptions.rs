@@ -27,6 +27,7 @@ pub use self::standing::{ExceptionUse, SeenBefore};
 pub(super) use self::standing::{Standing, uses_of};
 use super::casework::Verdict;
 use super::error::{DatabaseError, doing};
+use super::settle::settle;
 use super::{Actor, Database, audit, casework, incidents, is_short};
 
 const EXCEPTIONS_MAX: u64 = 1_000;
@@ -96,19 +97,15 @@ pub struct Exception {
 }
 
 /// Looks at all incidents again in which this detector speaks.
-fn look_again(tx: &Transaction<'_>, detector: &str) -> Result<(), rusqlite::Error> {
+fn look_again(tx: &Transaction<'_>, detector: &str, now: Timestamp) -> Result<(), rusqlite::Error> {
     for (id, object) in incidents_with(tx, Among::All, detector, None)? {
-        let standing = Standing::of(tx, &object, None)?;
-        tx.prepare_cached(
-            "UPDATE incidents SET shown = told AND NOT ?2, excepted = ?3, is_held = told AND ?2 WHERE id = ?1",
-        )?
-        .execute(params![id, standing.is_held, standing.kept()])?;
+        settle(tx, &id, &object, now)?;
     }
     Ok(())
 }
 
 /// Looks at all incidents again that an exception by label may be about.
-pub(super) fn labels_changed(tx: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+pub(super) fn labels_changed(tx: &Transaction<'_>, now: Timestamp) -> Result<(), rusqlite::Error> {
     let mut query = tx.prepare_cached(
         "SELECT DISTINCT detector FROM exceptions WHERE is_live AND json_extract(scope, '$.label') IS NOT NULL",
     )?;
@@ -117,7 +114,7 @@ pub(super) fn labels_changed(tx: &Transaction<'_>) -> Result<(), rusqlite::Error
         .collect::<Result<_, _>>()?;
     detectors
         .iter()
-        .try_for_each(|detector| look_again(tx, detector))
+        .try_for_each(|detector| look_again(tx, detector, now))
 }
 
 /// For each exception the incidents that it holds, that are shown all the same, and that were called an attack.
@@ -225,7 +222,7 @@ impl Database {
                 let what = format!("said that it is normal here (exception {id})");
                 casework::remember(tx, incident, actor.at, &actor.user, &what).map_err(&failed)?;
             }
-            look_again(tx, &new.scope.detector).map_err(&failed)?;
+            look_again(tx, &new.scope.detector, actor.at).map_err(&failed)?;
             let until = until(actor, new);
             let until =
                 until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
@@ -259,7 +256,7 @@ impl Database {
             let (detector, scope) = found.ok_or(DatabaseError::NotFound("exception"))?;
             tx.execute("DELETE FROM exceptions WHERE id = ?", [id as i64])
                 .map_err(&failed)?;
-            look_again(tx, &detector).map_err(&failed)?;
+            look_again(tx, &detector, actor.at).map_err(&failed)?;
             audit::append(tx, actor, "exception.removed", &id.to_string(), &scope)
         })
     }
@@ -293,7 +290,7 @@ impl Database {
                 .map_err(&failed)?;
             for (id, detector) in over {
                 tx.execute("UPDATE exceptions SET is_live = 0 WHERE id = ?", [id])
-                    .and_then(|_| look_again(tx, &detector))
+                    .and_then(|_| look_again(tx, &detector, now))
                     .map_err(&failed)?;
                 audit::append(tx, &actor, "exception.ended", &id.to_string(), "")?;
             }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use thymus_schema::Timestamp;
 
 use super::casework::{CaseState, Verdict, remember, row, write};
+use super::feedback;
 use super::ingest::{list, text, time};
 
 /// What people wrote about an incident goes over to the one it became.
@@ -30,7 +31,9 @@ pub(super) fn merge(
     tx.execute("DELETE FROM incident_devices WHERE incident = ?", [old])?;
     tx.execute("DELETE FROM incident_files WHERE incident = ?", [old])?;
     if let Some(case) = row(tx, old)? {
-        if row(tx, new)?.is_none() {
+        let is_free = row(tx, new)?.is_none();
+        feedback::merged(tx, old, new, is_free)?;
+        if is_free {
             write(tx, new, &case, now)?;
         } else {
             let assignee = case.assignee.as_deref().unwrap_or("nobody");
@@ -130,31 +133,45 @@ fn neighbours(
     Ok(found)
 }
 
-/// An incident that was closed and goes on is opened again, unless it was found harmless or wrong: then a line
-/// in its history says that it went on.
+/// An incident that was closed and goes on is opened again, unless it was found harmless or wrong and is not clearly
+/// more than what was judged: then a line in its history says that it went on.
 pub(super) fn went_on(
     tx: &Transaction<'_>,
     id: &str,
-    alerts: u64,
+    incident: &Value,
     now: Timestamp,
 ) -> Result<(), rusqlite::Error> {
     let Some(mut case) = row(tx, id)? else {
         return Ok(());
     };
-    if case.state != CaseState::Closed || alerts <= case.alerts_then {
+    if case.state != CaseState::Closed {
         return Ok(());
     }
-    let more = alerts - case.alerts_then;
-    let stays = matches!(case.verdict, Some(Verdict::Harmless | Verdict::Wrong));
-    let what = if stays {
-        format!("went on with {more} more alerts after it was closed")
+    let alerts = list(incident, "alerts").count() as u64;
+    let more = alerts.saturating_sub(case.alerts_then);
+    let was_judged = matches!(case.verdict, Some(Verdict::Harmless | Verdict::Wrong));
+    let outgrown = if was_judged {
+        feedback::outgrown(tx, id, incident)?
     } else {
-        format!("opened again: went on with {more} more alerts after it was closed")
+        None
     };
+    let what = match (&outgrown, was_judged) {
+        (Some(why), _) => format!("opened again: more than what was judged, {why}"),
+        (None, _) if more == 0 => return Ok(()),
+        (None, true) => format!("went on with {more} more alerts after it was closed"),
+        (None, false) => {
+            format!("opened again: went on with {more} more alerts after it was closed")
+        }
+    };
+    let stays = was_judged && outgrown.is_none();
     if !stays {
         case.state = CaseState::Open;
     }
-    case.alerts_then = alerts;
+    case.alerts_then = alerts.max(case.alerts_then);
     write(tx, id, &case, now)?;
-    remember(tx, id, now, "thymus", &what)
+    remember(tx, id, now, "thymus", &what)?;
+    if stays {
+        return Ok(());
+    }
+    feedback::judged(tx, id, &case, now)
 }

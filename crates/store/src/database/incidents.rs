@@ -10,8 +10,8 @@ use thymus_schema::{Technique, Timestamp};
 use utoipa::ToSchema;
 
 use super::casework::CaseState;
-use super::exceptions::Standing;
 use super::ingest::{list, text, time};
+use super::settle::settle;
 use super::{Database, DatabaseError, Page, files};
 
 const CONFIDENCES: [&str; 3] = ["low", "medium", "high"];
@@ -117,6 +117,8 @@ pub struct IncidentItem {
     pub case: CaseSummary,
     /// Whether it is below the line because of exceptions.
     pub is_excepted: bool,
+    /// By how much less rare it is taken for because its like was called harmless or wrong, as −log10; 0 mostly.
+    pub lowered: f64,
     /// Whether it came within a day and nobody has taken it on.
     pub is_new: bool,
 }
@@ -166,7 +168,7 @@ pub(super) fn write(
     id: &str,
     object: &Value,
     json: &str,
-    added_at: i64,
+    (added_at, now): (i64, Timestamp),
 ) -> Result<bool, rusqlite::Error> {
     let mut phases: Vec<&str> = Vec::new();
     for phase in list(object, "alerts").filter_map(|alert| text(alert, "phase")) {
@@ -180,14 +182,14 @@ pub(super) fn write(
     let confidence = text(object, "confidence").unwrap_or_default();
     let confidence = CONFIDENCES.iter().position(|word| *word == confidence);
     let told = object.get("shown").and_then(Value::as_bool) == Some(true);
-    let standing = Standing::of(tx, object, None)?;
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO incidents (id, rank, title, hypothesis, confidence, rarity, first_seen,
+             last_seen, alerts, phases, techniques, search, added_at, told, shown)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
     )?
     .execute(params![
         id,
         object.get("rank").and_then(Value::as_i64).unwrap_or(0),
-        told && !standing.is_held,
         text(object, "title").unwrap_or_default(),
         text(object, "hypothesis").unwrap_or_default(),
         confidence.unwrap_or(0),
@@ -199,9 +201,7 @@ pub(super) fn write(
         techniques.join(" "),
         searchable(object),
         added_at,
-        told,
-        standing.kept(),
-        told && standing.is_held
+        told
     ])?;
     tx.prepare_cached("INSERT OR REPLACE INTO incident_objects VALUES (?, ?)")?
         .execute([id, json])?;
@@ -222,7 +222,7 @@ pub(super) fn write(
         ])?;
     }
     files::named_by(tx, id, object)?;
-    Ok(told && !standing.is_held)
+    settle(tx, id, object, now)
 }
 
 /// What a search looks at, lower case.
@@ -245,7 +245,7 @@ fn searchable(object: &Value) -> String {
 }
 
 impl Database {
-    /// The incidents that `filter` asks for: the surest first, of those the rarest.
+    /// The incidents that `filter` asks for: the surest first, of those the rarest, both less what verdicts taught.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -266,8 +266,8 @@ impl Database {
                 "SELECT i.id, i.rank, i.shown, i.title, i.hypothesis, i.confidence, i.rarity,
                     i.first_seen, i.last_seen, i.phases, i.techniques, i.alerts, i.added_at,
                     c.state, c.assignee, c.verdict,
-                    (SELECT COUNT(*) FROM comments WHERE comments.incident = i.id), i.is_held
-                 {from} ORDER BY i.shown DESC, i.confidence DESC, i.rarity DESC, i.id LIMIT ? OFFSET ?"
+                    (SELECT COUNT(*) FROM comments WHERE comments.incident = i.id), i.is_held, i.lowered
+                 {from} ORDER BY i.shown DESC, i.order_confidence DESC, i.order_rarity DESC, i.id LIMIT ? OFFSET ?"
             ))?;
             let mut items = query
                 .query_map(params_from_iter(&values), |row| item_of(row, now))?
@@ -375,6 +375,7 @@ fn item_of(row: &rusqlite::Row<'_>, now: Timestamp) -> Result<IncidentItem, rusq
             comments: row.get(16)?,
         },
         is_excepted: row.get(17)?,
+        lowered: row.get(18)?,
         is_new: is_untouched && now.as_nanos().saturating_sub(added) < NEW_NANOS,
     })
 }

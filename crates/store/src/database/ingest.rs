@@ -253,9 +253,14 @@ fn take_incident(
     }
     // What is told again is there again, whatever became of it before.
     tx.execute("DELETE FROM redirects WHERE id = ?", [id])?;
-    let alerts = list(object, "alerts").count() as u64;
-    let is_above = incidents::write(tx, id, object, &json, added.unwrap_or(now.as_nanos()))?;
-    growth::went_on(tx, id, alerts, now)?;
+    let is_above = incidents::write(
+        tx,
+        id,
+        object,
+        &json,
+        (added.unwrap_or(now.as_nanos()), now),
+    )?;
+    growth::went_on(tx, id, object, now)?;
     if added.is_none() {
         let first = time(object, "first_seen");
         activity(tx, hour_of(first), "incidents", 1)?;

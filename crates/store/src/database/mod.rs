@@ -21,6 +21,7 @@ mod claim;
 mod devices;
 mod error;
 mod exceptions;
+pub mod feedback;
 mod files;
 mod growth;
 mod habits;
@@ -35,6 +36,7 @@ mod retention;
 mod schema;
 mod sessions;
 mod settings;
+mod settle;
 mod similar;
 #[cfg(test)]
 mod tests;

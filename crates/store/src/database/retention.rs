@@ -5,9 +5,9 @@ use rusqlite::{Transaction, params};
 use serde::Serialize;
 use thymus_schema::Timestamp;
 
-use super::Database;
 use super::error::{DatabaseError, doing};
 use super::ingest::hour_of;
+use super::{Database, feedback};
 
 const DAY: i64 = 86_400 * 1_000_000_000;
 
@@ -83,6 +83,7 @@ impl Database {
             let share = if used > limits.bytes_max { 10 } else { 0 };
             gone.add(by_count(tx, &limits, share).map_err(&failed)?);
             rest(tx, edge, now).map_err(&failed)?;
+            feedback::age(tx, now).map_err(&failed)?;
             Ok(gone)
         })
     }

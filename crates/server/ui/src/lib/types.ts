@@ -78,6 +78,8 @@ export interface IncidentHead {
   case?: CaseHead;
   /** Held below the line by exceptions. */
   is_excepted?: boolean;
+  /** By how much its like having been called harmless or wrong lowers it. */
+  lowered?: number;
   is_new?: boolean;
 }
 
@@ -178,6 +180,7 @@ export interface Incident {
   last_seen: string;
   is_excepted?: boolean;
   exceptions?: { id: number; alerts: string[]; tripped?: string | null }[];
+  lowered?: { by: number; is_below: boolean; because: HeldIncident[] } | null;
   narrative?: string;
   next_steps: string[];
   merged_from: string[];

@@ -116,7 +116,7 @@ pub(super) fn attacks_hidden(
 ) -> Result<Vec<HeldIncident>, rusqlite::Error> {
     let mut hidden = Vec::new();
     for (id, object) in incidents_with(connection, Among::Attacks, &scope.detector, Some(scope))? {
-        let standing = Standing::of(connection, &object, Some(scope))?;
+        let standing = Standing::of(connection, &Claim::all_of(&object), Some(scope))?;
         if standing.is_held && standing.uses.iter().any(|one| one.id == 0) {
             hidden.push(HeldIncident::of(id, &object));
         }
@@ -138,7 +138,7 @@ pub(super) fn seen_before(
     let found = incidents_with(connection, Among::NoAttacks, &scope.detector, Some(scope))?;
     for claim in found.iter().flat_map(|(_, object)| Claim::all_of(object)) {
         if scope.matches(connection, &claim)? && known.insert(claim.id.clone()) {
-            seen.include(&claim);
+            seen.include(&claim.level);
         }
     }
     let mut query = connection.prepare_cached("SELECT json FROM alerts WHERE detector = ?")?;
@@ -149,7 +149,7 @@ pub(super) fn seen_before(
         };
         let claim = Claim::of_alert(&alert);
         if scope.matches(connection, &claim)? && known.insert(claim.id.clone()) {
-            seen.include(&claim);
+            seen.include(&claim.level);
         }
     }
     Ok(seen)
@@ -209,7 +209,7 @@ impl Database {
             test.devices = entities.len() as u64;
             let above = incidents_with(connection, Among::Above, &scope.detector, Some(scope))?;
             for (id, object) in above {
-                if Standing::of(connection, &object, Some(scope))?.is_held {
+                if Standing::of(connection, &Claim::all_of(&object), Some(scope))?.is_held {
                     test.incidents += 1;
                     if test.held.len() < EXAMPLES_MAX {
                         test.held.push(HeldIncident::of(id, &object));

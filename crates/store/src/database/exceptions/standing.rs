@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use thymus_schema::Phase;
 use utoipa::ToSchema;
 
@@ -28,13 +27,13 @@ pub struct SeenBefore {
 }
 
 impl SeenBefore {
-    pub(super) fn include(&mut self, claim: &Claim) {
+    pub(in super::super) fn include(&mut self, level: &Level) {
         self.alerts += 1;
-        self.most.include(&claim.level);
+        self.most.include(level);
     }
 
-    /// Why this is clearly worse than all of it.
-    fn exceeded_by(&self, level: &Level) -> Option<String> {
+    /// Why this is clearly worse than all of it, which was seen `when`.
+    pub(in super::super) fn exceeded_by(&self, level: &Level, when: &str) -> Option<String> {
         if self.alerts == 0 {
             return None;
         }
@@ -46,13 +45,13 @@ impl SeenBefore {
         if let Some((key, times)) = worst.filter(|(_, times)| *times > AMOUNT_FACTOR) {
             let key = key.replace('_', " ");
             return Some(format!(
-                "{key} in an hour is {times:.0} times the most that was seen when it was made"
+                "{key} in an hour is {times:.0} times the most that was seen {when}"
             ));
         }
         let rarer = level.rarity - self.most.rarity;
         (rarer > RARITY_STEP).then(|| {
             let times = 10f64.powf(rarer.min(12.0));
-            format!("it is {times:.0} times rarer than what was seen when it was made")
+            format!("it is {times:.0} times rarer than what was seen {when}")
         })
     }
 }
@@ -87,11 +86,10 @@ struct Live {
 impl Standing {
     pub(in super::super) fn of(
         connection: &Connection,
-        incident: &Value,
+        claims: &[Claim],
         thought_of: Option<&ExceptionScope>,
     ) -> Result<Self, rusqlite::Error> {
-        let claims = Claim::all_of(incident);
-        let mut live = live(connection, &claims)?;
+        let mut live = live(connection, claims)?;
         live.extend(thought_of.map(|scope| Live {
             id: 0,
             scope: scope.clone(),
@@ -102,12 +100,12 @@ impl Standing {
         for Live { id, scope, seen } in live {
             let mut alerts = Vec::new();
             let mut tripped = None;
-            for claim in &claims {
+            for claim in claims {
                 if !scope.matches(connection, claim)? {
                     continue;
                 }
                 alerts.push(claim.id.clone());
-                match seen.exceeded_by(&claim.level) {
+                match seen.exceeded_by(&claim.level, "when it was made") {
                     None => held.insert(claim.id.as_str()),
                     Some(why) => {
                         tripped.get_or_insert(why);
@@ -126,7 +124,7 @@ impl Standing {
         if uses.is_empty() {
             return Ok(Self::default());
         }
-        let besides = besides(&claims, &held, &worse);
+        let besides = besides(claims, &held, &worse);
         let is_held = besides.is_none() && worse.is_subset(&held);
         for one in &mut uses {
             if is_held {
@@ -226,11 +224,14 @@ mod tests {
             alerts: 2,
             most: level(4.0, 100.0),
         };
-        assert_eq!(seen.exceeded_by(&level(6.0, 300.0)), None);
-        let why = seen.exceeded_by(&level(4.0, 500.0)).unwrap();
+        assert_eq!(seen.exceeded_by(&level(6.0, 300.0), "then"), None);
+        let why = seen.exceeded_by(&level(4.0, 500.0), "then").unwrap();
         assert!(why.contains("up in an hour is 5 times"), "{why}");
-        let why = seen.exceeded_by(&level(6.5, 1.0)).unwrap();
+        let why = seen.exceeded_by(&level(6.5, 1.0), "then").unwrap();
         assert!(why.contains("316 times rarer"), "{why}");
-        assert_eq!(SeenBefore::default().exceeded_by(&level(9.0, 9e9)), None);
+        assert_eq!(
+            SeenBefore::default().exceeded_by(&level(9.0, 9e9), "then"),
+            None
+        );
     }
 }
