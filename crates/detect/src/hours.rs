@@ -345,6 +345,45 @@ impl Hours {
         Ok(())
     }
 
+    /// The scores that are still kept from the calibrations: who goes on tomorrow lets them in when their time is
+    /// over. `ids` name the detectors.
+    pub(crate) fn snapshot_withheld(&self, ids: &[&'static str], out: &mut SnapshotWriter) {
+        out.u64(self.withheld.len() as u64);
+        for one in &self.withheld {
+            out.str(ids.get(one.detector).copied().unwrap_or_default())
+                .i64(one.until)
+                .u64(one.entity)
+                .u64(one.group)
+                .f64(one.score);
+        }
+    }
+
+    pub(crate) fn restore_withheld(
+        &mut self,
+        ids: &[&'static str],
+        from: &mut SnapshotReader<'_>,
+    ) -> Result<(), SnapshotError> {
+        let mut withheld = VecDeque::new();
+        for _ in 0..from.count(40)?.min(WITHHELD_MAX) {
+            let id = from.str()?;
+            let one = Withheld {
+                detector: ids
+                    .iter()
+                    .position(|known| *known == id)
+                    .unwrap_or(ids.len()),
+                until: from.i64()?,
+                entity: from.u64()?,
+                group: from.u64()?,
+                score: from.f64()?,
+            };
+            if one.detector < ids.len() && one.score.is_finite() {
+                withheld.push_back(one);
+            }
+        }
+        self.withheld = withheld;
+        Ok(())
+    }
+
     pub(crate) fn snapshot(&self, detector: usize, out: &mut SnapshotWriter) {
         if let Some(conformal) = self.calibrations.get(detector) {
             conformal.snapshot(out);
@@ -359,5 +398,47 @@ impl Hours {
         self.calibrations
             .get_mut(detector)
             .map_or(Ok(()), |conformal| conformal.restore(from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detectors::DETECTORS;
+
+    #[test]
+    fn what_is_withheld_today_is_let_in_by_whoever_goes_on_tomorrow() {
+        let ids: Vec<&'static str> = DETECTORS.iter().map(|spec| spec.id).collect();
+        let p_value = |hours: &Hours| hours.calibrations[2].p_value(7, 1, 0.0, 5.0).p_value;
+        let mut hours = Hours::new(DETECTORS, false);
+        for n in 0..50 {
+            hours.withheld.push_back(Withheld {
+                until: 100 + n,
+                detector: 2,
+                entity: 7,
+                group: 1,
+                score: 6.0,
+            });
+        }
+        let mut out = SnapshotWriter::new();
+        out.section("w", 1);
+        hours.snapshot_withheld(&ids, &mut out);
+        let sections = out.finish();
+        let mut again = Hours::new(DETECTORS, false);
+        let mut from = SnapshotReader::open("w", &sections["w"], 1).unwrap();
+        again.restore_withheld(&ids, &mut from).unwrap();
+        assert!(from.is_at_end());
+        for (at, is_common) in [(99, false), (200, true)] {
+            for hours in [&mut hours, &mut again] {
+                hours.present = at;
+                hours.release();
+            }
+            assert_eq!(p_value(&again), p_value(&hours));
+            assert_eq!(p_value(&again).neg_log10() < 2.0, is_common);
+        }
+        // Another program's detectors are not ours.
+        let mut from = SnapshotReader::open("w", &sections["w"], 1).unwrap();
+        again.restore_withheld(&["unknown"], &mut from).unwrap();
+        assert!(again.withheld.is_empty());
     }
 }

@@ -10,6 +10,8 @@ use crate::detectors::DETECTORS;
 const SNAPSHOT_VERSION: u32 = 4;
 /// The section of how long each entity was watched, beside those of the detectors' calibrations.
 const WATCHED: &str = "watched";
+/// The section of the scores that are kept from the calibrations for a while.
+const WITHHELD: &str = "withheld";
 /// The section of what detectors promised and kept.
 const AUDIT: &str = "audit";
 const AUDIT_VERSION: u32 = 1;
@@ -30,6 +32,10 @@ impl Engine {
         out.section(&format!("calibration.{WATCHED}"), SNAPSHOT_VERSION)
             .u64(self.events);
         self.hours.watched().snapshot(out);
+        out.section(&format!("calibration.{WITHHELD}"), SNAPSHOT_VERSION)
+            .u64(self.events);
+        self.hours
+            .snapshot_withheld(&ids().collect::<Vec<_>>(), out);
         for (index, spec) in DETECTORS.iter().enumerate() {
             out.section(&format!("calibration.{}", spec.id), SNAPSHOT_VERSION)
                 .u64(self.events);
@@ -55,6 +61,7 @@ impl Engine {
             (AUDIT.to_owned(), AUDIT_VERSION),
             ("entities".to_owned(), SNAPSHOT_VERSION),
             (format!("calibration.{WATCHED}"), SNAPSHOT_VERSION),
+            (format!("calibration.{WITHHELD}"), SNAPSHOT_VERSION),
         ];
         for spec in DETECTORS {
             sections.push((format!("calibration.{}", spec.id), SNAPSHOT_VERSION));
@@ -113,6 +120,9 @@ impl Engine {
                 self.fdr.restore(from)
             }
             Some(("calibration", WATCHED)) => self.hours.restore_watched(from),
+            Some(("calibration", WITHHELD)) => self
+                .hours
+                .restore_withheld(&ids().collect::<Vec<_>>(), from),
             Some(("calibration", id)) => {
                 index_of(id).map_or(Ok(()), |index| self.hours.restore(index, from))
             }
