@@ -86,6 +86,7 @@ pub(super) fn take_over(
             continue;
         };
         let own = alerts_of(incident);
+        let mut took = false;
         for (old, json) in neighbours(tx, incident)? {
             let Some(before) = serde_json::from_str::<Value>(&json).ok() else {
                 continue;
@@ -93,7 +94,12 @@ pub(super) fn take_over(
             if !names.contains(&*old) && alerts_of(&before).iter().any(|alert| own.contains(alert))
             {
                 merge(tx, &old, id, now)?;
+                took = true;
             }
+        }
+        // The case that came over is of what was told before, and this may be more.
+        if took {
+            went_on(tx, id, incident, now)?;
         }
     }
     Ok(())

@@ -215,3 +215,23 @@ fn an_incident_that_outgrows_its_verdict_is_opened_again_and_teaches_nothing() {
         "a class with a confirmed attack"
     );
 }
+
+/// A story is named after the alert it began with, and forgets its oldest: it has another name each day then.
+#[test]
+fn a_story_that_changes_its_name_each_day_outgrows_its_verdict_too() {
+    let mut site = Site::new();
+    let story = |id: u64, up: u64| {
+        let mut story = upload(&format!("s{id}"), id, BACKUP, up, 4.0);
+        story["first_seen"] = json!(day(0).to_string());
+        story["alerts"][0]["id"] = json!("shared");
+        story
+    };
+    site.tell(0, vec![story(0, 1_000_000)]);
+    site.close("s0", 0, Verdict::Harmless);
+    for n in 1..5 {
+        site.tell(n, vec![story(n, 1_000_000 + n * 400_000)]);
+        assert!(site.order().is_empty());
+    }
+    site.tell(5, vec![story(5, 3_400_000)]);
+    assert_eq!(site.order(), ["s5"]);
+}
