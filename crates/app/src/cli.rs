@@ -31,7 +31,9 @@ pub use model::{ModelArgs, ModelCommand, ShadowArgs};
 pub use packets::PacketsArgs;
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use query::QueryArgs;
-pub use respond::{AnswerArgs, ContainArgs, DecisionsArgs, EnforceArgs, PanicArgs, PolicyArgs};
+pub use respond::{
+    AnswerArgs, ContainArgs, DecisionsArgs, DoorArgs, EnforceArgs, PanicArgs, PolicyArgs,
+};
 pub use rules::{RulesAction, RulesArgs};
 pub use run::{CollectOn, LiveArgs, Role};
 pub use tell::{ExportArgs, TellArgs};
@@ -136,6 +138,9 @@ pub enum Command {
     /// Looks at files for `thymus scan`, which starts it
     #[command(hide = true)]
     ScanWorker,
+    /// Passes on what the console asks of the enforcer
+    #[command(hide = true)]
+    ResponseDoor(DoorArgs),
 }
 
 /// `thymus replay`.

@@ -107,6 +107,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Quarantine(args) => quarantine::run(args),
         Command::Lists(args) => lists::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::ResponseDoor(args) => respond::door(args),
         Command::ScanWorker => scan::worker::serve(),
         Command::Model(args) => model::run(args),
         Command::Demo(args) => demo::run(args),

@@ -19,6 +19,7 @@ mod hub;
 mod limiter;
 mod listen;
 mod report;
+mod response;
 mod state;
 mod tls;
 mod veil;
@@ -26,4 +27,8 @@ mod veil;
 pub use error::ServerError;
 pub use hub::Hub;
 pub use listen::{Options, Server, TlsFiles};
+pub use response::{
+    CutTalk, DecisionFilter, DecisionLine, DecisionState, DecisionView, NeverView, RehearsalView,
+    ResponseAsk, ResponseError, ResponseView,
+};
 pub use state::{Host, HostError, Metrics, Packets, Storage};

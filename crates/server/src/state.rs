@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::error::ApiError;
 use crate::hub::Hub;
 use crate::limiter::Limiter;
+use crate::response::{DecisionFilter, DecisionView, ResponseAsk, ResponseError, ResponseView};
 use crate::veil::Veil;
 
 /// Passwords that are hashed at the same time: each takes 19 MiB.
@@ -97,6 +98,26 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// When that did not work.
     fn unload_demo(&self) -> Result<(), HostError>;
+
+    /// Decisions about incidents, the newest first, and how many there are in all. They are those of this site, also
+    /// while the demo is shown: what holds is never out of sight.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn decisions(&self, filter: &DecisionFilter)
+    -> Result<(Vec<DecisionView>, u64), ResponseError>;
+
+    /// How the response stands.
+    ///
+    /// # Errors
+    /// When the decisions cannot be read; an enforcer that does not answer is none.
+    fn response(&self) -> Result<ResponseView, ResponseError>;
+
+    /// Does what `by` asks for.
+    ///
+    /// # Errors
+    /// When it was not done, and why.
+    fn respond(&self, ask: &ResponseAsk, by: &str) -> Result<(), ResponseError>;
 
     /// The raw packets of an incident, behind which these `events` are.
     ///

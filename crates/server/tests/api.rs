@@ -10,14 +10,18 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use thymus_schema::Timestamp;
-use thymus_server::{Host, HostError, Hub, Metrics, Options, Packets, Server, Storage, api};
+use thymus_server::{
+    CutTalk, DecisionFilter, DecisionLine, DecisionView, Host, HostError, Hub, Metrics, NeverView,
+    Options, Packets, RehearsalView, ResponseAsk, ResponseError, ResponseView, Server, Storage,
+    api,
+};
 use thymus_store::database::{Actor, Limits, NewToken, Role};
 use thymus_store::journal::FrameBody;
 use thymus_store::{Archive, ArchiveReader, Database};
@@ -25,7 +29,10 @@ use thymus_store::{Archive, ArchiveReader, Database};
 const NOW: Timestamp = Timestamp::from_secs(1_714_989_600);
 const PASSWORD: &str = "a long password";
 
-struct Site(tempfile::TempDir);
+struct Site(tempfile::TempDir, Asked);
+
+/// What was asked of the enforcer.
+type Asked = Arc<Mutex<Vec<String>>>;
 
 impl Host for Site {
     fn now(&self) -> Timestamp {
@@ -50,6 +57,44 @@ impl Host for Site {
 
     fn packets(&self, _incident: &Value, _events: &[Value]) -> Result<Packets, HostError> {
         Ok(Packets::None("no raw packets are kept here".to_owned()))
+    }
+
+    fn decisions(
+        &self,
+        filter: &DecisionFilter,
+    ) -> Result<(Vec<DecisionView>, u64), ResponseError> {
+        let all: Vec<DecisionView> = [decision()]
+            .into_iter()
+            .filter(|one| filter.id.as_ref().is_none_or(|id| *id == one.id))
+            .filter(|one| {
+                let device = filter.device.as_ref();
+                device.is_none_or(|device| *device == one.device)
+            })
+            .collect();
+        let total = all.len() as u64;
+        Ok((all, total))
+    }
+
+    fn response(&self) -> Result<ResponseView, ResponseError> {
+        Ok(ResponseView {
+            is_set_up: true,
+            never: vec![NeverView {
+                what: "10.0.0.7/32".to_owned(),
+                why: "reception is the gateway".to_owned(),
+            }],
+            ..ResponseView::default()
+        })
+    }
+
+    fn respond(&self, ask: &ResponseAsk, by: &str) -> Result<(), ResponseError> {
+        self.1.lock().unwrap().push(format!("{by}: {ask:?}"));
+        match ask {
+            ResponseAsk::Approve(_) => Err(ResponseError::Refused(
+                "decision d7 is active, so it cannot be approved".to_owned(),
+            )),
+            ResponseAsk::Resume => Err(ResponseError::Nobody("no enforcer answers".to_owned())),
+            _ => Ok(()),
+        }
     }
 
     fn metrics(&self, standing: &Metrics) -> String {
@@ -78,10 +123,55 @@ fn actor(user: &str) -> Actor {
     }
 }
 
+fn decision() -> DecisionView {
+    DecisionView {
+        id: "d7".to_owned(),
+        incident: "aa".to_owned(),
+        incident_title: None,
+        device: "device:10.0.0.7".to_owned(),
+        verb: "quarantine".to_owned(),
+        title: "quarantine the device".to_owned(),
+        cuts: vec!["all of 10.0.0.7".to_owned()],
+        cuts_total: 1,
+        reason: "reception (10.0.0.7) talks".to_owned(),
+        mode: "approve".to_owned(),
+        state: "pending".to_owned(),
+        is_over: false,
+        stage: 0,
+        rehearsal: RehearsalView {
+            sentence: "Would have cut 1 of 9 usual conversations of the last day.".to_owned(),
+            days: 1,
+            flows: 9,
+            cut: 1,
+            devices: 1,
+            named: vec![CutTalk {
+                client: "10.0.0.7".to_owned(),
+                server: "203.0.113.9".to_owned(),
+                service: "tcp/443".to_owned(),
+                flows: 1,
+            }],
+            unknown: 0,
+        },
+        proposed_at: NOW,
+        duration_secs: 3600,
+        began_at: None,
+        until: Some(NOW),
+        confirm_by: None,
+        packets: Some(2),
+        bytes: Some(99),
+        history: vec![DecisionLine {
+            at: NOW,
+            by: "thymus".to_owned(),
+            what: "pending: asked about 10.0.0.7".to_owned(),
+        }],
+    }
+}
+
 struct Running {
     address: SocketAddr,
     database: Arc<Database>,
     hub: Hub,
+    asked: Asked,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -94,7 +184,8 @@ impl Drop for Running {
 }
 
 fn start() -> Running {
-    let site = Arc::new(Site(tempfile::tempdir().unwrap()));
+    let site = Arc::new(Site(tempfile::tempdir().unwrap(), Asked::default()));
+    let asked = Arc::clone(&site.1);
     let database = Arc::new(open(&site.0.path().join("store")));
     for role in Role::ALL {
         database
@@ -134,6 +225,7 @@ fn start() -> Running {
         address,
         database,
         hub,
+        asked,
         over,
         thread: Some(thread),
     }
@@ -390,6 +482,9 @@ fn with_pseudonyms_nobody_is_named_and_only_an_admin_with_a_reason_is_told() {
         "/incidents",
         "/incidents/aa",
         "/incidents/aa/report.html",
+        "/decisions",
+        "/decisions/d7",
+        "/response",
         "/devices",
         "/overview",
     ] {
@@ -640,4 +735,79 @@ fn paths_that_are_no_route_give_the_page_and_paths_of_the_api_an_error() {
     stream.read_to_string(&mut page).unwrap();
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(page.contains("content-type: text/html"), "{page}");
+}
+
+#[test]
+fn people_have_a_say_in_the_response_and_it_is_written_down() {
+    let running = start();
+    let (cookie, csrf) = running.log_in("analyst");
+    let headers = [("cookie", cookie.as_str()), ("x-csrf-token", csrf.as_str())];
+    let all = running.ask("GET", "/decisions?state=pending", &headers, None);
+    assert_eq!(all.json()["items"][0]["id"], "d7");
+    assert_eq!(
+        all.json()["items"][0]["incident_title"],
+        "<img src=x onerror=alert(1)>"
+    );
+    let bad = running.ask("GET", "/decisions?state=perhaps", &headers, None);
+    assert_eq!(bad.status, 400);
+    let post = |path: &str, body: Option<Value>| {
+        let answer = running.ask("POST", path, &headers, body.as_ref());
+        (answer.status, answer.body)
+    };
+    let why = Some(json!({"why": "harmless"}));
+    assert_eq!(post("/decisions/d8/deny", why.clone()).0, 404);
+    assert_eq!(post("/decisions/d7/deny", why).0, 200);
+    assert_eq!(
+        post("/decisions/d7/undo", Some(json!({"why": "x".repeat(1001)}))).0,
+        400
+    );
+    assert_eq!(
+        post("/decisions/d7/extend", Some(json!({"minutes": 0}))).0,
+        400
+    );
+    assert_eq!(
+        post("/decisions/d7/extend", Some(json!({"minutes": 90}))).0,
+        200
+    );
+    let (status, body) = post("/decisions/d7/approve", None);
+    assert!(status == 409 && body.contains("d7 is active"), "{body}");
+    assert_eq!(post("/response/panic", None).0, 403, "only an admin");
+    let (cookie, csrf) = running.log_in("admin");
+    let headers = [("cookie", cookie.as_str()), ("x-csrf-token", csrf.as_str())];
+    assert_eq!(
+        running
+            .ask("POST", "/response/panic", &headers, None)
+            .status,
+        204
+    );
+    let resumed = running.ask("POST", "/response/resume", &headers, None);
+    assert_eq!(resumed.status, 503, "{}", resumed.body);
+    let asked = running.asked.lock().unwrap().clone();
+    assert_eq!(
+        asked,
+        [
+            r#"analyst: Deny("d7", "harmless")"#,
+            r#"analyst: Extend("d7", 5400s)"#,
+            r#"analyst: Approve("d7")"#,
+            "admin: Panic",
+            "admin: Resume"
+        ]
+    );
+    let audit = running.ask("GET", "/audit", &headers, None).json();
+    let lines: Vec<(&str, &str, &str)> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| ["user", "action", "target"].map(|key| one[key].as_str().unwrap()))
+        .map(|[user, action, target]| (user, action, target))
+        .filter(|(_, action, _)| action.starts_with("decision") || action.starts_with("response"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("admin", "response.panic", ""),
+            ("analyst", "decision.extended", "d7"),
+            ("analyst", "decision.denied", "d7")
+        ]
+    );
 }

@@ -34,6 +34,17 @@ pub struct EnforceArgs {
     pub parent: Option<i32>,
 }
 
+/// What stands between the console and the enforcer.
+#[derive(Args, Clone, Debug)]
+pub struct DoorArgs {
+    /// The state folder
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Keep all rights
+    #[arg(long)]
+    pub no_sandbox: bool,
+}
+
 const DECISIONS_EXAMPLES: &str = "\
 Examples:
   thymus decisions --state DIR            what holds and what waits for an answer, with what each would have cut

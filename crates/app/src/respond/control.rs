@@ -173,6 +173,17 @@ fn serve(stream: &UnixStream, into: &SyncSender<Asked>) -> Result<()> {
 /// # Errors
 /// When none answers, or it refuses.
 pub(crate) fn ask(folder: &Path, ask: &Ask) -> Result<Value> {
+    match asked(folder, ask)? {
+        Answer::Done(value) => Ok(value),
+        Answer::Refused(why) => bail!(why),
+    }
+}
+
+/// The same, where a refusal is an answer.
+///
+/// # Errors
+/// When none answers.
+pub(super) fn asked(folder: &Path, ask: &Ask) -> Result<Answer> {
     let path = folder.join(NAME);
     let nobody = || {
         format!(
@@ -192,8 +203,5 @@ pub(crate) fn ask(folder: &Path, ask: &Ask) -> Result<Value> {
     BufReader::new(&stream)
         .read_line(&mut answer)
         .with_context(nobody)?;
-    match serde_json::from_str(&answer).with_context(nobody)? {
-        Answer::Done(value) => Ok(value),
-        Answer::Refused(why) => bail!(why),
-    }
+    serde_json::from_str(&answer).with_context(nobody)
 }

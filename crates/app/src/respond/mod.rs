@@ -3,7 +3,8 @@
 //! ```text
 //! analysis ── proposals.jsonl ──► enforcer ──► packet filter
 //!                                  ▲   └────► decisions.jnl ──► console, `thymus decisions`
-//!               control (socket) ──┘
+//!  console ── door ──┬─► control ──┘
+//!  `thymus approve` ─┘   (socket)
 //! ```
 //! All of it lies in the folder `response` of the state folder. The analysis can open no connection, so what it
 //! proposes goes through a file that the enforcer follows; nothing comes back.
@@ -11,6 +12,7 @@
 mod commands;
 mod contain;
 mod control;
+mod door;
 mod enforce;
 mod host;
 mod kept;
@@ -25,6 +27,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use commands::{answer, approve, confirm, decisions, deny, extend, panic, policy, undo};
 pub(crate) use contain::{contain, service, verb};
+pub(crate) use control::Ask;
+pub(crate) use door::{Door, Unanswered, door};
 pub(crate) use enforce::run as enforce;
 pub(crate) use planner::Planner;
 pub(crate) use read::Reader;

@@ -8,9 +8,13 @@ use std::time::Duration;
 use serde_json::Value;
 use thymus_outputs::metrics;
 use thymus_schema::Timestamp;
-use thymus_server::{Host, HostError, Metrics, Packets, Storage};
+use thymus_server::{
+    DecisionFilter, DecisionView, Host, HostError, Metrics, Packets, ResponseAsk, ResponseError,
+    ResponseView, Storage,
+};
 use thymus_store::{Archive, ArchiveLimits, ArchiveReader, ArchiveStatus, Database};
 
+use super::response::Response;
 use super::{demo, now};
 use crate::drill::kept;
 use crate::packets::{self, SLICE_BYTES_MAX, Wanted};
@@ -24,6 +28,7 @@ const SLICE_TIME: Duration = Duration::from_secs(20);
 pub(super) struct Site {
     state: PathBuf,
     limits: ArchiveLimits,
+    response: Response,
     standing: Mutex<Standing>,
 }
 
@@ -36,10 +41,11 @@ pub(super) struct Standing {
 
 impl Site {
     /// Serves `state`, where events are kept within `limits`.
-    pub(super) fn new(state: &Path, limits: ArchiveLimits) -> Self {
+    pub(super) fn new(state: &Path, limits: ArchiveLimits, response: Response) -> Self {
         Self {
             state: state.to_path_buf(),
             limits,
+            response,
             standing: Mutex::new(Standing::default()),
         }
     }
@@ -101,6 +107,21 @@ impl Host for Site {
             outputs: tell::health(&self.state).unwrap_or_default(),
             now: now(),
         })
+    }
+
+    fn decisions(
+        &self,
+        filter: &DecisionFilter,
+    ) -> Result<(Vec<DecisionView>, u64), ResponseError> {
+        self.response.decisions(filter)
+    }
+
+    fn response(&self) -> Result<ResponseView, ResponseError> {
+        self.response.response()
+    }
+
+    fn respond(&self, ask: &ResponseAsk, by: &str) -> Result<(), ResponseError> {
+        self.response.respond(ask, by)
     }
 
     fn packets(&self, incident: &Value, events: &[Value]) -> Result<Packets, HostError> {

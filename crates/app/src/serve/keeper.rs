@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::host::{Site, Standing};
 use super::now;
 use super::steady::Steady;
 use crate::replay;
+use crate::respond;
 use crate::tell;
 
 const IDLE: Duration = Duration::from_millis(200);
@@ -35,6 +36,9 @@ pub(super) struct Keeper<'a> {
     /// Where the supervisor of a run writes down its processes, and its settings.
     processes: PathBuf,
     configuration: PathBuf,
+    /// Where decisions are written down, and how it looked last.
+    decisions: PathBuf,
+    decided: Option<(u64, Option<SystemTime>)>,
     changed: BTreeSet<&'static str>,
     trouble: Option<String>,
     clock: Steady,
@@ -67,6 +71,8 @@ impl<'a> Keeper<'a> {
             site,
             hub,
             archive,
+            decisions: respond::folder(state).join("decisions.jnl"),
+            decided: None,
             changed: BTreeSet::new(),
             trouble: None,
             clock: Steady::new(now(), at, database.data_until()?),
@@ -216,6 +222,12 @@ impl<'a> Keeper<'a> {
         let at = self.clock.now(now(), self.ticked);
         if let Err(error) = self.archive.tick(at) {
             self.in_trouble(error.to_string());
+        }
+        let decided = std::fs::metadata(&self.decisions).ok();
+        let decided = decided.map(|found| (found.len(), found.modified().ok()));
+        if decided != self.decided {
+            self.decided = decided;
+            self.changed.insert("decision");
         }
         for what in std::mem::take(&mut self.changed) {
             self.hub.tell("changed", json!({ "what": what }));

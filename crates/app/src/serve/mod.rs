@@ -7,6 +7,7 @@ pub(crate) mod accounts;
 mod demo;
 mod host;
 mod keeper;
+mod response;
 mod steady;
 
 use std::io::Write;
@@ -26,6 +27,7 @@ use crate::cli::{ConsoleArgs, KeepArgs};
 use crate::run::{self, Stop};
 use host::Site;
 use keeper::Keeper;
+use response::Response;
 
 /// Runs the command.
 ///
@@ -42,7 +44,11 @@ pub(crate) fn run(args: &ConsoleArgs) -> Result<Found> {
     for remark in database.remarks() {
         eprintln!("thymus: {remark}");
     }
-    let site = Arc::new(Site::new(&args.state, events));
+    let site = Arc::new(Site::new(
+        &args.state,
+        events,
+        Response::open(&args.state, !args.no_sandbox)?,
+    ));
     let hub = Hub::default();
     let server = Server::bind(
         &options(args, &store),

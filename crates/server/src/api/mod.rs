@@ -8,6 +8,7 @@ mod exceptions;
 mod extract;
 mod incidents;
 mod login;
+mod response;
 mod stream;
 mod system;
 
@@ -26,6 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ServerError};
+use crate::response::DecisionState;
 use crate::state::App;
 use crate::{assets, auth, guard};
 
@@ -39,7 +41,7 @@ pub(crate) use extract::{AJson, APath, AQuery, limit, offset};
                    token takes neither. Roles: viewer < analyst < admin, named as scopes of each route.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(DeviceSort, StateFilter))
+    components(schemas(DeviceSort, StateFilter, DecisionState))
 )]
 struct Document;
 
@@ -65,6 +67,16 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(exceptions::list, exceptions::add))
         .routes(routes!(exceptions::test))
         .routes(routes!(exceptions::remove))
+        .routes(routes!(response::list))
+        .routes(routes!(response::one))
+        .routes(routes!(response::standing))
+        .routes(routes!(response::approve))
+        .routes(routes!(response::deny))
+        .routes(routes!(response::undo))
+        .routes(routes!(response::extend))
+        .routes(routes!(response::confirm))
+        .routes(routes!(response::panic))
+        .routes(routes!(response::resume))
         .routes(routes!(devices::list))
         .routes(routes!(devices::one, devices::change))
         .routes(routes!(devices::files))

@@ -95,7 +95,7 @@ async fn pass_on(app: &Arc<App>, caller: &Caller, sender: &mpsc::Sender<Bytes>) 
                         Ok((what, object)) => Next::Tell(what, object),
                         Err(RecvError::Lagged(_)) => Next::Tell(
                             "changed",
-                            json!({ "what": "incident case file device demo" }),
+                            json!({ "what": "incident case file device decision demo" }),
                         ),
                         Err(RecvError::Closed) => Next::End,
                     });

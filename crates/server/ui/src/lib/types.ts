@@ -419,3 +419,54 @@ export interface Token {
   used_at?: string | null;
   token?: string;
 }
+
+/** A usual conversation that would have been cut. */
+export interface CutTalk {
+  client: string;
+  server: string;
+  service: string;
+  flows: number;
+}
+
+/** Something that is done, or could be, about an incident. */
+export interface Decision {
+  id: string;
+  incident: string;
+  incident_title: string | null;
+  device: string;
+  verb: string;
+  title: string;
+  cuts: string[];
+  cuts_total: number;
+  reason: string;
+  mode: string;
+  state: string;
+  is_over: boolean;
+  stage: number;
+  rehearsal: { sentence: string; days: number; flows: number; cut: number; devices: number; named: CutTalk[]; unknown: number };
+  proposed_at: string;
+  duration_secs: number;
+  began_at: string | null;
+  until: string | null;
+  confirm_by: string | null;
+  packets: number | null;
+  bytes: number | null;
+  history: { at: string; by: string; what: string }[];
+}
+
+/** How the response stands. */
+export interface ResponseStanding {
+  is_set_up: boolean;
+  is_running: boolean;
+  why_not: string | null;
+  mode: string | null;
+  acts: boolean | null;
+  is_halted: boolean;
+  trouble: string | null;
+  policy_trouble: string | null;
+  pending: number;
+  active: number;
+  over: number;
+  devices: number;
+  never: { what: string; why: string }[];
+}
