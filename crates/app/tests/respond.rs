@@ -327,6 +327,9 @@ fn a_person_contains_what_nobody_proposed() {
         let enforcer = Run { child, state };
         let socket = enforcer.state.join("response/control");
         eventually("it listens", || socket.exists());
+        let about =
+            std::fs::read_to_string(format!("/proc/{}/status", enforcer.child.id())).unwrap();
+        assert!(about.contains("NoNewPrivs:\t1") && about.contains("Seccomp:\t2"));
         let rehearsed = enforcer.thymus(&["contain", "10.0.0.5", "--dry-run"]);
         assert!(rehearsed.contains("all of 10.0.0.5"), "{rehearsed}");
         assert_eq!(nft(&["list", "tables"]), "", "a rehearsal touches nothing");

@@ -25,7 +25,7 @@ use crate::table::Table;
 const JOURNAL: &str = "decisions.jnl";
 /// While this lies in the folder, nothing is carried out: `thymus panic` puts it there when nothing else works.
 const PANIC: &str = "panic";
-/// The world is looked at this often.
+/// The world is looked at this often, where that is cheap.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why something could not be done.
@@ -69,6 +69,7 @@ pub struct Enforcer {
     devices_known: u64,
     standing: Standing,
     looked: Option<Timestamp>,
+    look_every: Duration,
     /// Whether the responder was ever used, so that a policy that only simulates touches nothing.
     is_used: bool,
 }
@@ -109,6 +110,7 @@ impl Enforcer {
             devices_known: 0,
             standing: Standing::default(),
             looked: None,
+            look_every: LOOK_EVERY,
             is_used: false,
         };
         // What an earlier process left in the kernel is looked at, even when nothing holds any more.
@@ -197,7 +199,10 @@ impl Enforcer {
                 continue;
             }
             let refusal = self.refusal(&proposal, &guard, &held);
-            let asks = mode == Mode::Act && guard.wants_person(&proposal.rehearsal).is_some();
+            let asks = mode == Mode::Act
+                && guard
+                    .wants_person(&proposal.rehearsal, proposal.harms)
+                    .is_some();
             let mode = if asks { Mode::Approve } else { mode };
             let (times, ahead) = (self.times(self.policy.duration()), changes.len() as u64);
             let change = self
@@ -306,8 +311,8 @@ impl Enforcer {
         (secs > 0).then(|| Duration::from_secs(secs))
     }
 
-    /// Ends what is over, and now and then looks whether the world is as it should be.
-    pub fn tick(&mut self, now: Timestamp) {
+    /// Ends what is over, and now and then looks whether the world is as it should be; whether it looked.
+    pub fn tick(&mut self, now: Timestamp) -> bool {
         let now = self.time(now);
         if !self.ledger.is_halted() && self.dir.join(PANIC).exists() {
             let by = "thymus panic".into();
@@ -318,7 +323,10 @@ impl Enforcer {
         if !due.is_empty() {
             self.take(&due, now);
         }
-        if self.looked.is_none_or(|at| now.since(at) >= LOOK_EVERY) {
+        let looks = self
+            .looked
+            .is_none_or(|at| now.since(at) >= self.look_every);
+        if looks {
             self.looked = Some(now);
             self.make(now, true);
             if self.journal.is_long()
@@ -327,6 +335,14 @@ impl Enforcer {
                 self.standing.trouble = Some(error.to_string());
             }
         }
+        looks
+    }
+
+    /// What the last look cost: with ten thousand elements a list takes a second, and looking is not to be all that is
+    /// done.
+    pub fn looking_took(&mut self, took: Duration) {
+        const SHARE: u32 = 20;
+        self.look_every = LOOK_EVERY.max(took * SHARE);
     }
 
     /// When there is something to do next.

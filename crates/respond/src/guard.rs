@@ -275,18 +275,23 @@ impl Guard {
             return Some(Refusal::Devices { would, most });
         }
         let would = (self.flows_held + rehearsal.cut) as f64 / rehearsal.flows_all.max(1) as f64;
-        if rehearsal.cut > 0 && would > self.caps.flows_share {
-            return Some(Refusal::Flows {
-                would,
-                most: self.caps.flows_share,
-            });
+        // Of a small network, the devices that may be acted upon make a large share.
+        let few = self.caps.devices_min as f64 / known.max(1) as f64;
+        let most = self.caps.flows_share.max(few);
+        if rehearsal.cut > 0 && would > most {
+            return Some(Refusal::Flows { would, most });
         }
         None
     }
 
     /// Why a person has to be asked, though the policy would not.
-    pub fn wants_person(&self, rehearsal: &Rehearsal) -> Option<Refusal> {
-        let (would, most) = (rehearsal.share(), self.caps.flows_of_device_share);
+    pub fn wants_person(&self, rehearsal: &Rehearsal, harms: bool) -> Option<Refusal> {
+        let most = if harms {
+            self.caps.flows_of_device_share_harmed
+        } else {
+            self.caps.flows_of_device_share
+        };
+        let would = rehearsal.share();
         (rehearsal.cut > 0 && would > most).then_some(Refusal::AskFirst { would, most })
     }
 }
@@ -381,8 +386,8 @@ mod tests {
         ));
         assert!(guard.refuses(&cuts, false, &nothing).is_none());
         let much = Rehearsal {
-            flows: 100,
-            cut: 50,
+            flows: 400,
+            cut: 200,
             flows_all: 1_000,
             ..Rehearsal::default()
         };
@@ -390,7 +395,16 @@ mod tests {
             guard.refuses(&cuts, false, &much),
             Some(Refusal::Flows { .. })
         ));
-        assert!(guard.wants_person(&much).is_some());
+        let a_few = Rehearsal {
+            cut: 50,
+            ..much.clone()
+        };
+        assert!(
+            guard.refuses(&cuts, false, &a_few).is_none(),
+            "3 of 20 devices"
+        );
+        assert!(guard.wants_person(&much, false).is_some());
+        assert!(guard.wants_person(&much, true).is_none(), "harm is done");
         let wide = [quarantine("10.0.0.0/8")];
         assert!(matches!(
             guard.refuses(&wide, false, &nothing),

@@ -21,6 +21,8 @@ const CUTS_MAX: usize = 256;
 const SERVICES_MAX: usize = 3;
 /// A service tried on so many local devices is cut towards all of them.
 const SWEPT_MIN: usize = 3;
+/// Services named in a reason.
+const PORTS_NAMED: usize = 8;
 /// What is known of a device for less than this is no pattern of life.
 const LIFE_MIN: Duration = Duration::from_hours(24);
 /// Conversations that began so long before the first event may belong to it.
@@ -43,6 +45,9 @@ pub struct Proposal {
     pub cuts: Vec<Cut>,
     /// Why, for people.
     pub reason: String,
+    /// Whether data are being destroyed or taken, as far as is seen.
+    #[serde(default)]
+    pub harms: bool,
     /// 0 is tried first; each further one when the one before did not help.
     pub stage: u8,
     /// The last event that speaks for it.
@@ -158,7 +163,15 @@ impl<'a> Actor<'a> {
                 }
             }
         }
-        let swept = self.swept();
+        let mut swept = self.swept();
+        // Towards all of ours only what it does not use itself: of the rest, what is new is cut one by one.
+        let habits = self.scene.book.habits(&self.addrs, self.since);
+        let uses: BTreeSet<Port> = habits
+            .iter()
+            .filter(|habit| habit.is_client)
+            .map(|habit| habit.port)
+            .collect();
+        swept.retain(|port| !uses.contains(port));
         for port in &swept {
             // One cut towards all of ours stands for those towards each.
             cuts.retain(|cut| !matches!(cut, Cut::Pattern { port: Some(of), .. } if of == port));
@@ -172,8 +185,19 @@ impl<'a> Actor<'a> {
         }
         let mut why = Vec::new();
         if !swept.is_empty() {
-            let ports: Vec<String> = swept.iter().map(ToString::to_string).collect();
-            why.push(format!("it tried {} on many devices", ports.join(", ")));
+            let ports: Vec<String> = swept
+                .iter()
+                .take(PORTS_NAMED)
+                .map(ToString::to_string)
+                .collect();
+            let more = match swept.len().saturating_sub(PORTS_NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more services"),
+            };
+            why.push(format!(
+                "it tried {}{more} on many devices",
+                ports.join(", ")
+            ));
         }
         let phases: BTreeSet<Phase> = self.alerts.iter().map(|alert| alert.phase).collect();
         let phases: Vec<&str> = phases.into_iter().map(Phase::title).collect();
@@ -295,6 +319,10 @@ impl<'a> Actor<'a> {
             addrs: self.addrs.clone(),
             verb,
             reason: format!("{} ({why})", scene.incident.title),
+            harms: self
+                .alerts
+                .iter()
+                .any(|alert| matches!(alert.phase, Phase::Exfiltration | Phase::Impact)),
             stage,
             evidence_at: self
                 .alerts

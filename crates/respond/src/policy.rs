@@ -82,10 +82,13 @@ pub struct Caps {
     pub devices_share: f64,
     /// Devices that may be acted upon in the smallest network.
     pub devices_min: u64,
-    /// Share of the usual conversations of the whole network that all actions together may cut.
+    /// Share of the usual conversations of the whole network that all actions together may cut; at least what
+    /// `devices_min` devices would have if all had the same.
     pub flows_share: f64,
     /// Share of the usual conversations of one device that an action may cut by itself; more needs a person.
     pub flows_of_device_share: f64,
+    /// The same while data are being destroyed or taken, when waiting for a person costs more than the cut.
+    pub flows_of_device_share_harmed: f64,
     /// Actions at a time.
     pub actions: u64,
 }
@@ -97,6 +100,7 @@ impl Default for Caps {
             devices_min: 3,
             flows_share: 0.02,
             flows_of_device_share: 0.05,
+            flows_of_device_share_harmed: 1.0,
             actions: 10_000,
         }
     }
@@ -201,6 +205,10 @@ impl Policy {
             ("caps.devices_share", caps.devices_share),
             ("caps.flows_share", caps.flows_share),
             ("caps.flows_of_device_share", caps.flows_of_device_share),
+            (
+                "caps.flows_of_device_share_harmed",
+                caps.flows_of_device_share_harmed,
+            ),
         ] {
             if !(0.0..=1.0).contains(&share) {
                 faults.push(format!("{name} is {share}: a share lies between 0 and 1"));

@@ -200,6 +200,7 @@ fn proposal(number: usize, cuts: Vec<Cut>) -> Proposal {
         verb: Verb::BlockPattern,
         cuts,
         reason: "test".to_owned(),
+        harms: false,
         stage: 0,
         evidence_at: NOW,
         rehearsal: Rehearsal::default(),

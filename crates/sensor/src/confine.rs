@@ -13,7 +13,8 @@ use landlock::{
 use nix::libc;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
 
@@ -67,7 +68,7 @@ const DEADLY: &[i64] = &[
 /// # Errors
 /// When a folder cannot be opened, or the system refuses a step.
 pub fn confine(written: &[PathBuf], read: &[PathBuf]) -> Result<bool, SensorError> {
-    confine_to(written, read, &[], &[])
+    confine_to(written, read, &Kept::default())
 }
 
 /// The same for a process that only listens: it touches no file, and takes connections.
@@ -83,8 +84,11 @@ pub fn confine_listener() -> Result<bool, SensorError> {
 /// # Errors
 /// As [`confine`].
 pub fn confine_server(written: &[PathBuf]) -> Result<bool, SensorError> {
-    let allowed = [libc::SYS_accept, libc::SYS_accept4];
-    confine_to(written, &[], &allowed, &[])
+    let kept = Kept {
+        calls: &[libc::SYS_accept, libc::SYS_accept4],
+        ..Kept::default()
+    };
+    confine_to(written, &[], &kept)
 }
 
 /// The same for a process that tells others: it takes no connections, and makes them by TCP to these ports alone, as
@@ -99,29 +103,72 @@ pub fn confine_client(
 ) -> Result<bool, SensorError> {
     const NAMES: u16 = 53;
     let ports: Vec<u16> = ports.iter().copied().chain([NAMES]).collect();
-    confine_to(written, read, &[libc::SYS_connect], &ports)
+    let kept = Kept {
+        calls: &[libc::SYS_connect],
+        ports: Some(&ports),
+        ..Kept::default()
+    };
+    confine_to(written, read, &kept)
 }
 
-fn confine_to(
-    written: &[PathBuf],
-    read: &[PathBuf],
-    allowed: &[i64],
-    ports: &[u16],
-) -> Result<bool, SensorError> {
-    for capability in CapabilitySet::all().iter() {
+/// The same for the process that changes the packet filter: it keeps the rights that takes, starts programs, which are
+/// confined as it is, and takes and makes connections; it reads any file, and writes below `written` alone.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_enforcer(written: &[PathBuf]) -> Result<bool, SensorError> {
+    let kept = Kept {
+        rights: CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW,
+        calls: &[
+            libc::SYS_execve,
+            libc::SYS_connect,
+            libc::SYS_listen,
+            libc::SYS_accept,
+            libc::SYS_accept4,
+        ],
+        ports: None,
+    };
+    confine_to(written, &[PathBuf::from("/")], &kept)
+}
+
+/// What a process keeps that others give up.
+struct Kept<'a> {
+    rights: CapabilitySet,
+    calls: &'a [i64],
+    /// Ports that are connected to by TCP; any without.
+    ports: Option<&'a [u16]>,
+}
+
+impl Default for Kept<'_> {
+    fn default() -> Self {
+        Self {
+            rights: CapabilitySet::empty(),
+            calls: &[],
+            ports: Some(&[]),
+        }
+    }
+}
+
+fn confine_to(written: &[PathBuf], read: &[PathBuf], kept: &Kept<'_>) -> Result<bool, SensorError> {
+    for capability in CapabilitySet::all().difference(kept.rights).iter() {
         let _is_shut = remove_capability_from_bounding_set(capability).is_ok();
     }
     let _is_clear = clear_ambient_capability_set().is_ok();
     let held = capabilities(None).map_err(at("capabilities"))?;
+    let own = KEPT | kept.rights;
     let fewer = CapabilitySets {
-        effective: held.effective & KEPT,
-        permitted: held.permitted & KEPT,
-        inheritable: CapabilitySet::empty(),
+        effective: held.effective & own,
+        permitted: held.permitted & own,
+        inheritable: held.permitted & kept.rights,
     };
     set_capabilities(None, fewer).map_err(at("capabilities"))?;
+    // Who is not root hands them on to the programs it starts.
+    for capability in (held.permitted & kept.rights).iter() {
+        configure_capability_in_ambient_set(capability, true).map_err(at("capabilities"))?;
+    }
     set_no_new_privs(true).map_err(at("no_new_privs"))?;
-    let has_landlock = shut_files(written, read, ports)?;
-    let filter = filter(allowed).map_err(at("seccomp"))?;
+    let has_landlock = shut_files(written, read, kept.ports)?;
+    let filter = filter(kept.calls).map_err(at("seccomp"))?;
     apply_filter_all_threads(&filter).map_err(at("seccomp"))?;
     Ok(has_landlock)
 }
@@ -133,11 +180,18 @@ fn at<E: fmt::Display>(step: &'static str) -> impl Fn(E) -> SensorError {
     }
 }
 
-fn shut_files(written: &[PathBuf], read: &[PathBuf], ports: &[u16]) -> Result<bool, SensorError> {
+fn shut_files(
+    written: &[PathBuf],
+    read: &[PathBuf],
+    ports: Option<&[u16]>,
+) -> Result<bool, SensorError> {
     let landlock = at("Landlock");
     let created = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))
-        .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK)))
+        .and_then(|rules| match ports {
+            Some(_) => rules.handle_access(AccessNet::from_all(LANDLOCK)),
+            None => Ok(rules),
+        })
         .and_then(|rules| rules.scope(Scope::from_all(LANDLOCK)))
         .and_then(Ruleset::create);
     let mut rules: RulesetCreated = created.map_err(&landlock)?;
@@ -160,7 +214,7 @@ fn shut_files(written: &[PathBuf], read: &[PathBuf], ports: &[u16]) -> Result<bo
         let rule = PathBeneath::new(open, access);
         rules = rules.add_rule(rule).map_err(&landlock)?;
     }
-    for port in ports {
+    for port in ports.unwrap_or_default() {
         let rule = NetPort::new(*port, AccessNet::ConnectTcp);
         rules = rules.add_rule(rule).map_err(&landlock)?;
     }

@@ -32,7 +32,7 @@ mod sensor;
 mod tap;
 
 pub use block::{PacketBlock, PacketRecord};
-pub use confine::{confine, confine_client, confine_listener, confine_server};
+pub use confine::{confine, confine_client, confine_enforcer, confine_listener, confine_server};
 pub use error::SensorError;
 pub use filter::{Filter, FilterError};
 pub use interface::Interface;

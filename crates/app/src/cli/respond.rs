@@ -29,6 +29,9 @@ pub struct EnforceArgs {
     /// A port at which this machine is managed, beside SSH: who is connected there is never cut off; repeat for several
     #[arg(long, value_name = "PORT")]
     pub managed: Vec<u16>,
+    /// Do not confine this process (to find faults)
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Who started it, and is not to be outlived
     #[arg(long, hide = true)]
     pub parent: Option<i32>,

@@ -103,6 +103,11 @@ fn list(chosen: &[&Decision], cut: &Cut, now: Timestamp, out: &mut impl Write) -
                 "       Has cut {packets} packets, {bytes} bytes so far."
             )?;
         }
+        if one.state == State::Refused
+            && let Some(last) = one.history.last()
+        {
+            writeln!(out, "       {}", plain(&last.what))?;
+        }
         if one.confirm_by.is_some() {
             writeln!(
                 out,
@@ -173,6 +178,16 @@ fn stand(status: &Value, out: &mut impl Write) -> Result<()> {
         )?;
     } else if status.get("acts").and_then(Value::as_bool) == Some(false) {
         writeln!(out, "The policy only simulates: nothing is cut.")?;
+    }
+    let delay = status.get("delay_ms");
+    let millis = |key: &str| delay.and_then(|delay| delay.get(key)?.as_u64());
+    if let (Some(actions), Some(p50), Some(p95)) = (millis("actions"), millis("p50"), millis("p95"))
+    {
+        writeln!(
+            out,
+            "From the packet that tipped the score to the cut: half within {p50} ms, 95 of 100 within {p95} ms \
+             (the last {actions} actions)."
+        )?;
     }
     for key in ["trouble", "policy_trouble"] {
         if let Some(what) = said(key) {

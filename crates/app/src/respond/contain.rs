@@ -58,6 +58,7 @@ pub(crate) fn contain(args: &ContainArgs) -> Result<Found> {
             verb: args.verb,
             cuts: cuts.clone(),
             reason: why.to_owned(),
+            harms: false,
             stage: 0,
             evidence_at: now,
             rehearsal: rehearsal.clone(),

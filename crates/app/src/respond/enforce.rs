@@ -1,7 +1,7 @@
 //! `thymus enforce`: the process that carries decisions out. It reads no packet, no log and no file of others; what it
 //! is told is checked against the policy and against what is never acted upon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -48,6 +48,9 @@ pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
     planner::make(&folder)?;
     let _lock = lock(&folder)?;
     let (file, policy) = PolicyFile::open(args.policy.as_deref())?;
+    if !args.no_sandbox && !thymus_sensor::confine_enforcer(std::slice::from_ref(&folder))? {
+        eprintln!("thymus: this kernel has no Landlock, so files are not kept from the enforcer");
+    }
     let responders = Responders::of(&policy).map_err(anyhow::Error::msg)?;
     let stop = Stop::listen()?;
     let (enforcer, remarks) = Enforcer::open(&folder, policy, Box::new(responders), clock())?;
@@ -71,6 +74,7 @@ pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
         trouble: None,
         policy_trouble: None,
         managed: args.managed.clone(),
+        delays: Delays::default(),
     };
     office.look_after();
     office.hear();
@@ -140,6 +144,41 @@ fn watch(folder: &Path, into: SyncSender<Wake>) -> Result<()> {
     Ok(())
 }
 
+/// How long the latest actions took, from the packet that tipped the score until the cut was there.
+#[derive(Default)]
+struct Delays {
+    millis: VecDeque<u64>,
+}
+
+impl Delays {
+    const KEPT: usize = 1_000;
+
+    /// Takes note of what was done just now, of decisions of which some are active.
+    fn note(&mut self, enforcer: &Enforcer, made: &[DecisionId], tipped: Option<Timestamp>) {
+        let is_active = |id: &DecisionId| {
+            let decision = enforcer.ledger().get(*id);
+            decision.is_ok_and(|one| one.state == State::Active && !one.cuts.is_empty())
+        };
+        let Some(tipped) = tipped.filter(|_| made.iter().any(is_active)) else {
+            return;
+        };
+        let millis = clock().since(tipped).as_millis();
+        self.millis
+            .push_back(u64::try_from(millis).unwrap_or(u64::MAX));
+        if self.millis.len() > Self::KEPT {
+            self.millis.pop_front();
+        }
+    }
+
+    fn told(&self) -> Value {
+        let mut sorted: Vec<u64> = self.millis.iter().copied().collect();
+        sorted.sort_unstable();
+        let at =
+            |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len().max(1) - 1));
+        json!({ "actions": sorted.len(), "p50": at(50), "p95": at(95), "max": sorted.last() })
+    }
+}
+
 /// The enforcer and what it is told.
 struct Office {
     file: PolicyFile,
@@ -153,6 +192,7 @@ struct Office {
     trouble: Option<String>,
     policy_trouble: Option<String>,
     managed: Vec<u16>,
+    delays: Delays,
 }
 
 impl Office {
@@ -172,7 +212,10 @@ impl Office {
         if self.looked_after.elapsed() >= TICK {
             self.look_after();
         }
-        self.enforcer.tick(clock());
+        let began = now();
+        if self.enforcer.tick(clock()) {
+            self.enforcer.looking_took(began.elapsed());
+        }
         self.tell();
     }
 
@@ -180,11 +223,12 @@ impl Office {
     fn hear(&mut self) {
         for said in self.listener.heard(clock()) {
             match said {
-                Said::Proposals { proposals, .. } => {
-                    if let Err(error) = self.enforcer.propose(proposals, clock()) {
-                        eprintln!("thymus: {error}");
-                    }
-                }
+                Said::Proposals {
+                    proposals, tipped, ..
+                } => match self.enforcer.propose(proposals, clock()) {
+                    Ok(made) => self.delays.note(&self.enforcer, &made, tipped),
+                    Err(error) => eprintln!("thymus: {error}"),
+                },
                 Said::Learned { never, devices } => {
                     (self.learned, self.devices) = (never, devices);
                     self.looked_up = None;
@@ -347,6 +391,7 @@ impl Office {
             "cut": cut,
             "never": never,
             "devices": self.devices,
+            "delay_ms": self.delays.told(),
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use thymus_detect::Engine;
 use thymus_respond::{FlowBook, NeverAct, Proposal, Scene, plan};
-use thymus_schema::{Alert, EntityId, EntityKind, Event, Incident, LocalNetworks};
+use thymus_schema::{Alert, EntityId, EntityKind, Event, Incident, LocalNetworks, Timestamp};
 
 use super::learned::Names;
 use super::wire::{Said, Speaker};
@@ -63,11 +63,17 @@ impl Planner {
         self.names.events(events);
     }
 
-    /// Looks at what is found, and says what could be done.
-    pub(crate) fn look(&mut self, findings: &Findings<'_>, engine: &Engine, local: &LocalNetworks) {
+    /// Looks at what is found, and says what could be done; `tipped` is the time of the packet that made an alert.
+    pub(crate) fn look(
+        &mut self,
+        findings: &Findings<'_>,
+        engine: &Engine,
+        local: &LocalNetworks,
+        tipped: Option<Timestamp>,
+    ) {
         let said = self
             .learn(findings.outcome.summary.devices as u64, local)
-            .and_then(|()| self.propose(findings, engine, local));
+            .and_then(|()| self.propose(findings, engine, local, tipped));
         if let Err(error) = said
             && !self.complained
         {
@@ -106,6 +112,7 @@ impl Planner {
         findings: &Findings<'_>,
         engine: &Engine,
         local: &LocalNetworks,
+        tipped: Option<Timestamp>,
     ) -> Result<()> {
         let mut proposals = Vec::new();
         for incident in &findings.shown {
@@ -130,8 +137,12 @@ impl Planner {
         if proposals.is_empty() {
             return Ok(());
         }
-        let at = thymus_schema::Timestamp::from_nanos(crate::run::now_nanos());
-        self.speaker.say(&Said::Proposals { at, proposals })
+        let at = Timestamp::from_nanos(crate::run::now_nanos());
+        self.speaker.say(&Said::Proposals {
+            at,
+            tipped,
+            proposals,
+        })
     }
 
     fn plan(

@@ -29,6 +29,9 @@ pub(super) enum Said {
     Proposals {
         /// When it was said.
         at: Timestamp,
+        /// When the packet was captured that tipped the score, where one did.
+        #[serde(default)]
+        tipped: Option<Timestamp>,
         /// What.
         proposals: Vec<Proposal>,
     },
@@ -200,7 +203,13 @@ mod tests {
         let mut speaker = Speaker::new(dir.path());
         let at = Timestamp::from_secs(1_000_000);
         let proposals = Vec::new();
-        speaker.say(&Said::Proposals { at, proposals }).unwrap();
+        speaker
+            .say(&Said::Proposals {
+                at,
+                tipped: None,
+                proposals,
+            })
+            .unwrap();
         let hour = Timestamp::from_secs(1_003_600);
         assert!(Listener::new(dir.path()).heard(hour).is_empty());
         assert_eq!(Listener::new(dir.path()).heard(at).len(), 1);

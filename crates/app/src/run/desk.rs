@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use thymus_analyst::{Analyst, IncidentBudget, Report};
 use thymus_detect::{AlertBudget, Engine};
-use thymus_schema::{Confidence, Coverage, Event, Incident, IncidentId, LocalNetworks, Value};
+use thymus_schema::{
+    Confidence, Coverage, Event, Incident, IncidentId, LocalNetworks, Timestamp, Value,
+};
 
 use super::chronicle::Chronicle;
 use super::live::Standing;
@@ -29,6 +31,8 @@ use crate::respond::Planner;
 /// Incidents are looked for no more often than this, and take no more than a tenth of the time.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const LOOK_SHARE: u32 = 10;
+/// What is to be answered may take a third of it.
+const LOOK_SHARE_URGENT: u32 = 2;
 /// A new incident is saved at once, but no more often than this.
 const SAVE_EVERY_MIN: Duration = Duration::from_secs(10);
 /// The status line is drawn again this often.
@@ -63,6 +67,8 @@ pub(super) struct Desk<'a> {
     is_changed: bool,
     /// An alert came that may make or change an incident.
     is_urgent: bool,
+    /// The newest packet when the first such alert came.
+    tipped: Option<i64>,
     is_told_unsaved: bool,
     looked: Instant,
     look_cost: Duration,
@@ -125,6 +131,7 @@ impl<'a> Desk<'a> {
             told: BTreeMap::new(),
             is_changed: true,
             is_urgent: false,
+            tipped: None,
             is_told_unsaved: false,
             looked: at,
             look_cost: Duration::ZERO,
@@ -154,6 +161,9 @@ impl<'a> Desk<'a> {
             planner.events(events);
         }
         self.take_alerts(engine)?;
+        if self.is_urgent {
+            self.tipped = self.tipped.or(standing.newest);
+        }
         let lag_ms = standing.newest.map_or(0, lag_ms);
         self.lag_ms_max = self.lag_ms_max.max(lag_ms);
         self.switched(standing.is_down);
@@ -163,12 +173,11 @@ impl<'a> Desk<'a> {
         let at = now();
         // What is to be answered is looked at as soon as that leaves time for anything else.
         let is_urgent = self.is_urgent && self.planner.is_some();
-        let every = if is_urgent {
-            Duration::ZERO
+        let pause = if is_urgent {
+            self.look_cost * LOOK_SHARE_URGENT
         } else {
-            LOOK_EVERY
+            LOOK_EVERY.max(self.look_cost * LOOK_SHARE)
         };
-        let pause = every.max(self.look_cost * LOOK_SHARE);
         if self.is_changed && at.duration_since(self.looked) >= pause {
             self.look(engine)?;
         }
@@ -279,7 +288,8 @@ impl<'a> Desk<'a> {
         let outcome = self.outcome(engine);
         let findings = Findings::new(&outcome, self.budget());
         if let Some(planner) = &mut self.planner {
-            planner.look(&findings, engine, &self.local);
+            let tipped = self.tipped.take().map(Timestamp::from_nanos);
+            planner.look(&findings, engine, &self.local, tipped);
         }
         self.is_urgent = false;
         let mut all_told = true;

@@ -248,6 +248,7 @@ fn enforcer(command: &mut Command, args: &LiveArgs) {
     if let Some(address) = args.console {
         command.args(["--managed", &address.port().to_string()]);
     }
+    command.args(args.no_sandbox.then_some("--no-sandbox"));
 }
 
 /// Memory of a process that is resident, in bytes.

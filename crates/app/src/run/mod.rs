@@ -83,6 +83,8 @@ pub(crate) fn kept_local(memory: &Memory) -> Option<LocalNetworks> {
 
 /// Packets wait no longer for those that come after them: the judging has seconds, and short blocks cost time.
 const HAND_OVER_MILLIS: u32 = 50;
+/// Where something is done about what is found, every moment counts.
+const HAND_OVER_MILLIS_SOON: u32 = 5;
 
 /// Opens the capture; all that can go wrong goes wrong here, before anything is printed.
 fn open(args: &LiveArgs, interface: &str) -> Result<Tap> {
@@ -90,7 +92,11 @@ fn open(args: &LiveArgs, interface: &str) -> Result<Tap> {
         interface: interface.to_owned(),
         promiscuous: !args.no_promiscuous,
         ring_bytes: args.buffer as usize * MIB,
-        hand_over_millis: HAND_OVER_MILLIS,
+        hand_over_millis: if args.respond.is_some() {
+            HAND_OVER_MILLIS_SOON
+        } else {
+            HAND_OVER_MILLIS
+        },
         filter: args.filter.clone(),
     })?;
     let link_type = tap.interface().link_type;

@@ -162,6 +162,38 @@ fn a_service_that_was_swept_is_cut_towards_all_of_ours() {
 }
 
 #[test]
+fn of_a_swept_service_that_it_uses_what_is_usual_goes_on() {
+    let mut book = book();
+    let server = "10.0.0.9";
+    for hour in 0..72 {
+        book.seen(talk(DEVICE, server, 445), at(hour));
+    }
+    for host in 20..30 {
+        let tried = talk(DEVICE, &format!("10.0.0.{host}"), 445);
+        book.seen(tried, at(72));
+        book.note_tried(&tried, at(72));
+    }
+    let target = [(PeerRole::Target, "device:10.0.0.21")];
+    let alert = alert(EntityId::device(DEVICE), Phase::Lateral, &target);
+    let plan = planned(&alert, &book);
+    let usual = talk(DEVICE, server, 445);
+    assert!(!plan[0].cuts.iter().any(|cut| cut.cuts(&usual)));
+    assert_eq!(texts(&plan[0]), ["10.0.0.5 to 10.0.0.21 by tcp/445"]);
+    assert_eq!(plan[0].rehearsal.cut, 0);
+}
+
+#[test]
+fn who_destroys_or_takes_data_is_told_apart() {
+    let target = [(PeerRole::Target, "device:10.0.0.9")];
+    let harms = |phase| {
+        let alert = alert(EntityId::device(DEVICE), phase, &target);
+        planned(&alert, &book()).iter().all(|one| one.harms)
+    };
+    assert!(harms(Phase::Impact) && harms(Phase::Exfiltration));
+    assert!(!harms(Phase::Credentials) && !harms(Phase::Lateral));
+}
+
+#[test]
 fn an_outsider_is_kept_from_all_and_a_whole_prefix_of_ipv6_with_it() {
     let book = book();
     let target = [(PeerRole::Target, "device:10.0.0.9")];

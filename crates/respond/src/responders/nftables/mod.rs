@@ -189,10 +189,13 @@ impl Nftables {
             }
         }
         for (element, until) in wanted {
-            if self.believed.get(element) != Some(until) {
-                todo.push(Step::Put(element, *until));
-                receipt.added += 1;
-            }
+            let step = match self.believed.get(element) {
+                Some(there) if there == until => continue,
+                Some(_) => Step::Renew(element, *until),
+                None => Step::Put(element, *until),
+            };
+            todo.push(step);
+            receipt.added += 1;
         }
         if todo.is_empty() {
             return Ok(receipt);

@@ -323,32 +323,37 @@ fn life(script: &mut String, dialect: Dialect, is_v4: bool) {
 
 /// A step for an element.
 pub(super) enum Step<'a> {
-    /// It is to be there, until then.
+    /// It is not there, and is to be until then.
     Put(&'a Element, Option<Timestamp>),
+    /// It is there, and is to be until another time.
+    Renew(&'a Element, Option<Timestamp>),
     /// It is to go.
     Take(&'a Element),
 }
 
-/// What puts and takes elements; each is right whatever was there.
+/// What puts and takes elements. Taking and renewing are right whatever was there; of one that is put and was there, the
+/// time stays, until the next look puts it right.
 pub(super) fn steps(dialect: Dialect, steps: &[Step<'_>], now: Timestamp) -> String {
     let table = dialect.table();
     let mut script = String::new();
     for step in steps {
         let (element, put) = match step {
-            Step::Put(element, until) => (*element, Some(*until)),
+            Step::Put(element, until) | Step::Renew(element, until) => (*element, Some(*until)),
             Step::Take(element) => (*element, None),
         };
         let set = name(element.set, element.is_v4(), element.is_wide());
         let key = key(element);
         // One that is not there cannot be deleted, and the timeout of one that is there stays: so add, delete, add.
-        line(
-            &mut script,
-            format_args!("add element {table} {set} {{ {key} }}"),
-        );
-        line(
-            &mut script,
-            format_args!("delete element {table} {set} {{ {key} }}"),
-        );
+        if !matches!(step, Step::Put(..)) {
+            line(
+                &mut script,
+                format_args!("add element {table} {set} {{ {key} }}"),
+            );
+            line(
+                &mut script,
+                format_args!("delete element {table} {set} {{ {key} }}"),
+            );
+        }
         if let Some(until) = put {
             let timeout = until
                 .filter(|_| !is_never(element.set))
