@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod bouncer;
 mod counts;
 mod edges;
 mod fuzz;
@@ -42,6 +43,7 @@ usage: cargo xtask STEP...
               (not part of ci)
   outputs     what is told to others, taken by what others use: validators from PyPI, rsyslog, a mail server,
               promtool (not part of ci)
+  bouncer     Debian's crowdsec-firewall-bouncer asks a console what to ban, in a namespace (not part of ci)
   yara        lints and tests of YARA rules, whose engine takes minutes to build (not part of ci)
   deb         builds the Debian package, installs, tries, removes and purges it in a folder (not part of ci)
   fuzz SECS [TARGET...]
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
             "load" => ui::load(),
             "api" => api::all(),
             "outputs" => outputs::all(),
+            "bouncer" => bouncer::all(),
             "yara" => steps::yara(),
             "deb" => package::deb(),
             "fuzz" => fuzz::run_all(

@@ -22,8 +22,8 @@ use ipnet::IpNet;
 pub use backup::{BackupArgs, RestoreArgs};
 pub use config::{ConfigAction, ConfigArgs, ReloadArgs};
 pub use console::{
-    AuditAction, AuditArgs, ConsoleArgs, ConsoleRole, KeepArgs, TokenAction, TokenArgs, UserAction,
-    UserArgs,
+    AuditAction, AuditArgs, BouncerAction, BouncerArgs, ConsoleArgs, ConsoleRole, KeepArgs,
+    TokenAction, TokenArgs, UserAction, UserArgs,
 };
 pub use drill::DrillArgs;
 pub use lists::{ListsAction, ListsArgs, ListsTestArgs};
@@ -77,6 +77,8 @@ pub enum Command {
     User(UserArgs),
     /// Make, list and remove tokens for programs that use the console
     Token(TokenArgs),
+    /// Make, list and remove keys for bouncers, which ban addresses elsewhere
+    Bouncer(BouncerArgs),
     /// Print or check the log of who changed what in the console
     Audit(AuditArgs),
     /// Tell others what is found: SIEM, syslog, webhook, mail, files

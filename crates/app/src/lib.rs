@@ -86,6 +86,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Console(args) => serve::run(args),
         Command::User(args) => serve::accounts::user(args),
         Command::Token(args) => serve::accounts::token(args),
+        Command::Bouncer(args) => serve::bouncers::bouncer(args),
         Command::Audit(args) => serve::accounts::audit(args),
         Command::Tell(args) => tell::run(args),
         Command::Export(args) => tell::export::run(args),

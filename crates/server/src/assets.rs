@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::bouncers;
 use crate::error::ApiError;
 
 /// Path below `ui/dist` and content.
@@ -14,7 +15,7 @@ const NO_FRONT_END: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf
 /// Answers what is no route of the API: a file of the front end, or its page.
 pub(crate) async fn serve(method: Method, uri: Uri) -> Response {
     let path = uri.path().trim_start_matches('/');
-    if path == "api" || path.starts_with("api/") {
+    if path == "api" || path.starts_with("api/") || bouncers::is_theirs(uri.path()) {
         return ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such route")
             .into_response();
     }

@@ -14,6 +14,7 @@ use thymus_store::database::{Actor, Role, Session};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 
+use crate::bouncers;
 use crate::error::{ApiError, ServerError};
 use crate::guard::whole;
 use crate::listen::Client;
@@ -31,6 +32,8 @@ pub(crate) type Needs = BTreeMap<(String, String), Need>;
 pub(crate) enum Need {
     /// Nothing: anybody may.
     Nobody,
+    /// A bouncer with its key.
+    Bouncer,
     /// Somebody with this role.
     Role(Role),
 }
@@ -81,10 +84,13 @@ fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation
     .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
 }
 
-/// `[{}]` is anybody; `[{"session": ["admin"]}, …]` is a role.
+/// `[{}]` is anybody; `[{"bouncer": []}]` is a bouncer; `[{"session": ["admin"]}, …]` is a role.
 pub(crate) fn need_of(operation: &Operation) -> Option<Need> {
     let security = serde_json::to_value(operation.security.as_ref()?).ok()?;
     let first = security.as_array()?.first()?.as_object()?;
+    if first.contains_key("bouncer") {
+        return Some(Need::Bouncer);
+    }
     match first.get("session") {
         None => first.is_empty().then_some(Need::Nobody),
         Some(scopes) => Role::from_name(scopes.as_array()?.first()?.as_str()?).map(Need::Role),
@@ -102,6 +108,16 @@ pub(crate) async fn check(
     next: Next,
 ) -> Response {
     let asked = Asked::of(&request);
+    if needs.get(&asked.route) == Some(&Need::Bouncer) {
+        let admitted = bouncers::admitted(&app, &asked.headers, asked.address);
+        return match admitted.await {
+            Err(error) => error.into_response(),
+            Ok(asking) => {
+                request.extensions_mut().insert(asking);
+                next.run(request).await
+            }
+        };
+    }
     match admitted(&app, &needs, asked).await {
         Err(error) => error.into_response(),
         Ok(None) => next.run(request).await,

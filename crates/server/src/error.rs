@@ -9,6 +9,8 @@ use serde::Serialize;
 use thymus_store::DatabaseError;
 use utoipa::ToSchema;
 
+use crate::state::HostError;
+
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -118,15 +120,28 @@ impl From<DatabaseError> for ApiError {
     }
 }
 
+impl From<HostError> for ApiError {
+    fn from(error: HostError) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            error.to_string(),
+        )
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let error = ErrorDetail {
+            code: self.code.to_owned(),
+            message: self.message,
+        };
         let body = ErrorBody {
-            error: ErrorDetail {
-                code: self.code.to_owned(),
-                message: self.message,
-            },
+            error: error.clone(),
         };
         let mut response = (self.status, axum::Json(body)).into_response();
+        // For those who have words of their own for it.
+        response.extensions_mut().insert(error);
         if let Some(secs) = self.retry_secs {
             response
                 .headers_mut()

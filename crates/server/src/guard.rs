@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use crate::bouncers;
 use crate::error::ApiError;
 use crate::listen::Client;
 use crate::state::App;
@@ -44,10 +45,14 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let answer = match admitted(&app, request).await {
+    let is_of_bouncer = bouncers::is_theirs(request.uri().path());
+    let mut answer = match admitted(&app, request).await {
         Ok(request) => next.run(request).await,
         Err(error) => error.into_response(),
     };
+    if is_of_bouncer {
+        answer = bouncers::in_their_words(answer);
+    }
     with_headers(answer, app.is_tls)
 }
 

@@ -13,6 +13,7 @@
 pub mod api;
 mod assets;
 mod auth;
+mod bouncers;
 mod error;
 mod guard;
 mod hub;
@@ -31,4 +32,4 @@ pub use response::{
     CutTalk, DecisionFilter, DecisionLine, DecisionState, DecisionView, NeverView, RehearsalView,
     ResponseAsk, ResponseError, ResponseView,
 };
-pub use state::{Host, HostError, Metrics, Packets, Storage};
+pub use state::{Bans, Host, HostError, Metrics, Packets, Storage};

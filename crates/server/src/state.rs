@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde::Serialize;
 use serde_json::Value;
 use thymus_schema::Timestamp;
-use thymus_store::database::SessionLimits;
+use thymus_store::database::{Ban, SessionLimits};
 use thymus_store::{ArchiveReader, Database};
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
@@ -56,6 +56,36 @@ pub enum Packets {
     None(String),
 }
 
+/// What bouncers are told to ban.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bans {
+    /// Addresses and networks, those that hold now.
+    pub bans: Vec<Ban>,
+    /// Decisions that hold and that a ban of an address cannot say, or not all of it.
+    pub not_expressible: u64,
+    /// Bans that are left out because they are about what is never acted upon.
+    pub withheld: u64,
+    /// Why nothing is told at all, where that is so.
+    pub trouble: Option<String>,
+}
+
+/// Something that happens now and then.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom(Mutex<Option<Timestamp>>);
+
+impl Seldom {
+    /// Whether it may happen again, which it then has.
+    pub(crate) fn is_time(&self, now: Timestamp, every: std::time::Duration) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back is no reason to wait for it.
+        let is_time = last.is_none_or(|last| now < last || now.since(last) >= every);
+        if is_time {
+            *last = Some(now);
+        }
+        is_time
+    }
+}
+
 /// What the database knows for metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
@@ -83,6 +113,12 @@ pub trait Host: Send + Sync {
 
     /// How the program stands, in the text format of Prometheus.
     fn metrics(&self, standing: &Metrics) -> String;
+
+    /// What bouncers are told to ban, of this site.
+    ///
+    /// # Errors
+    /// When the decisions cannot be read.
+    fn bans(&self) -> Result<Bans, HostError>;
 
     /// Makes the demo: a database of its own, filled.
     ///
@@ -138,6 +174,7 @@ pub(crate) struct App {
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) is_tls: bool,
     pub(crate) hosts: Vec<String>,
+    pub(crate) strangers: Seldom,
     pub(crate) demo_lock: tokio::sync::Mutex<()>,
     demo: RwLock<Option<Arc<Database>>>,
     veil: Mutex<Option<Arc<Veil>>>,
@@ -163,6 +200,7 @@ impl App {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             is_tls,
             hosts,
+            strangers: Seldom::default(),
             demo_lock: tokio::sync::Mutex::new(()),
             demo: RwLock::new(demo),
             veil: Mutex::new(None),

@@ -155,6 +155,42 @@ pub enum TokenAction {
     },
 }
 
+const BOUNCER_EXAMPLES: &str = "\
+Examples:
+  thymus bouncer --state DIR add edge-firewall     print a key, for api_key in its configuration
+  thymus bouncer --state DIR list                  who asks, when last, and what they are told
+
+Bouncers made for CrowdSec ask the console as they would ask its local API: api_url is the console's address.";
+
+/// `thymus bouncer`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = BOUNCER_EXAMPLES)]
+pub struct BouncerArgs {
+    /// The state folder
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: BouncerAction,
+}
+
+/// What to do with bouncers.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BouncerAction {
+    /// Make a key for one, and print it this once
+    Add {
+        /// Its name
+        name: String,
+    },
+    /// List them, who asked with a wrong key, and what they are told
+    List,
+    /// Take a key away
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
 /// `thymus audit`.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use thymus_respond::{DecisionId, Enforcer, NeverAct, Policy, Responders, State};
 use thymus_schema::Timestamp;
 
+use super::bans::NeverFile;
 use super::control::{self, Answer, Ask, Asked};
 use super::policy::PolicyFile;
 use super::probe::{Health, Probes};
@@ -75,6 +76,7 @@ pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
         policy_trouble: None,
         managed: args.managed.clone(),
         delays: Delays::default(),
+        never_file: NeverFile::new(&folder),
     };
     office.look_after();
     office.hear();
@@ -193,6 +195,7 @@ struct Office {
     policy_trouble: Option<String>,
     managed: Vec<u16>,
     delays: Delays,
+    never_file: NeverFile,
 }
 
 impl Office {
@@ -314,8 +317,9 @@ impl Office {
         never
     }
 
-    /// Says on standard error what does not work, once.
+    /// Says on standard error what does not work, once, and to bouncers what is never acted upon.
     fn tell(&mut self) {
+        self.never_file.keep(self.enforcer.never());
         let trouble = &self.enforcer.standing().trouble;
         if *trouble != self.trouble {
             match trouble {

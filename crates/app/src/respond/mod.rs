@@ -9,6 +9,7 @@
 //! All of it lies in the folder `response` of the state folder. The analysis can open no connection, so what it
 //! proposes goes through a file that the enforcer follows; nothing comes back.
 
+mod bans;
 mod commands;
 mod contain;
 mod control;
@@ -25,6 +26,7 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use bans::bans;
 pub(crate) use commands::{answer, approve, confirm, decisions, deny, extend, panic, policy, undo};
 pub(crate) use contain::{contain, service, verb};
 pub(crate) use control::Ask;

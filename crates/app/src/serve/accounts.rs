@@ -121,7 +121,7 @@ pub(crate) fn audit(args: &AuditArgs) -> Result<Found> {
     }
 }
 
-fn open(state: Option<&Path>) -> Result<Database> {
+pub(super) fn open(state: Option<&Path>) -> Result<Database> {
     let state = state.context("--state is needed: the folder that the console serves")?;
     ensure!(
         state.is_dir(),
@@ -135,7 +135,7 @@ fn open(state: Option<&Path>) -> Result<Database> {
     Ok(database)
 }
 
-fn actor() -> Actor {
+pub(super) fn actor() -> Actor {
     Actor {
         user: "command line".to_owned(),
         address: String::new(),

@@ -9,8 +9,8 @@ use serde_json::Value;
 use thymus_outputs::metrics;
 use thymus_schema::Timestamp;
 use thymus_server::{
-    DecisionFilter, DecisionView, Host, HostError, Metrics, Packets, ResponseAsk, ResponseError,
-    ResponseView, Storage,
+    Bans, DecisionFilter, DecisionView, Host, HostError, Metrics, Packets, ResponseAsk,
+    ResponseError, ResponseView, Storage,
 };
 use thymus_store::{Archive, ArchiveLimits, ArchiveReader, ArchiveStatus, Database};
 
@@ -19,6 +19,7 @@ use super::{demo, now};
 use crate::drill::kept;
 use crate::packets::{self, SLICE_BYTES_MAX, Wanted};
 use crate::replay;
+use crate::respond;
 use crate::tell;
 
 /// How long putting packets together may take.
@@ -30,6 +31,7 @@ pub(super) struct Site {
     limits: ArchiveLimits,
     response: Response,
     standing: Mutex<Standing>,
+    decisions: respond::Reader,
 }
 
 /// How the keeping stands.
@@ -47,6 +49,7 @@ impl Site {
             limits,
             response,
             standing: Mutex::new(Standing::default()),
+            decisions: respond::Reader::new(state),
         }
     }
 
@@ -134,6 +137,11 @@ impl Host for Site {
             0 => Packets::None(slice.remark),
             _ => Packets::File(slice.file),
         })
+    }
+
+    fn bans(&self) -> Result<Bans, HostError> {
+        respond::bans(&self.state, &self.decisions, now())
+            .map_err(|error| HostError(format!("{error:#}")))
     }
 
     fn load_demo(&self) -> Result<Database, HostError> {

@@ -4,6 +4,7 @@
 //! touch neither users nor cases nor the audit log.
 
 pub(crate) mod accounts;
+pub(crate) mod bouncers;
 mod demo;
 mod host;
 mod keeper;

@@ -29,7 +29,7 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ServerError};
 use crate::response::DecisionState;
 use crate::state::App;
-use crate::{assets, auth, guard};
+use crate::{assets, auth, bouncers, guard};
 
 pub(crate) use extract::{AJson, APath, AQuery, limit, offset};
 
@@ -38,10 +38,11 @@ pub(crate) use extract::{AJson, APath, AQuery, limit, offset};
     info(
         title = "Thymus",
         description = "The console's API. Beside the cookie of a session, a change takes the header X-CSRF-Token; a \
-                   token takes neither. Roles: viewer < analyst < admin, named as scopes of each route.",
+                   token takes neither. Roles: viewer < analyst < admin, named as scopes of each route. Routes below /v1 \
+                   are for bouncers, and are those of CrowdSec's local API.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(DeviceSort, StateFilter, DecisionState))
+    components(schemas(DeviceSort, StateFilter, DecisionState, bouncers::Refusal))
 )]
 struct Document;
 
@@ -87,6 +88,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(admin::change_user, admin::remove_user))
         .routes(routes!(admin::tokens, admin::add_token))
         .routes(routes!(admin::remove_token))
+        .routes(routes!(bouncers::list))
         .routes(routes!(admin::settings, admin::set_settings))
         .routes(routes!(admin::reveal))
         .routes(routes!(system::load_demo, system::unload_demo))
@@ -97,6 +99,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
 fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", routes())
+        .nest("/v1", bouncers::routes())
         .split_for_parts();
     "1".clone_into(&mut document.info.version);
     say_what_is_common(&mut document);
@@ -108,6 +111,10 @@ fn described() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     components.add_security_scheme(
         "token",
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
+    );
+    components.add_security_scheme(
+        "bouncer",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(bouncers::KEY))),
     );
     (router, document)
 }
@@ -135,11 +142,19 @@ fn say_what_is_common(document: &mut utoipa::openapi::OpenApi) {
         ("503", "somebody else has been writing for too long"),
         ("507", "the disk is full; reading goes on"),
     ];
-    for item in document.paths.paths.values_mut() {
+    const KEY: (&str, &str) = ("403", "the key is missing or wrong");
+    for (path, item) in &mut document.paths.paths {
+        let body = if bouncers::is_theirs(path) {
+            "Refusal"
+        } else {
+            "ErrorBody"
+        };
         for (method, operation) in operations_mut(item) {
             let mut common = EVERYBODY.to_vec();
-            if auth::need_of(operation) != Some(auth::Need::Nobody) {
-                common.extend(KNOWN);
+            match auth::need_of(operation) {
+                Some(auth::Need::Nobody) => {}
+                Some(auth::Need::Bouncer) => common.push(KEY),
+                _ => common.extend(KNOWN),
             }
             if operation.request_body.is_some() {
                 common.extend(BODY);
@@ -150,7 +165,7 @@ fn say_what_is_common(document: &mut utoipa::openapi::OpenApi) {
             for (status, why) in common {
                 let said = &mut operation.responses.responses;
                 said.entry(status.to_owned())
-                    .or_insert_with(|| error_response(why));
+                    .or_insert_with(|| error_response(why, body));
             }
         }
     }
@@ -168,8 +183,8 @@ fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &m
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-fn error_response(why: &str) -> RefOr<OneResponse> {
-    let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+fn error_response(why: &str, body: &str) -> RefOr<OneResponse> {
+    let body = Content::new(Some(Ref::from_schema_name(body)));
     let response = ResponseBuilder::new().description(why);
     RefOr::T(response.content("application/json", body).build())
 }

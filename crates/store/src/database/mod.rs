@@ -16,6 +16,7 @@
 
 mod assets;
 mod audit;
+mod bouncers;
 mod casework;
 mod claim;
 mod devices;
@@ -53,6 +54,7 @@ use thymus_schema::{LocalNetworks, Timestamp};
 
 pub use assets::{AssetChange, Label};
 pub use audit::{AuditEntry, AuditState};
+pub use bouncers::{Ban, Bouncer, BouncerPull, BouncerStranger, Delta, Pull};
 pub use casework::{Case, CaseChange, CaseState, Comment, HistoryLine, Link, Verdict};
 pub use claim::Level;
 pub use devices::{
