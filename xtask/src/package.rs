@@ -82,7 +82,14 @@ fn have_cargo_deb() -> Result<()> {
 
 /// Builds it and gives its path.
 fn build() -> Result<PathBuf> {
-    let mut command = cargo_command(&["deb", "--package", "thymus-app", "--locked"]);
+    let mut command = cargo_command(&[
+        "deb",
+        "--package",
+        "thymus-app",
+        "--profile",
+        "dist",
+        "--locked",
+    ]);
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("start {command:?}"))?;
     if !output.status.success() {

@@ -387,10 +387,7 @@ impl Enforcer {
         if !self.is_used {
             return Ok(());
         }
-        match self
-            .responder
-            .apply(&Table::of(&self.ledger, &self.never), now)
-        {
+        match self.realise(now, false) {
             Ok(receipt) => {
                 self.done(receipt, false);
                 Ok(())
@@ -429,18 +426,22 @@ impl Enforcer {
         if !self.is_used {
             return;
         }
+        match self.realise(now, looks) {
+            Ok(receipt) => self.done(receipt, looks),
+            Err(error) => self.standing.trouble = Some(error.to_string()),
+        }
+    }
+
+    /// Has the responder do what is wanted now. After a panic that is nothing, not even an empty table.
+    fn realise(&mut self, now: Timestamp, looks: bool) -> Result<Receipt, ResponderError> {
         let wanted = Table::of(&self.ledger, &self.never);
         self.standing.elements = wanted.len();
-        let made = if self.ledger.is_halted() && wanted_is_empty(&self.ledger) {
+        if self.ledger.is_halted() && wanted_is_empty(&self.ledger) {
             self.responder.remove().map(|()| Receipt::default())
         } else if looks {
             self.responder.reconcile(&wanted, now)
         } else {
             self.responder.apply(&wanted, now)
-        };
-        match made {
-            Ok(receipt) => self.done(receipt, looks),
-            Err(error) => self.standing.trouble = Some(error.to_string()),
         }
     }
 

@@ -466,6 +466,32 @@ fn ten_thousand_decisions_come_and_go_together() {
 }
 
 #[test]
+fn after_a_panic_what_is_proposed_lays_no_table() {
+    inside("after_a_panic_what_is_proposed_lays_no_table", || {
+        let dir = tempfile::tempdir().unwrap();
+        let open = Enforcer::open(dir.path(), acting(), Box::<Nftables>::default(), NOW);
+        let mut enforcer = open.unwrap().0;
+        let cut = |addr: &str| Cut::Address {
+            of: host(addr.parse().unwrap()),
+            side: Side::Both,
+        };
+        let one = proposal(1, vec![cut("10.9.0.1")]);
+        enforcer.propose(vec![one], NOW).unwrap();
+        assert_eq!(kernel().len(), 1);
+        enforcer.panic("ann", NOW).unwrap();
+        for mode in [Mode::Act, Mode::Approve, Mode::Simulate] {
+            let policy = Policy { mode, ..acting() };
+            enforcer.policy_changed(policy, NOW);
+            let other = proposal(2 + mode as usize, vec![cut("10.9.0.2")]);
+            enforcer.propose(vec![other], NOW).unwrap();
+            assert_eq!(nft(&["list", "tables"]), "", "{mode:?}");
+        }
+        enforcer.resume("ann", NOW).unwrap();
+        assert!(kernel().is_empty(), "what was taken back stays so");
+    });
+}
+
+#[test]
 fn without_nft_nothing_is_half_done_and_the_remedy_is_named() {
     // The responder looks in fixed places only; in a mount namespace they can be empty.
     inside(
