@@ -32,7 +32,7 @@ pub use packets::PacketsArgs;
 pub use quarantine::{QuarantineAction, QuarantineArgs};
 pub use query::QueryArgs;
 pub use respond::{
-    AnswerArgs, ContainArgs, DecisionsArgs, DoorArgs, EnforceArgs, PanicArgs, PolicyArgs,
+    AnswerArgs, ContainArgs, DecisionsArgs, DoorArgs, EnforceArgs, LifeArgs, PanicArgs, PolicyArgs,
 };
 pub use rules::{RulesAction, RulesArgs};
 pub use run::{CollectOn, LiveArgs, Role};
@@ -89,6 +89,8 @@ pub enum Command {
     Decisions(DecisionsArgs),
     /// Cut off a device or a destination by hand, after a rehearsal
     Contain(ContainArgs),
+    /// Say of which devices the pattern of life is known well enough to be enforced
+    Life(LifeArgs),
     /// Carry out decisions that wait, or again some that are over
     Approve(AnswerArgs),
     /// Say no to decisions that wait

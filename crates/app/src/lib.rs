@@ -92,6 +92,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Export(args) => tell::export::run(args),
         Command::Decisions(args) => respond::decisions(args),
         Command::Contain(args) => respond::contain(args),
+        Command::Life(args) => respond::life(args),
         Command::Approve(args) => respond::answer(args, respond::approve),
         Command::Deny(args) => respond::answer(args, respond::deny),
         Command::Undo(args) => respond::answer(args, respond::undo),

@@ -2,6 +2,9 @@
 //! service how many conversations on each of the last days. From the same numbers comes what a device may go on
 //! doing when its pattern of life is enforced.
 
+mod life;
+mod rehearsal;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Bound;
@@ -12,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use thymus_schema::{Event, EventBody, LocalNetworks, Timestamp, Transport};
 
 use crate::cut::{Cut, Habit, Port, Talk};
+
+pub use life::LifeTest;
+pub use rehearsal::Rehearsal;
 
 /// Days looked back at.
 const DAYS: usize = 7;
@@ -83,54 +89,6 @@ fn day_of(ts: Timestamp) -> i64 {
 
 fn index(day: i64) -> usize {
     day.rem_euclid(DAYS as i64 + 1).unsigned_abs() as usize
-}
-
-/// What a cut would have done to the last days.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rehearsal {
-    /// Days that were looked at, as far as there is anything.
-    pub days: u32,
-    /// Usual conversations of the devices it is about.
-    pub flows: u64,
-    /// Of them, those it would have cut.
-    pub cut: u64,
-    /// Usual conversations of the whole network.
-    pub flows_all: u64,
-    /// Devices that would have missed something.
-    pub devices: u64,
-    /// Devices of the network.
-    pub devices_all: u64,
-    /// The patterns that would have been cut, the most frequent first.
-    pub named: Vec<(Talk, u64)>,
-    /// Conversations that were not kept apart, so that nobody can say.
-    pub unknown: u64,
-}
-
-impl Rehearsal {
-    /// Share of the usual conversations of those it is about that it would have cut.
-    pub fn share(&self) -> f64 {
-        self.cut as f64 / self.flows.max(1) as f64
-    }
-
-    /// As a sentence.
-    pub fn sentence(&self) -> String {
-        let last = match self.days {
-            0 | 1 => "day".to_owned(),
-            days => format!("{days} days"),
-        };
-        if self.flows == 0 {
-            return format!(
-                "Nothing usual is known of it from the last {last}, so nothing usual would have been cut."
-            );
-        }
-        let of = match self.devices {
-            0 => String::new(),
-            1 => ", of 1 device".to_owned(),
-            more => format!(", of {more} devices"),
-        };
-        let (cut, flows) = (self.cut, self.flows);
-        format!("Would have cut {cut} of {flows} usual conversations of the last {last}{of}.")
-    }
 }
 
 /// What a client tried of late, also where nothing came of it.
@@ -313,6 +271,11 @@ impl FlowBook {
         true
     }
 
+    /// When a conversation was seen last.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Patterns that are known.
     pub fn len(&self) -> usize {
         self.patterns.len()
@@ -384,6 +347,16 @@ impl FlowBook {
         rehearsal.devices = touched.len() as u64;
         rehearsal.devices_all = all.len() as u64;
         cut_patterns.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        let all_but = cuts.iter().filter_map(|cut| match cut {
+            Cut::AllBut { of, .. } => Some(of.addr()),
+            _ => None,
+        });
+        let all_but: Vec<IpAddr> = all_but.collect();
+        if !all_but.is_empty() {
+            let life = self.life_test(&all_but, before);
+            cut_patterns.extend(life.named.iter().copied());
+            rehearsal.life = (life.days > 0).then_some(life);
+        }
         cut_patterns.truncate(NAMED_MAX);
         rehearsal.named = cut_patterns;
         rehearsal
@@ -397,41 +370,11 @@ impl FlowBook {
 
     /// What the devices at these addresses usually did before `before`: with whom, by what, and who began.
     pub fn habits(&self, addrs: &[IpAddr], before: Timestamp) -> Vec<Habit> {
-        let mut by_service: BTreeMap<(bool, Port), BTreeSet<IpAddr>> = BTreeMap::new();
-        for (talk, pattern) in &self.patterns {
-            if pattern.first_seen >= before || pattern.recent(self.now) == 0 {
-                continue;
-            }
-            let port = Port {
-                transport: talk.transport,
-                port: talk.port,
-            };
-            if addrs.contains(&talk.client) {
-                let peers = by_service.entry((true, port)).or_default();
-                peers.insert(talk.server);
-            }
-            if addrs.contains(&talk.server) {
-                let peers = by_service.entry((false, port)).or_default();
-                peers.insert(talk.client);
-            }
-        }
-        let mut habits = Vec::new();
-        for ((is_client, port), peers) in by_service {
-            if peers.len() > PEERS_MAX || habits.len() + peers.len() > HABITS_MAX {
-                habits.push(Habit {
-                    is_client,
-                    peer: None,
-                    port,
-                });
-            } else {
-                habits.extend(peers.into_iter().map(|peer| Habit {
-                    is_client,
-                    peer: Some(peer),
-                    port,
-                }));
-            }
-        }
-        habits
+        let usual = self
+            .patterns
+            .iter()
+            .filter(|(_, pattern)| pattern.first_seen < before && pattern.recent(self.now) > 0);
+        habits(usual.map(|(talk, _)| *talk), addrs)
     }
 
     /// Servers that so many local clients ask for names, addresses, time or tickets that the network depends on
@@ -476,17 +419,54 @@ impl FlowBook {
     }
 }
 
+/// What the devices at these addresses may go on doing when `usual` is what they have done; a service with very many
+/// peers is open to any.
+fn habits(usual: impl Iterator<Item = Talk>, addrs: &[IpAddr]) -> Vec<Habit> {
+    let mut by_service: BTreeMap<(bool, Port), BTreeSet<IpAddr>> = BTreeMap::new();
+    for talk in usual {
+        let port = Port {
+            transport: talk.transport,
+            port: talk.port,
+        };
+        if addrs.contains(&talk.client) {
+            let peers = by_service.entry((true, port)).or_default();
+            peers.insert(talk.server);
+        }
+        if addrs.contains(&talk.server) {
+            let peers = by_service.entry((false, port)).or_default();
+            peers.insert(talk.client);
+        }
+    }
+    let mut habits = Vec::new();
+    for ((is_client, port), peers) in by_service {
+        if peers.len() > PEERS_MAX || habits.len() + peers.len() > HABITS_MAX {
+            habits.push(Habit {
+                is_client,
+                peer: None,
+                port,
+            });
+        } else {
+            habits.extend(peers.into_iter().map(|peer| Habit {
+                is_client,
+                peer: Some(peer),
+                port,
+            }));
+        }
+    }
+    habits
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::cut::{Side, host};
 
-    fn at(day: i64, hour: i64) -> Timestamp {
+    pub(super) fn at(day: i64, hour: i64) -> Timestamp {
         Timestamp::from_secs(1_767_571_200 + day * 86_400 + hour * 3_600)
     }
 
-    fn talk(client: &str, server: &str, port: u16) -> Talk {
+    pub(super) fn talk(client: &str, server: &str, port: u16) -> Talk {
         Talk {
             client: client.parse().unwrap(),
             server: server.parse().unwrap(),

@@ -292,7 +292,7 @@ impl Guard {
             self.caps.flows_of_device_share
         };
         let would = rehearsal.share();
-        (rehearsal.cut > 0 && would > most).then_some(Refusal::AskFirst { would, most })
+        (would > most).then_some(Refusal::AskFirst { would, most })
     }
 }
 

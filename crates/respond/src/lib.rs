@@ -23,7 +23,7 @@ mod responder;
 mod responders;
 mod table;
 
-pub use book::{FlowBook, Pattern, Rehearsal};
+pub use book::{FlowBook, LifeTest, Pattern, Rehearsal};
 pub use cut::{Cut, Habit, Port, Side, Talk, host, net};
 pub use decision::{Actor, Change, Decision, DecisionId, Event, Mode, State, Verb};
 pub use enforcer::{Enforcer, EnforcerError, Standing};

@@ -168,6 +168,52 @@ pub struct PanicArgs {
     pub resume: bool,
 }
 
+const LIFE_EXAMPLES: &str = "\
+Examples:
+  thymus life monday.pcap tuesday.pcap wednesday.pcap     each day held against the days before it
+  thymus life logs/week-1/ --held logs/week-2/            the second held against the first
+  thymus life --state DIR                                 what `thymus run --respond` has seen in the last seven days
+  thymus life --state DIR --device 10.0.0.5               what it would have been cut off from
+
+A pattern of life that is known well can be enforced on an attacked device (verb enforce_life) without harm. This
+says of which devices that is so, before anything is enforced.
+
+Exit codes: 0 every device within --limit, 1 some are not, 2 an error or nothing to judge.";
+
+/// `thymus life`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = LIFE_EXAMPLES)]
+pub struct LifeArgs {
+    /// Captures and logs, or folders of them: what is learned
+    #[arg(
+        value_name = "PATH",
+        required_unless_present = "state",
+        conflicts_with = "state"
+    )]
+    pub paths: Vec<PathBuf>,
+    /// Captures and logs that are held against it; without, each day is held against those before it
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "state")]
+    pub held: Vec<PathBuf>,
+    /// The folder of a `thymus run --respond`
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// A network that counts as local; repeat for several. Without it they are found
+    #[arg(long, value_name = "NETWORK")]
+    pub local: Vec<ipnet::IpNet>,
+    /// All about this one
+    #[arg(long, value_name = "ADDRESS")]
+    pub device: Option<IpAddr>,
+    /// Percent of a device's conversations that may be cut for it to count as known well
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.1)]
+    pub limit: f64,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
 const POLICY_EXAMPLES: &str = r#"A policy (TOML; every key has a default, and the default only simulates):
   mode = "simulate"              # who decides: simulate, approve (a person), act
   confidence = "high"            # how sure an incident has to be

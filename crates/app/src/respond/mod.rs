@@ -18,6 +18,7 @@ mod enforce;
 mod host;
 mod kept;
 mod learned;
+mod life;
 mod planner;
 mod policy;
 mod probe;
@@ -32,6 +33,7 @@ pub(crate) use contain::{contain, service, verb};
 pub(crate) use control::Ask;
 pub(crate) use door::{Door, Unanswered, door};
 pub(crate) use enforce::run as enforce;
+pub(crate) use life::life;
 pub(crate) use planner::Planner;
 pub(crate) use read::Reader;
 
