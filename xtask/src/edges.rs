@@ -40,6 +40,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("thymus-sensor", &[]),
     ("thymus-server", &["thymus-schema", "thymus-store"]),
     ("thymus-store", &["thymus-schema"]),
+    // Of tests only, which this table does not bind.
+    ("thymus-testing", &[]),
     (
         "thymus-train",
         &["thymus-nets", "thymus-parsers", "thymus-scan"],

@@ -31,17 +31,17 @@ use thymus_schema::Timestamp;
 use thymus_store::Database;
 use thymus_store::database::{FileFilter, Limits};
 use thymus_store::journal::{FrameBody, JournalReader};
+use thymus_testing::apart;
 
-/// Set in the process that runs inside the namespace.
-const INSIDE: &str = "THYMUS_TEST_INSIDE";
-const PATIENCE_SECS: &str = "120";
+const PATIENCE_SECS: u32 = 120;
 /// Where servers listen; clients come from 10.0.0.7.
 const SERVER: &str = "10.0.0.1";
 
 /// Runs the test `name` again in a network namespace of its own, and there `test` with a folder that anybody
 /// may enter.
 fn in_network(name: &str, test: impl FnOnce(&Path)) {
-    if std::env::var_os(INSIDE).is_some() {
+    // With the machine's own users, so as root.
+    apart("-nm", PATIENCE_SECS, name, || {
         for line in [
             "link set lo up",
             "address add 10.0.0.1/32 dev lo",
@@ -55,18 +55,8 @@ fn in_network(name: &str, test: impl FnOnce(&Path)) {
         }
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        return test(folder.path());
-    }
-    let output = Command::new("unshare")
-        .args(["-nm", "timeout", PATIENCE_SECS])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (util-linux) is needed");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "as root: {said}");
-    assert!(said.contains("1 passed"), "{said}");
+        test(folder.path());
+    });
 }
 
 fn done(program: &str, args: &[&str]) -> bool {

@@ -16,9 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use thymus_store::journal::{FrameKind, JournalOptions, JournalWriter};
-
-/// Set in the process that runs inside namespaces of its own.
-const INSIDE: &str = "THYMUS_TEST_INSIDE";
+use thymus_testing::apart;
 
 fn thymus() -> Command {
     Command::new(assert_cmd::cargo::cargo_bin!("thymus"))
@@ -97,27 +95,6 @@ fn end(mut console: Child) {
     assert!(console.wait().unwrap().success());
 }
 
-/// Runs the test `name` again in user, network and mount namespaces of its own, and there `test`.
-fn apart(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    let output = Command::new("unshare")
-        .args(["-Urnm", "timeout", "120"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (util-linux) is needed to test a full disk");
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{said}");
-}
-
 fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(program)
         .args(arguments)
@@ -138,6 +115,8 @@ fn incident(id: &str, narrative: &str) -> Value {
 #[test]
 fn a_full_disk_keeps_reading_says_what_is_wrong_and_loses_nothing() {
     apart(
+        "-Urnm",
+        120,
         "a_full_disk_keeps_reading_says_what_is_wrong_and_loses_nothing",
         || {
             assert!(run("ip", &["link", "set", "lo", "up"]).0);

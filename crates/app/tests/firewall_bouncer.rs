@@ -29,30 +29,12 @@ use thymus_schema::{EntityId, Timestamp};
 
 use site::{Running, Site, eventually};
 
-const INSIDE: &str = "THYMUS_TEST_INSIDE";
 /// Where `cargo xtask bouncer` put Debian's bouncer.
 const REAL: &str = "THYMUS_BOUNCER";
 
 /// Runs a test again where it may make a network of its own.
 fn inside(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    let output = Command::new("unshare")
-        .args(["-Urnm", "timeout", "400"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (util-linux) is needed");
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-    assert!(
-        output.status.success() && said[0].contains("1 passed"),
-        "{}{}",
-        said[0],
-        said[1]
-    );
-    println!("{}", said[0]);
+    println!("{}", apart("-Urnm", 400, name, test));
 }
 
 /// Debian's bouncer with nftables, and what it writes to its log.

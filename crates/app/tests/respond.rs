@@ -20,33 +20,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, socket};
 use nix::unistd::Pid;
 use serde_json::Value;
-
-const INSIDE: &str = "THYMUS_TEST_INSIDE";
+use thymus_testing::apart;
 
 fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_thymus"))
 }
 
 fn inside(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    let output = Command::new("unshare")
-        .args(["-Urnm", "timeout", "400"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (util-linux) is needed");
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
+    apart("-Urnm", 400, name, test);
 }
 
 /// What a command prints; it has to succeed.

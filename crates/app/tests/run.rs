@@ -21,16 +21,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, socket};
 use nix::unistd::Pid;
 use serde_json::Value;
+use thymus_testing::apart;
 
-/// Set in the process that runs inside the namespace.
-const INSIDE: &str = "THYMUS_TEST_INSIDE";
 /// What is sent must be over after this, or the test failed.
-const PATIENCE_SECS: &str = "120";
+const PATIENCE_SECS: u32 = 120;
 
 /// Runs the test `name` again in a user and network namespace of its own, and there `test` with a pair of
 /// connected interfaces: what is sent on `out0` is received on `in0`.
 fn with_wire(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
+    apart("-Urnm", PATIENCE_SECS, name, || {
         for line in [
             "link add out0 type veth peer name in0",
             "link set out0 up",
@@ -38,18 +37,8 @@ fn with_wire(name: &str, test: impl FnOnce()) {
         ] {
             ip(line);
         }
-        return test();
-    }
-    let output = Command::new("unshare")
-        .args(["-Urnm", "timeout", PATIENCE_SECS])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (util-linux) is needed to test live capture");
-    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{said}");
+        test();
+    });
 }
 
 fn ip(line: &str) {

@@ -12,8 +12,8 @@ use thymus_respond::{
     Table, Talk, Verb, host, net,
 };
 use thymus_schema::{EntityId, Timestamp, Transport};
+use thymus_testing::apart;
 
-pub(crate) const INSIDE: &str = "THYMUS_TEST_INSIDE";
 pub(crate) const FAR: &str = "THYMUS_TEST_FAR";
 pub(crate) const PORTS: [u16; 2] = [1001, 1002];
 pub(crate) const NEAR_ADDRS: [&str; 3] = ["10.9.0.1", "10.9.0.2", "fd00:9::1"];
@@ -22,26 +22,9 @@ pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_767_571_200);
 
 /// Runs `test` in namespaces of its own.
 pub(crate) fn inside(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(FAR).is_some() {
-        return;
+    if std::env::var_os(FAR).is_none() {
+        apart("-Urnm", 3000, name, test);
     }
-    if std::env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    let output = Command::new("unshare")
-        .args(["-Urnm", "timeout", "3000"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (util-linux) is needed");
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{said}");
 }
 
 pub(crate) fn run(line: &str) {
