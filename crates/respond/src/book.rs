@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thymus_schema::{Event, EventBody, LocalNetworks, Timestamp, Transport};
 
-use crate::cut::{Cut, Habit, Port, Talk};
+use crate::cut::{AGREED_FROM, Cut, Habit, Port, Talk};
 
 pub use life::LifeTest;
 pub use rehearsal::Rehearsal;
@@ -33,6 +33,9 @@ const NAMED_MAX: usize = 20;
 const PEERS_MAX: usize = 48;
 /// Habits of one device; what is more is folded to any peer.
 const HABITS_MAX: usize = 4_096;
+/// So many ports of one peer, each used so often at most, are agreed on anew each time.
+const AGREED_PORTS: usize = 3;
+const AGREED_TIMES: u64 = 2;
 /// Clients and services noted with what was tried, for how long, and servers of each.
 const TRIED_MAX: usize = 20_000;
 const TRIED_FOR: Duration = Duration::from_hours(1);
@@ -373,8 +376,9 @@ impl FlowBook {
         let usual = self
             .patterns
             .iter()
-            .filter(|(_, pattern)| pattern.first_seen < before && pattern.recent(self.now) > 0);
-        habits(usual.map(|(talk, _)| *talk), addrs)
+            .filter(|(_, pattern)| pattern.first_seen < before)
+            .map(|(talk, pattern)| (*talk, pattern.recent(self.now)));
+        habits(usual, addrs)
     }
 
     /// Servers that so many local clients ask for names, addresses, time or tickets that the network depends on
@@ -419,25 +423,53 @@ impl FlowBook {
     }
 }
 
-/// What the devices at these addresses may go on doing when `usual` is what they have done; a service with very many
-/// peers is open to any.
-fn habits(usual: impl Iterator<Item = Talk>, addrs: &[IpAddr]) -> Vec<Habit> {
+/// What the devices at these addresses may go on doing when `usual` is what they have done, and how often. A service
+/// with very many peers is open to any. Where two used several ports once or twice each, they agree on them anew each
+/// time (the data of FTP, remote procedures), and may go on to.
+fn habits(usual: impl Iterator<Item = (Talk, u64)>, addrs: &[IpAddr]) -> Vec<Habit> {
     let mut by_service: BTreeMap<(bool, Port), BTreeSet<IpAddr>> = BTreeMap::new();
-    for talk in usual {
+    let mut rare: BTreeMap<(bool, IpAddr, Transport), Vec<u16>> = BTreeMap::new();
+    for (talk, count) in usual.filter(|(_, count)| *count > 0) {
         let port = Port {
             transport: talk.transport,
             port: talk.port,
         };
-        if addrs.contains(&talk.client) {
-            let peers = by_service.entry((true, port)).or_default();
-            peers.insert(talk.server);
-        }
-        if addrs.contains(&talk.server) {
-            let peers = by_service.entry((false, port)).or_default();
-            peers.insert(talk.client);
+        let ends = [
+            (true, talk.client, talk.server),
+            (false, talk.server, talk.client),
+        ];
+        for (is_client, _, peer) in ends.into_iter().filter(|(_, own, _)| addrs.contains(own)) {
+            if count <= AGREED_TIMES && talk.port >= AGREED_FROM {
+                let ports = rare.entry((is_client, peer, talk.transport)).or_default();
+                ports.push(talk.port);
+            } else {
+                by_service
+                    .entry((is_client, port))
+                    .or_default()
+                    .insert(peer);
+            }
         }
     }
     let mut habits = Vec::new();
+    for ((is_client, peer, transport), ports) in rare {
+        if ports.len() >= AGREED_PORTS && habits.len() < HABITS_MAX {
+            let port = Port::agreed(transport);
+            let peer = Some(peer);
+            habits.push(Habit {
+                is_client,
+                peer,
+                port,
+            });
+        } else {
+            for port in ports {
+                let port = Port { transport, port };
+                by_service
+                    .entry((is_client, port))
+                    .or_default()
+                    .insert(peer);
+            }
+        }
+    }
     for ((is_client, port), peers) in by_service {
         if peers.len() > PEERS_MAX || habits.len() + peers.len() > HABITS_MAX {
             habits.push(Habit {
@@ -548,6 +580,42 @@ mod tests {
             },
         };
         assert_eq!(server, [open]);
+    }
+
+    #[test]
+    fn ports_that_two_agree_on_anew_each_time_are_one_habit() {
+        let mut book = FlowBook::default();
+        for hour in 0..9 {
+            book.seen(talk("10.0.0.5", "10.0.0.9", 21), at(0, hour));
+            book.seen(talk("10.0.0.5", "10.0.0.9", 8080), at(0, hour));
+            book.seen(
+                talk("10.0.0.5", "10.0.0.9", 30_000 + hour as u16),
+                at(0, hour),
+            );
+        }
+        book.seen(talk("10.0.0.6", "10.0.0.9", 30_000), at(0, 1));
+        let of = |device: &str| book.habits(&[device.parse().unwrap()], at(9, 0));
+        let ports = |habits: &[Habit]| habits.iter().map(|one| one.port.port).collect::<Vec<_>>();
+        let habits = of("10.0.0.5");
+        assert_eq!(ports(&habits), [0, 21, 8080]);
+        let cut = Cut::AllBut {
+            of: host("10.0.0.5".parse().unwrap()),
+            habits,
+        };
+        assert!(!cut.cuts(&talk("10.0.0.5", "10.0.0.9", 40_000)));
+        assert!(
+            cut.cuts(&talk("10.0.0.5", "10.0.0.9", 445)),
+            "not below 1024"
+        );
+        assert!(
+            cut.cuts(&talk("10.0.0.5", "10.0.0.8", 40_000)),
+            "with nobody else"
+        );
+        assert!(
+            cut.cuts(&talk("10.0.0.9", "10.0.0.5", 40_000)),
+            "nor the other way"
+        );
+        assert_eq!(ports(&of("10.0.0.6")), [30_000], "once is no rule");
     }
 
     #[test]

@@ -47,7 +47,20 @@ pub struct Port {
     pub port: u16,
 }
 
+/// Ports below this one are named in advance; the two of a conversation agree on others (RFC 6335).
+pub(crate) const AGREED_FROM: u16 = 1_024;
+
 impl Port {
+    /// In habits: whatever port from 1024 on the two agree on, as for the data of FTP.
+    pub fn agreed(transport: Transport) -> Self {
+        Self { transport, port: 0 }
+    }
+
+    /// Whether it is none of its own, but whatever is agreed on.
+    pub fn is_agreed(self) -> bool {
+        self.port == 0 && self.transport != Transport::Icmp
+    }
+
     fn is_of(self, talk: &Talk) -> bool {
         self.transport == talk.transport && self.port == talk.port
     }
@@ -57,6 +70,7 @@ impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.transport {
             Transport::Icmp => f.write_str("icmp"),
+            other if self.is_agreed() => write!(f, "{}, any port agreed on", other.as_str()),
             other => write!(f, "{}/{}", other.as_str(), self.port),
         }
     }
@@ -91,7 +105,14 @@ impl Habit {
         let other = if is_client { talk.server } else { talk.client };
         (self.is_client == is_client || self.port.transport == Transport::Icmp)
             && self.peer.is_none_or(|peer| peer == other)
-            && self.port.is_of(talk)
+            && (self.port.is_of(talk) || self.is_agreed(talk))
+    }
+
+    fn is_agreed(&self, talk: &Talk) -> bool {
+        self.port.is_agreed()
+            && self.port.transport == talk.transport
+            && talk.port >= AGREED_FROM
+            && self.peer.is_some()
     }
 }
 

@@ -35,4 +35,4 @@ pub use policy::{Caps, Hours, ModeRule, Policy, ResetPolicy};
 pub use responder::{RESPONDERS, Receipt, Responder, ResponderError, ResponderSpec, Responders};
 pub use responders::nftables::{Nftables, fuzz_listing};
 pub use responders::reset::{Reset, fuzz_frame};
-pub use table::{Claim, Element, Judge, Seen, Set, Table};
+pub use table::{Claim, Element, Judge, Rest, Seen, Set, Table};

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use thymus_schema::{Timestamp, Transport};
 
-use crate::cut::{Cut, Habit, Port, Side};
+use crate::cut::{AGREED_FROM, Cut, Habit, Port, Side};
 use crate::decision::DecisionId;
 use crate::guard::NeverAct;
 use crate::ledger::Ledger;
@@ -47,8 +47,23 @@ pub enum Set {
     UsesAny,
     /// A habit with any peer: device, transport, port of the device.
     GivesAny,
+    /// A habit: device, peer, transport; whatever port of the peer they agree on.
+    UsesAgreed,
+    /// A habit: device, peer, transport; whatever port of the device they agree on.
+    GivesAgreed,
     /// A habit: device, peer, ICMP.
     Echo,
+}
+
+/// What follows the addresses in the elements of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing.
+    Nothing,
+    /// A transport.
+    Transport,
+    /// A transport and a port.
+    Service,
 }
 
 impl Set {
@@ -68,6 +83,8 @@ impl Set {
         Self::Gives,
         Self::UsesAny,
         Self::GivesAny,
+        Self::UsesAgreed,
+        Self::GivesAgreed,
         Self::Echo,
     ];
 
@@ -88,19 +105,22 @@ impl Set {
             Self::Gives => "gives",
             Self::UsesAny => "uses_any",
             Self::GivesAny => "gives_any",
+            Self::UsesAgreed => "uses_agreed",
+            Self::GivesAgreed => "gives_agreed",
             Self::Echo => "echo",
         }
     }
 
-    /// How many addresses its elements begin with, and whether a transport and a port follow.
-    pub const fn shape(self) -> (usize, bool) {
+    /// How many addresses its elements begin with, and what follows.
+    pub const fn shape(self) -> (usize, Rest) {
         match self {
             Self::Never | Self::Both | Self::Begun | Self::Taken | Self::Life | Self::LifeCut => {
-                (1, false)
+                (1, Rest::Nothing)
             }
-            Self::NeverService | Self::UsesAny | Self::GivesAny => (1, true),
-            Self::Icmp | Self::Pair | Self::Echo => (2, false),
-            Self::Service | Self::Uses | Self::Gives => (2, true),
+            Self::NeverService | Self::UsesAny | Self::GivesAny => (1, Rest::Service),
+            Self::Icmp | Self::Pair | Self::Echo => (2, Rest::Nothing),
+            Self::UsesAgreed | Self::GivesAgreed => (2, Rest::Transport),
+            Self::Service | Self::Uses | Self::Gives => (2, Rest::Service),
         }
     }
 }
@@ -230,6 +250,18 @@ impl Table {
                 continue;
             }
             let is_icmp = habit.port.transport == Transport::Icmp;
+            if habit.port.is_agreed() {
+                // With somebody in particular, or not at all.
+                if let Some(peer) = peer {
+                    let set = if habit.is_client {
+                        Set::UsesAgreed
+                    } else {
+                        Set::GivesAgreed
+                    };
+                    self.add(set, vec![device, peer], Some(habit.port), &claim);
+                }
+                continue;
+            }
             let (set, nets) = match (peer, habit.is_client) {
                 (Some(peer), _) if is_icmp => (Set::Echo, vec![device, peer]),
                 (None, _) if is_icmp => (Set::Echo, vec![device, any(device)]),
@@ -288,10 +320,16 @@ fn both(one: &BTreeSet<Habit>, other: &BTreeSet<Habit>) -> BTreeSet<Habit> {
         peer: None,
         ..*habit
     };
+    let agreed = |habit: &Habit| Habit {
+        port: Port::agreed(habit.port.transport),
+        ..*habit
+    };
     let narrow = |from: &BTreeSet<Habit>, by: &BTreeSet<Habit>| -> Vec<Habit> {
-        let kept = from
-            .iter()
-            .filter(|habit| by.contains(habit) || by.contains(&any(habit)));
+        let kept = from.iter().filter(|habit| {
+            by.contains(habit)
+                || by.contains(&any(habit))
+                || (habit.port.port >= AGREED_FROM && by.contains(&agreed(habit)))
+        });
         kept.copied().collect()
     };
     let mut habits: BTreeSet<Habit> = narrow(one, other).into_iter().collect();

@@ -88,7 +88,12 @@ impl FlowBook {
                 continue;
             }
             let past = of_them.iter().filter(|(_, one)| one.first_seen < begin);
-            let cuts = all_but(addrs, &habits(past.map(|(talk, _)| **talk), addrs));
+            let past = past.map(|(talk, one)| {
+                // What is too long ago for counts was still seen.
+                let before = (day - DAYS as i64..day).map(|day| one.on(day)).sum::<u64>();
+                (**talk, before.max(1))
+            });
+            let cuts = all_but(addrs, &habits(past, addrs));
             test.days += 1;
             for (talk, flows) in on_it {
                 test.count(talk, flows, cuts.iter().any(|cut| cut.cuts(&talk)));

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use thymus_schema::Transport;
 
-use super::{Claim, Element, Set, Table};
-use crate::cut::{Port, host};
+use super::{Claim, Element, Rest, Set, Table};
+use crate::cut::{AGREED_FROM, Port, host};
 
 /// A packet, as far as rules look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,13 +115,21 @@ impl Judge {
             (seen.dst, seen.src, seen.dst_port, seen.src_port)
         };
         let claim = self.get(Set::Life, &[own], None)?;
-        let (set, any, port) = if is_sender == seen.is_forth {
-            (Set::Uses, Set::UsesAny, seen.port(peer_port))
+        let (set, any, agreed, port) = if is_sender == seen.is_forth {
+            let port = seen.port(peer_port);
+            (Set::Uses, Set::UsesAny, Set::UsesAgreed, port)
         } else {
-            (Set::Gives, Set::GivesAny, seen.port(own_port))
+            let port = seen.port(own_port);
+            (Set::Gives, Set::GivesAny, Set::GivesAgreed, port)
         };
         let is_echo = seen.transport == Transport::Icmp && self.has(Set::Echo, &[own, peer], None);
-        let is_habit = is_echo || self.has(set, &[own, peer], port) || self.has(any, &[own], port);
+        let is_agreed = port
+            .filter(|port| port.port >= AGREED_FROM)
+            .map(|port| Port::agreed(port.transport));
+        let is_habit = is_echo
+            || self.has(set, &[own, peer], port)
+            || self.has(any, &[own], port)
+            || self.has(agreed, &[own, peer], is_agreed);
         (!is_habit).then_some(claim)
     }
 
@@ -130,7 +138,7 @@ impl Judge {
     }
 
     fn get(&self, set: Set, addrs: &[IpAddr], port: Option<Port>) -> Option<&Claim> {
-        let (_, has_port) = set.shape();
+        let has_port = set.shape().1 != Rest::Nothing;
         if has_port && port.is_none() {
             return None;
         }
@@ -228,9 +236,17 @@ mod tests {
             let port = if transport == Transport::Icmp {
                 0
             } else {
-                1_000 + self.below(3) as u16
+                [1_000, 1_001, 2_000, 2_001][self.below(4) as usize]
             };
             Port { transport, port }
+        }
+
+        fn habitual(&mut self) -> Port {
+            let port = self.port();
+            match self.below(3) {
+                0 if port.transport != Transport::Icmp => Port::agreed(port.transport),
+                _ => port,
+            }
         }
 
         fn cut(&mut self) -> Cut {
@@ -250,10 +266,13 @@ mod tests {
                     side: [Side::Both, Side::Begun, Side::Taken][self.below(3) as usize],
                 },
                 _ => {
-                    let habits = (0..self.below(5)).map(|_| Habit {
-                        is_client: self.below(2) == 0,
-                        peer: (self.below(2) == 0).then(|| self.addr()),
-                        port: self.port(),
+                    let habits = (0..self.below(5)).map(|_| {
+                        let port = self.habitual();
+                        Habit {
+                            is_client: self.below(2) == 0,
+                            peer: (port.is_agreed() || self.below(2) == 0).then(|| self.addr()),
+                            port,
+                        }
                     });
                     let habits = habits.collect();
                     let of = host(self.addr());

@@ -15,7 +15,7 @@ use thymus_schema::{EntityId, Timestamp, Transport};
 use thymus_testing::apart;
 
 pub(crate) const FAR: &str = "THYMUS_TEST_FAR";
-pub(crate) const PORTS: [u16; 2] = [1001, 1002];
+pub(crate) const PORTS: [u16; 2] = [1001, 2002];
 pub(crate) const NEAR_ADDRS: [&str; 3] = ["10.9.0.1", "10.9.0.2", "fd00:9::1"];
 pub(crate) const FAR_ADDRS: [&str; 3] = ["10.9.0.11", "10.9.0.12", "fd00:9::11"];
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_767_571_200);
@@ -326,17 +326,24 @@ impl Dice {
                 let habits = (0..self.next(5)).map(|_| {
                     let other = *self.of(&all);
                     let is_client = self.next(2) == 0;
+                    let peer = if is_client {
+                        other.server
+                    } else {
+                        other.client
+                    };
+                    let named = Port {
+                        port: other.port,
+                        ..port
+                    };
+                    let (peer, port) = match self.next(4) {
+                        0 => (None, named),
+                        1 => (Some(peer), Port::agreed(Transport::Tcp)),
+                        _ => (Some(peer), named),
+                    };
                     Habit {
                         is_client,
-                        peer: (self.next(3) > 0).then_some(if is_client {
-                            other.server
-                        } else {
-                            other.client
-                        }),
-                        port: Port {
-                            port: other.port,
-                            ..port
-                        },
+                        peer,
+                        port,
                     }
                 });
                 let habits = habits.collect();

@@ -9,7 +9,7 @@ use thymus_schema::Transport;
 
 use super::script::{name, sets};
 use crate::cut::Port;
-use crate::table::Element;
+use crate::table::{Element, Rest};
 
 /// An element that is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,20 +120,21 @@ fn read(set: crate::table::Set, element: &Value) -> Option<(Element, There)> {
         Some(parts) => parts.as_array()?.as_slice(),
         None => std::slice::from_ref(value),
     };
-    let (addrs, has_port) = set.shape();
-    if parts.len() != addrs + if has_port { 2 } else { 0 } {
+    let (addrs, rest) = set.shape();
+    let more = match rest {
+        Rest::Nothing => 0,
+        Rest::Transport => 1,
+        Rest::Service => 2,
+    };
+    if parts.len() != addrs + more {
         return None;
     }
     let (nets, service) = parts.split_at_checked(addrs)?;
     let nets: Option<Vec<IpNet>> = nets.iter().map(net).collect();
     let port = match service {
-        [transport, port] => Some(Port {
-            transport: match transport.as_str()? {
-                "tcp" => Transport::Tcp,
-                "udp" => Transport::Udp,
-                "sctp" => Transport::Sctp,
-                _ => return None,
-            },
+        [of] => Some(Port::agreed(transport(of)?)),
+        [of, port] => Some(Port {
+            transport: transport(of)?,
             port: u16::try_from(port.as_u64()?).ok()?,
         }),
         _ => None,
@@ -144,6 +145,15 @@ fn read(set: crate::table::Set, element: &Value) -> Option<(Element, There)> {
         port,
     };
     Some((element, there))
+}
+
+fn transport(name: &Value) -> Option<Transport> {
+    match name.as_str()? {
+        "tcp" => Some(Transport::Tcp),
+        "udp" => Some(Transport::Udp),
+        "sctp" => Some(Transport::Sctp),
+        _ => None,
+    }
 }
 
 fn net(value: &Value) -> Option<IpNet> {

@@ -5,7 +5,8 @@ use std::fmt::{Arguments, Write};
 
 use thymus_schema::{Timestamp, Transport};
 
-use crate::table::{Element, Set};
+use crate::cut::AGREED_FROM;
+use crate::table::{Element, Rest, Set};
 
 /// The name of our table.
 pub(super) const TABLE: &str = "thymus";
@@ -125,11 +126,13 @@ pub(super) fn skeleton(dialect: Dialect, anew: bool) -> String {
     }
     line(&mut script, format_args!("table {table} {{"));
     for (set, is_v4, is_wide) in sets() {
-        let (addrs, has_port) = set.shape();
+        let (addrs, rest) = set.shape();
         let addr = if is_v4 { "ipv4_addr" } else { "ipv6_addr" };
         let mut types = vec![addr; addrs];
-        if has_port {
-            types.extend(["inet_proto", "inet_service"]);
+        match rest {
+            Rest::Nothing => {}
+            Rest::Transport => types.push("inet_proto"),
+            Rest::Service => types.extend(["inet_proto", "inet_service"]),
         }
         let mut flags = Vec::new();
         if is_wide {
@@ -315,6 +318,13 @@ fn life(script: &mut String, dialect: Dialect, is_v4: bool) {
         rules(giving, &[own, peer, "proto", gives], Set::Gives, "return");
         rules(using, &[own, "proto", uses], Set::UsesAny, "return");
         rules(giving, &[own, "proto", gives], Set::GivesAny, "return");
+        for (before, set, port) in [
+            (using, Set::UsesAgreed, uses),
+            (giving, Set::GivesAgreed, gives),
+        ] {
+            let before = format!("{before}th {port} >= {AGREED_FROM} ");
+            rules(&before, &[own, peer, "proto"], set, "return");
+        }
         rules(&icmp, &[own, peer], Set::Echo, "return");
         rules("", &[own], Set::LifeCut, "goto cut");
         script.push_str("  }\n");
@@ -384,7 +394,9 @@ pub(super) fn key(element: &Element) -> String {
         .collect();
     if let Some(port) = element.port {
         parts.push(transport(port.transport).to_owned());
-        parts.push(port.port.to_string());
+        if element.set.shape().1 == Rest::Service {
+            parts.push(port.port.to_string());
+        }
     }
     parts.join(" . ")
 }
