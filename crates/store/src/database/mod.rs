@@ -88,6 +88,9 @@ use error::doing;
 const READERS_MAX: usize = 8;
 /// How long a writer waits for another process, such as `thymus user add`.
 const BUSY: Duration = Duration::from_secs(5);
+/// How often, and how many times, a command looks again whether a console is done with bringing the file up to date.
+const UPDATE_WAIT: Duration = Duration::from_millis(100);
+const UPDATE_WAITS: u32 = 100;
 const FILE: &str = "thymus.db";
 
 /// Who makes a change, from where, and when.
@@ -179,16 +182,24 @@ impl Database {
     }
 
     /// Opens the database for a short task while a console may be using it: a damaged file, and one of an older
-    /// version, are only touched when no console is.
+    /// version, are only touched when no console is. One that a console is bringing up to date is waited for.
     ///
     /// # Errors
     /// As for [`Self::open`]; also when a console has a file open that would have to be replaced.
     pub fn open_beside(dir: &Path, limits: Limits, now: Timestamp) -> Result<Self, DatabaseError> {
         make_folder(dir)?;
-        let _lock = if recover::needs_work(&dir.join(FILE)) {
-            Some(ConsoleLock::take(dir)?)
-        } else {
-            None
+        let mut waited = 0;
+        let _lock = loop {
+            if !recover::needs_work(&dir.join(FILE)) {
+                break None;
+            }
+            match ConsoleLock::take(dir) {
+                Err(DatabaseError::Locked { .. }) if waited < UPDATE_WAITS => {
+                    waited += 1;
+                    std::thread::sleep(UPDATE_WAIT);
+                }
+                lock => break Some(lock?),
+            }
         };
         Self::open(dir, limits, now)
     }

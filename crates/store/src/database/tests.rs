@@ -708,3 +708,26 @@ fn a_file_of_every_earlier_version_is_brought_to_this_one_and_a_newer_is_refused
         assert!(path.exists(), "it is left where it was");
     }
 }
+
+#[test]
+fn a_command_waits_for_a_console_that_brings_the_file_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(dir.path().join(super::FILE)).unwrap();
+    connection
+        .execute_batch(super::schema::MIGRATIONS[0])
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let lock = ConsoleLock::take(dir.path()).unwrap();
+    let folder = dir.path().to_path_buf();
+    let console = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        (
+            Database::open(&folder, Limits::default(), NOW).unwrap(),
+            lock,
+        )
+    });
+    let beside = Database::open_beside(dir.path(), Limits::default(), NOW);
+    assert!(beside.unwrap().users().unwrap().is_empty());
+    console.join().unwrap();
+}
