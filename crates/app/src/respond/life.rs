@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use thymus_ingest::{Replay, ReplayOptions};
-use thymus_respond::{FlowBook, LifeTest, Port, Talk};
+use thymus_respond::{FlowBook, Habit, LifeTest, Port, Talk};
 use thymus_schema::{LocalNetworks, Timestamp};
 
 use super::{folder, kept};
@@ -23,7 +23,7 @@ const NAMED: usize = 40;
 /// What is known of one device.
 struct Known {
     addr: IpAddr,
-    habits: usize,
+    habits: Vec<Habit>,
     test: LifeTest,
 }
 
@@ -112,7 +112,7 @@ fn known(
         .into_iter()
         .map(|addr| Known {
             addr,
-            habits: book.habits(&[addr], Timestamp::MAX).len(),
+            habits: book.habits(&[addr], Timestamp::MAX),
             test: match later {
                 Some(later) => book.life_test_with(&[addr], later),
                 None => book.life_test(&[addr], Timestamp::MAX),
@@ -145,7 +145,7 @@ fn table(known: &[Known], limit: f64, mut out: impl Write) -> Result<()> {
         let LifeTest { days, .. } = one.test;
         if days == 0 {
             let soon = "too new to say";
-            writeln!(out, "{:<40} {:>6} {soon:>46}", one.addr, one.habits)?;
+            writeln!(out, "{:<40} {:>6} {soon:>46}", one.addr, one.habits.len())?;
             continue;
         }
         tested += 1;
@@ -156,7 +156,7 @@ fn table(known: &[Known], limit: f64, mut out: impl Write) -> Result<()> {
             out,
             "{:<40} {:>6} {days:>5} {:>14} {:>13} {:>7.2} %",
             one.addr,
-            one.habits,
+            one.habits.len(),
             one.test.flows,
             one.test.cut,
             one.test.share() * 100.0
@@ -181,7 +181,7 @@ fn table(known: &[Known], limit: f64, mut out: impl Write) -> Result<()> {
 
 fn about(known: &[Known], mut out: impl Write) -> Result<()> {
     for one in known {
-        writeln!(out, "{}: {} habits", one.addr, one.habits)?;
+        writeln!(out, "{}: {} habits", one.addr, one.habits.len())?;
         let none = "It was not known for a day before another: nobody can say how well they hold.";
         let sentence = one.test.sentence();
         writeln!(out, "{}", sentence.as_deref().unwrap_or(none))?;
@@ -191,6 +191,10 @@ fn about(known: &[Known], mut out: impl Write) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn open(habit: &Habit) -> Value {
+    json!({ "begins": habit.is_client, "peer": habit.peer, "service": habit.port.to_string() })
 }
 
 fn service(talk: &Talk) -> Port {
@@ -215,8 +219,9 @@ fn as_json(known: &[Known], later: Option<&FlowBook>, mut out: impl Write) -> Re
                     "flows": flows })
             };
             let outside: Vec<Value> = named.iter().map(|(talk, flows)| line(talk, *flows)).collect();
-            let mut device = json!({ "device": one.addr, "habits": one.habits, "days": days, "flows": flows,
-                "cut": cut, "share": one.test.share(), "outside": outside });
+            let mut device = json!({ "device": one.addr, "habits": one.habits.len(), "days": days, "flows": flows,
+                "cut": cut, "share": one.test.share(), "outside": outside,
+                "stays_open": one.habits.iter().map(open).collect::<Vec<_>>() });
             if let (Some(later), Some(device)) = (later, device.as_object_mut()) {
                 let of_it = later.patterns().filter(|(talk, _)| {
                     [talk.client, talk.server].contains(&one.addr)
