@@ -776,6 +776,41 @@ fn assert_in_order(path: &Path, count: u32) {
     assert_eq!(numbers.len(), count as usize);
 }
 
+#[test]
+fn several_sockets_see_every_packet_once_and_in_order() {
+    with_wire("several_sockets_see_every_packet_once_and_in_order", || {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("all.pcapng");
+        let run = Run::start(&[
+            "--json",
+            "--capture-sockets",
+            "3",
+            "--filter",
+            "udp port 7",
+            "--record",
+            record.to_str().unwrap(),
+        ]);
+        // A line for each socket behind the heading: packet(7) has no other way to tell.
+        let sockets = std::fs::read_to_string("/proc/net/packet").unwrap();
+        assert_eq!(sockets.lines().count(), 4, "{sockets}");
+        let cores = thread::available_parallelism().unwrap().get();
+        for n in 0..400 {
+            let mut core = nix::sched::CpuSet::new();
+            core.set(n as usize % cores).unwrap();
+            nix::sched::sched_setaffinity(Pid::from_raw(0), &core).unwrap();
+            send(
+                &numbered(n * 50..(n + 1) * 50, 7),
+                50,
+                Duration::from_millis(1),
+            );
+        }
+        let (_, stdout, _) = run.end(Signal::SIGTERM);
+        let coverage = &summary(&stdout)["coverage"];
+        assert_eq!(coverage["packets"], 20_000, "{coverage}");
+        assert_in_order(&record, 20_000);
+    });
+}
+
 /// Has the run of a folder read its settings again.
 fn reload(state: &Path) -> (Option<i32>, String, String) {
     let mut command = Command::new(program());

@@ -8,7 +8,7 @@
 //! Beside an interface, sockets can be listened on for what others send ([`Listener`]): what comes is put in
 //! front of a header as it had it on the wire, so that it goes the way of packets.
 //!
-//! Reading order: which interfaces there are ([`Interface`]), the socket ([`Tap`]), which packets it takes
+//! Reading order: which interfaces there are ([`Interface`]), the socket ([`Tap`]) or several ([`Fan`]), which packets it takes
 //! ([`Filter`]), what it fills
 //! ([`PacketBlock`]), the thread between it and the analysis ([`Sensor`]), the way to the analysing process
 //! ([`relay`]), what is kept on disk
@@ -19,6 +19,7 @@
 mod block;
 mod confine;
 mod error;
+mod fan;
 mod filter;
 mod interface;
 mod listen;
@@ -34,6 +35,7 @@ mod tap;
 pub use block::{PacketBlock, PacketRecord};
 pub use confine::{confine, confine_client, confine_enforcer, confine_listener, confine_server};
 pub use error::SensorError;
+pub use fan::Fan;
 pub use filter::{Filter, FilterError};
 pub use interface::Interface;
 pub use listen::{ListenOn, Listener};

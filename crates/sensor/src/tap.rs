@@ -4,11 +4,11 @@
 //! packets of other interfaces that came between the making of the socket and its binding, VLAN tags that
 //! the card took out, the second sight of every packet on loopback, and an interface that goes away.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use netring::packet::PacketDirection;
-use netring::{Capture, Error as RingError, Packet};
+use netring::{Capture, Error as RingError, FanoutMode, Packet};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,7 +21,7 @@ use crate::interface::Interface;
 use crate::sensor::{Catch, Change};
 
 /// Bytes of a block of the ring, which is also the longest packet there can be, nearly.
-const RING_BLOCK_BYTES: usize = 1 << 20;
+pub(crate) const RING_BLOCK_BYTES: usize = 1 << 20;
 /// Packets of so long before the binding are taken for packets after a step back of the clock.
 const BEFORE_NANOS: i64 = 10_000_000_000;
 
@@ -32,6 +32,8 @@ pub struct TapOptions {
     pub interface: String,
     /// Whether packets for others are captured too.
     pub promiscuous: bool,
+    /// Sockets, each filled by other cores; at least one is opened.
+    pub sockets: usize,
     /// Bytes of the ring; at least one block of it is made.
     pub ring_bytes: usize,
     /// A block that is not full is handed over after so many milliseconds.
@@ -72,9 +74,7 @@ impl Catch for Tap {
 
     fn fill(&mut self, block: &mut PacketBlock, wait: Duration) -> Result<Filled, SensorError> {
         block.clear();
-        if self.is_down {
-            self.look_whether_up()?;
-        }
+        self.look()?;
         if self.take(block) {
             return Ok(Filled::Packets);
         }
@@ -127,6 +127,12 @@ impl Catch for Tap {
     }
 }
 
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.capture.as_fd()
+    }
+}
+
 impl Tap {
     /// Opens a capture.
     ///
@@ -147,6 +153,11 @@ impl Tap {
             .block_count((options.ring_bytes / RING_BLOCK_BYTES).max(1))
             .block_timeout_ms(options.hand_over_millis)
             .promiscuous(options.promiscuous);
+        if options.sockets > 1 {
+            // Groups are told apart by number, for all processes of a network namespace.
+            let group = std::process::id() as u16;
+            builder = builder.fanout(FanoutMode::Cpu, group);
+        }
         if let Some(filter) = &options.filter {
             let program = filter.program(interface.link_type);
             // What came before it was there is left out with all that came before this returns.
@@ -176,8 +187,16 @@ impl Tap {
         self.is_down
     }
 
-    /// Copies the next block of the ring, if there is one, and gives it back.
-    fn take(&mut self, block: &mut PacketBlock) -> bool {
+    /// Looks whether an interface that was switched off is on again.
+    pub(crate) fn look(&mut self) -> Result<(), SensorError> {
+        if self.is_down {
+            self.look_whether_up()?;
+        }
+        Ok(())
+    }
+
+    /// Copies the next block of the ring, if there is one, behind what is in `block`, and gives it back.
+    pub(crate) fn take(&mut self, block: &mut PacketBlock) -> bool {
         let Some(batch) = self.capture.next_batch() else {
             return false;
         };
@@ -195,7 +214,7 @@ impl Tap {
     }
 
     /// Tells an interface that was switched off, which may come back, from one that is gone.
-    fn look_at_error(&mut self) -> Result<(), SensorError> {
+    pub(crate) fn look_at_error(&mut self) -> Result<(), SensorError> {
         let code = getsockopt(&self.capture, SocketError)
             .map_err(|errno| self.system("ask what is wrong", errno))?;
         match Errno::from_raw(code) {
@@ -283,7 +302,7 @@ fn tag(packet: &Packet<'_>) -> Option<[u8; 4]> {
     clippy::disallowed_methods,
     reason = "compared with the kernel's stamps only, and never in a result"
 )]
-fn now_nanos() -> i64 {
+pub(crate) fn now_nanos() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)

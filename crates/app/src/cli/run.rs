@@ -63,6 +63,10 @@ pub struct LiveArgs {
     /// Memory for packets that wait for the analysis, in MiB: so much in the kernel, and as much again here
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub buffer: u32,
+    /// Sockets that capture, each filled by other cores (PACKET_FANOUT); they share the memory in the kernel. More than
+    /// one helps where a card spreads its packets over cores and kernel_ring_full is counted
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64), requires = "interface")]
+    pub capture_sockets: u8,
     /// Save what was learned every so many minutes, with --state
     #[arg(long, value_name = "MINUTES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1440), requires = "state")]
     pub save_every: u32,

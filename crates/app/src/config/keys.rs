@@ -62,6 +62,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("no-promiscuous", Takes::NextStart),
     key("filter", Takes::AtOnce),
     key("buffer", Takes::NextStart),
+    key("capture-sockets", Takes::NextStart),
     key("local", Takes::AtOnce),
     key("budget", Takes::AtOnce),
     path("indicators", Takes::Analysis),

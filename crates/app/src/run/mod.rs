@@ -34,7 +34,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use thymus_ingest::Ledger;
 use thymus_parsers::packet::decode_frame;
 use thymus_schema::LocalNetworks;
-use thymus_sensor::{Tap, TapOptions};
+use thymus_sensor::{Catch as _, Fan, TapOptions};
 
 use crate::Found;
 use crate::cli::{LiveArgs, Role};
@@ -87,10 +87,11 @@ const HAND_OVER_MILLIS: u32 = 50;
 const HAND_OVER_MILLIS_SOON: u32 = 5;
 
 /// Opens the capture; all that can go wrong goes wrong here, before anything is printed.
-fn open(args: &LiveArgs, interface: &str) -> Result<Tap> {
-    let tap = Tap::open(&TapOptions {
+fn open(args: &LiveArgs, interface: &str) -> Result<Fan> {
+    let tap = Fan::open(&TapOptions {
         interface: interface.to_owned(),
         promiscuous: !args.no_promiscuous,
+        sockets: args.capture_sockets.into(),
         ring_bytes: args.buffer as usize * MIB,
         hand_over_millis: if args.respond.is_some() {
             HAND_OVER_MILLIS_SOON

@@ -165,6 +165,7 @@ impl Wire {
         let tap = Tap::open(&TapOptions {
             interface: interface.to_owned(),
             promiscuous: true,
+            sockets: 1,
             ring_bytes: RING_BYTES,
             hand_over_millis: HAND_OVER_MILLIS,
             filter: None,
