@@ -192,35 +192,33 @@ impl FlowBook {
             .collect()
     }
 
-    /// Kinds of conversation that are new between two since then, whoever began.
-    pub fn new_between(&self, one: IpAddr, other: IpAddr, since: Timestamp) -> BTreeSet<Talk> {
+    /// Kinds of conversation that are new between one and another, or a network, since then, whoever began.
+    pub fn new_between(&self, one: IpAddr, other: IpNet, since: Timestamp) -> BTreeSet<Talk> {
         self.between(one, other, |pattern| pattern.first_seen >= since)
     }
 
-    /// Kinds of conversation between two since then, whoever began.
-    pub fn used_between(&self, one: IpAddr, other: IpAddr, since: Timestamp) -> BTreeSet<Talk> {
+    /// Kinds of conversation between them since then, whoever began.
+    pub fn used_between(&self, one: IpAddr, other: IpNet, since: Timestamp) -> BTreeSet<Talk> {
         self.between(one, other, |pattern| pattern.last_seen >= since)
     }
 
-    fn between(&self, one: IpAddr, other: IpAddr, is: impl Fn(&Pattern) -> bool) -> BTreeSet<Talk> {
+    fn between(&self, one: IpAddr, other: IpNet, is: impl Fn(&Pattern) -> bool) -> BTreeSet<Talk> {
         let from = |client, server| Talk {
             client,
             server,
             transport: Transport::Tcp,
             port: 0,
         };
-        let mut talks = BTreeSet::new();
-        for (client, server) in [(one, other), (other, one)] {
-            let of_pair = self.patterns.range(from(client, server)..);
-            let of_pair =
-                of_pair.take_while(|(talk, _)| (talk.client, talk.server) == (client, server));
-            talks.extend(
-                of_pair
-                    .filter(|(_, pattern)| is(pattern))
-                    .map(|(talk, _)| *talk),
-            );
-        }
-        talks
+        let begun = self.patterns.range(from(one, other.network())..);
+        let begun = begun
+            .take_while(|(talk, _)| talk.client == one && talk.server <= other.broadcast())
+            .filter(|(talk, _)| other.contains(&talk.server));
+        let taken = self.patterns.range(from(other.network(), one)..);
+        let taken = taken
+            .take_while(|(talk, _)| talk.client <= other.broadcast())
+            .filter(|(talk, _)| other.contains(&talk.client) && talk.server == one);
+        let between = begun.chain(taken).filter(|(_, pattern)| is(pattern));
+        between.map(|(talk, _)| *talk).collect()
     }
 
     /// When one of these addresses was first seen.

@@ -2,7 +2,7 @@
 //! same incident and book give the same proposals.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
@@ -17,6 +17,8 @@ use crate::decision::Verb;
 
 /// Cuts of one proposal.
 const CUTS_MAX: usize = 256;
+/// So many networks of one site that attack make it the site.
+const SITE_NETWORKS: usize = 3;
 /// Services of one pair that are cut one by one; who uses more is cut off altogether.
 const SERVICES_MAX: usize = 3;
 /// A service tried on so many local devices is cut towards all of them.
@@ -71,6 +73,8 @@ pub struct Scene<'a> {
     pub book: &'a FlowBook,
     /// Which addresses are ours.
     pub local: &'a LocalNetworks,
+    /// Outsiders that attack of late, in this incident and in others.
+    pub outsiders: &'a [IpAddr],
 }
 
 /// What could be done about an incident, least first.
@@ -142,7 +146,7 @@ impl<'a> Actor<'a> {
     /// An attacker from outside is kept from all of us.
     fn outsider(&self) -> (Verb, Vec<Cut>, String) {
         let cuts = self.addrs.iter().map(|addr| Cut::Address {
-            of: prefix(*addr),
+            of: prefix(*addr, self.scene.outsiders),
             side: Side::Both,
         });
         let why = "it comes from outside, and is kept from all devices".to_owned();
@@ -222,30 +226,38 @@ impl<'a> Actor<'a> {
         addrs.map(|addr| host(*addr))
     }
 
-    /// Cuts between it and one other: the services that are new between them, or all.
+    /// Cuts between it and one other: the services that are new between them, or all. Outsiders on IPv6 are whole
+    /// networks, in which they change their address as they like.
     fn pair(&self, other: IpAddr, phase: Phase, cuts: &mut BTreeSet<Cut>) -> Verb {
         let mut verb = Verb::BlockPattern;
+        let far = if self.scene.local.contains(other) {
+            host(other)
+        } else {
+            prefix(other, self.scene.outsiders)
+        };
+        let net = |addr: IpAddr| if far.contains(&addr) { far } else { host(addr) };
         for own in self
             .addrs
             .iter()
             .filter(|own| own.is_ipv4() == other.is_ipv4())
         {
-            let mut talks = self.scene.book.new_between(*own, other, self.since);
+            let mut talks = self.scene.book.new_between(*own, far, self.since);
             if talks.is_empty() && phase >= Phase::Credentials {
                 // An old habit that is abused.
-                talks = self.scene.book.used_between(*own, other, self.since);
+                talks = self.scene.book.used_between(*own, far, self.since);
             }
-            if talks.is_empty() || talks.len() > SERVICES_MAX {
+            let services: BTreeSet<_> = talks.iter().map(|one| (one.transport, one.port)).collect();
+            if talks.is_empty() || services.len() > SERVICES_MAX {
                 verb = Verb::BlockDestination;
                 cuts.insert(Cut::Pattern {
                     client: host(*own),
-                    server: host(other),
+                    server: far,
                     port: None,
                 });
             } else {
                 cuts.extend(talks.into_iter().map(|talk| Cut::Pattern {
-                    client: host(talk.client),
-                    server: host(talk.server),
+                    client: net(talk.client),
+                    server: net(talk.server),
                     port: Some(Port {
                         transport: talk.transport,
                         port: talk.port,
@@ -336,14 +348,28 @@ impl<'a> Actor<'a> {
     }
 }
 
-/// The network of an outsider: one IPv4 address, or the IPv6 network that one customer has at least.
-fn prefix(addr: IpAddr) -> IpNet {
-    match addr.to_canonical() {
-        IpAddr::V6(v6) => {
-            Ipv6Net::new(v6, 64).map_or_else(|_| host(addr), |net| net.trunc().into())
-        }
-        IpAddr::V4(_) => host(addr),
-    }
+/// The network of an outsider: one IPv4 address, or of IPv6 the /64 that one customer has at least. Where several such
+/// networks of one larger attack, it is the larger: sites are given a /56 or a /48 (RFC 6177).
+fn prefix(addr: IpAddr, outsiders: &[IpAddr]) -> IpNet {
+    let IpAddr::V6(v6) = addr.to_canonical() else {
+        return host(addr);
+    };
+    let net = |of: Ipv6Addr, length| Ipv6Net::new(of, length).unwrap_or(of.into()).trunc();
+    let others = outsiders
+        .iter()
+        .filter_map(|other| match other.to_canonical() {
+            IpAddr::V6(other) => Some(other),
+            IpAddr::V4(_) => None,
+        });
+    let all: BTreeSet<Ipv6Addr> = others.chain([v6]).collect();
+    let wide = [(48, 56), (56, 64)].into_iter().find(|(wide, narrow)| {
+        let of_it = all
+            .iter()
+            .filter(|other| net(**other, *wide) == net(v6, *wide));
+        let parts: BTreeSet<Ipv6Net> = of_it.map(|other| net(*other, *narrow)).collect();
+        parts.len() >= SITE_NETWORKS
+    });
+    net(v6, wide.map_or(64, |(wide, _)| wide)).into()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use ipnet::IpNet;
 use thymus_detect::Engine;
 use thymus_respond::{FlowBook, NeverAct, Proposal, Scene, plan};
 use thymus_schema::{Alert, EntityId, EntityKind, Event, Incident, LocalNetworks, Timestamp};
@@ -115,6 +116,7 @@ impl Planner {
         tipped: Option<Timestamp>,
     ) -> Result<()> {
         let mut proposals = Vec::new();
+        let outsiders = outsiders(&findings.shown);
         for incident in &findings.shown {
             let alerts: Vec<Alert> = incident
                 .steps
@@ -128,7 +130,7 @@ impl Planner {
             if said.is_some_and(|(said, at)| *said == digest && at.elapsed() < AGAIN_EVERY) {
                 continue;
             }
-            proposals.extend(self.plan(incident, &alerts, engine, local));
+            proposals.extend(self.plan(incident, &alerts, engine, local, &outsiders));
             if self.planned.len() >= PLANNED_MAX {
                 self.planned.clear();
             }
@@ -151,6 +153,7 @@ impl Planner {
         alerts: &[Alert],
         engine: &Engine,
         local: &LocalNetworks,
+        outsiders: &[IpAddr],
     ) -> Vec<Proposal> {
         let addresses = |entity: &EntityId| self.addresses(entity, alerts, engine);
         let group = |entity: &EntityId| group(entity, engine);
@@ -161,6 +164,7 @@ impl Planner {
             group: &group,
             book: &self.book,
             local,
+            outsiders,
         })
     }
 
@@ -168,9 +172,9 @@ impl Planner {
     fn addresses(&self, entity: &EntityId, alerts: &[Alert], engine: &Engine) -> Vec<IpAddr> {
         let key = entity.key.split('%').next().unwrap_or_default();
         match entity.kind {
-            EntityKind::External => match key.parse() {
-                Ok(addr) => vec![addr],
-                Err(_) => self.names.addresses(key),
+            EntityKind::External => match outside(key) {
+                Some(addr) => vec![addr],
+                None => self.names.addresses(key),
             },
             EntityKind::Device => {
                 let of_it = alerts.iter().filter(|alert| alert.entity == *entity);
@@ -200,6 +204,21 @@ impl Planner {
     }
 }
 
+/// The address of an outsider, or the first one of its network: outsiders on IPv6 are known by their /64.
+fn outside(key: &str) -> Option<IpAddr> {
+    let addr = key.parse().ok();
+    addr.or_else(|| Some(key.parse::<IpNet>().ok()?.network()))
+}
+
+/// Outsiders that are suspected in any of the incidents.
+fn outsiders(incidents: &[Incident]) -> Vec<IpAddr> {
+    let affected = incidents.iter().flat_map(|one| &one.affected);
+    let of_outside = affected
+        .filter(|one| one.suspected && one.entity.kind == EntityKind::External)
+        .filter_map(|one| outside(&one.entity.key));
+    of_outside.collect()
+}
+
 /// Addresses of the devices of the same group.
 fn group(entity: &EntityId, engine: &Engine) -> Vec<IpAddr> {
     let entities = engine.entities();
@@ -226,4 +245,17 @@ pub(super) fn make(folder: &Path) -> Result<()> {
         .mode(0o700)
         .create(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outsider_is_an_address_a_network_or_a_name() {
+        let at = |text: &str| Some(text.parse().expect("an address"));
+        assert_eq!(outside("203.0.113.9"), at("203.0.113.9"));
+        assert_eq!(outside("2001:db8:0:7::/64"), at("2001:db8:0:7::"));
+        assert_eq!(outside("cdn.example"), None);
+    }
 }

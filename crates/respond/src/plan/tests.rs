@@ -62,6 +62,10 @@ fn alert(entity: EntityId, phase: Phase, peers: &[(PeerRole, &str)]) -> Alert {
 }
 
 fn planned(alert: &Alert, book: &FlowBook) -> Vec<Proposal> {
+    planned_among(alert, book, &[])
+}
+
+fn planned_among(alert: &Alert, book: &FlowBook, outsiders: &[IpAddr]) -> Vec<Proposal> {
     let incident = Incident {
         id: IncidentId(1),
         merged_from: Vec::new(),
@@ -91,6 +95,7 @@ fn planned(alert: &Alert, book: &FlowBook) -> Vec<Proposal> {
         group: &group,
         book,
         local: &LocalNetworks::default(),
+        outsiders,
     })
 }
 
@@ -201,6 +206,35 @@ fn an_outsider_is_kept_from_all_and_a_whole_prefix_of_ipv6_with_it() {
     assert_eq!(texts(&planned(&v4, &book)[0]), ["all of 203.0.113.9"]);
     let v6 = alert(EntityId::external("2001:db8::7"), Phase::Access, &target);
     assert_eq!(texts(&planned(&v6, &book)[0]), ["all of 2001:db8::/64"]);
+    // Others of the same site attack too: it is the site.
+    let with = |others: &[&str]| {
+        let others: Vec<IpAddr> = others.iter().map(|one| one.parse().unwrap()).collect();
+        texts(&planned_among(&v6, &book, &others)[0]).remove(0)
+    };
+    assert_eq!(
+        with(&["2001:db8::9", "2001:db8:0:1::1"]),
+        "all of 2001:db8::/64"
+    );
+    let near = ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:7::1"];
+    assert_eq!(with(&near), "all of 2001:db8::/56");
+    let far = ["2001:db8:0:100::1", "2001:db8:0:200::1"];
+    assert_eq!(with(&far), "all of 2001:db8::/48");
+}
+
+#[test]
+fn an_outsider_on_ipv6_is_a_network_for_whom_it_steers_too() {
+    let device = EntityId::device("fd00::5");
+    let mut book = FlowBook::default();
+    for number in 1..6 {
+        let far = format!("2001:db8:0:7::{number}");
+        book.seen(talk("fd00::5", &far, 8443), at(72));
+    }
+    let control = [(PeerRole::Controller, "external:2001:db8:0:7::")];
+    let plan = planned(&alert(device, Phase::Control, &control), &book);
+    assert_eq!(
+        texts(&plan[0]),
+        ["fd00::5 to 2001:db8:0:7::/64 by tcp/8443"]
+    );
 }
 
 #[test]
