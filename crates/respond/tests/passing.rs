@@ -108,3 +108,45 @@ fn an_interface_that_is_not_there_is_named() {
         assert!(error.to_string().contains("nowhere7"), "{error}");
     });
 }
+
+#[test]
+fn an_interface_that_is_renamed_is_told_and_taken_up_again() {
+    inside(
+        "an_interface_that_is_renamed_is_told_and_taken_up_again",
+        || {
+            let [mut near, _far] = Far::both_ends();
+            let cut = Cut::Address {
+                of: host("10.9.0.1".parse().unwrap()),
+                side: Side::Both,
+            };
+            let wanted = table(vec![cut], &NeverAct::default());
+            let mut responder = Reset::new("br0");
+            let mut trouble = move || responder.reconcile(&wanted, NOW).unwrap().trouble;
+            let talk = talk("10.9.0.1", "10.9.0.11", PORTS[0]);
+            let mut eventually =
+                |what: &str, is: &mut dyn FnMut(&mut Far, Option<String>) -> bool| {
+                    for _ in 0..300 {
+                        if is(&mut near, trouble()) {
+                            return;
+                        }
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                    }
+                    panic!("not within half a minute: {what}");
+                };
+            eventually("it is cut", &mut |near, _| !near.lasts(&talk));
+            let rename = |from: &str, to: &str| {
+                net::run(&format!("ip link set {from} down"));
+                net::run(&format!("ip link set {from} name {to}"));
+                net::run(&format!("ip link set {to} up"));
+            };
+            rename("br0", "other0");
+            eventually("it is told", &mut |_, trouble| {
+                trouble.is_some_and(|told| told.contains("br0"))
+            });
+            rename("other0", "br0");
+            eventually("it is cut again", &mut |near, trouble| {
+                trouble.is_none() && !near.lasts(&talk)
+            });
+        },
+    );
+}
