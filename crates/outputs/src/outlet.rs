@@ -50,6 +50,8 @@ pub struct Wants {
     pub incidents: bool,
     /// The alerts of incidents.
     pub alerts: bool,
+    /// What is done about incidents.
+    pub decisions: bool,
     /// Nothing less sure than this.
     pub level_min: Level,
 }
@@ -59,6 +61,7 @@ impl Wants {
         let is_kind = match record.kind {
             Kind::Incident => self.incidents,
             Kind::Alert => self.alerts,
+            Kind::Decision => self.decisions,
         };
         is_kind && record.level() >= self.level_min
     }

@@ -58,14 +58,18 @@ impl Output {
             let known: Vec<&str> = FORMATS.iter().map(|format| format.id).collect();
             target.wrong(format!("format is one of {}", known.join(", ")))
         })?;
-        let tells = target.one_of("tell", &["incidents", "alerts", "all"])?;
+        let tells = target.one_of("tell", &["incidents", "alerts", "decisions", "all"])?;
         let wants = Wants {
-            incidents: tells != "alerts",
-            alerts: tells != "incidents",
+            incidents: matches!(tells.as_ref(), "incidents" | "all"),
+            alerts: matches!(tells.as_ref(), "alerts" | "all"),
+            decisions: tells != "alerts" && format.takes(Kind::Decision),
             level_min: target.parsed::<Level>("min")?.unwrap_or(Level::Low),
         };
         if wants.alerts && !format.takes(Kind::Alert) {
             return Err(target.wrong(format!("{} has nothing for alerts", format.id)));
+        }
+        if tells == "decisions" && !wants.decisions {
+            return Err(target.wrong(format!("{} has nothing for decisions", format.id)));
         }
         let name = target.option("name")?;
         let name = name.unwrap_or_else(|| target.own_name());

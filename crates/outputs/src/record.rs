@@ -14,6 +14,8 @@ pub enum Kind {
     Incident,
     /// One alert of an incident, with the incident's id and confidence beside what it has there.
     Alert,
+    /// A decision about an incident: asked, carried out, or over.
+    Decision,
 }
 
 impl Kind {
@@ -22,6 +24,7 @@ impl Kind {
         match self {
             Self::Incident => "incident",
             Self::Alert => "alert",
+            Self::Decision => "decision",
         }
     }
 }
@@ -172,6 +175,20 @@ pub(crate) struct Claim {
     /// The incident it belongs to, and how sure the analyst is of that.
     pub(crate) incident: String,
     pub(crate) confidence: String,
+}
+
+/// A decision as formats read it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Verdict {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    pub(crate) text: String,
+    pub(crate) state: String,
+    pub(crate) verb: String,
+    pub(crate) device: String,
+    pub(crate) incident: String,
+    pub(crate) at: Timestamp,
 }
 
 /// Who else takes part.

@@ -29,7 +29,7 @@ pub use error::ServerError;
 pub use hub::Hub;
 pub use listen::{Options, Server, TlsFiles};
 pub use response::{
-    CutTalk, DecisionFilter, DecisionLine, DecisionState, DecisionView, NeverView, RehearsalView,
-    ResponseAsk, ResponseError, ResponseView,
+    ApprovalLink, CutTalk, DecisionFilter, DecisionLine, DecisionState, DecisionView, NeverView,
+    RehearsalView, ResponseAsk, ResponseError, ResponseView,
 };
 pub use state::{Bans, Host, HostError, Metrics, Packets, Storage};

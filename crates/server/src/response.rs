@@ -196,6 +196,17 @@ pub enum ResponseAsk {
     Resume,
 }
 
+/// A link by which somebody may answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalLink {
+    /// `d7`.
+    pub decision: String,
+    /// It is over then.
+    pub until: Timestamp,
+    /// What it is known by; its secret is kept nowhere.
+    pub digest: String,
+}
+
 /// Why nothing was done.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ResponseError {

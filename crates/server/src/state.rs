@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 use crate::error::ApiError;
 use crate::hub::Hub;
 use crate::limiter::Limiter;
-use crate::response::{DecisionFilter, DecisionView, ResponseAsk, ResponseError, ResponseView};
+use crate::response::{
+    ApprovalLink, DecisionFilter, DecisionView, ResponseAsk, ResponseError, ResponseView,
+};
 use crate::veil::Veil;
 
 /// Passwords that are hashed at the same time: each takes 19 MiB.
@@ -154,6 +156,9 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// When it was not done, and why.
     fn respond(&self, ask: &ResponseAsk, by: &str) -> Result<(), ResponseError>;
+
+    /// The link that was given out with this secret.
+    fn link(&self, token: &str) -> Option<ApprovalLink>;
 
     /// The raw packets of an incident, behind which these `events` are.
     ///

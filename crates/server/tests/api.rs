@@ -18,9 +18,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use thymus_schema::Timestamp;
 use thymus_server::{
-    Bans, CutTalk, DecisionFilter, DecisionLine, DecisionView, Host, HostError, Hub, Metrics,
-    NeverView, Options, Packets, RehearsalView, ResponseAsk, ResponseError, ResponseView, Server,
-    Storage, api,
+    ApprovalLink, Bans, CutTalk, DecisionFilter, DecisionLine, DecisionView, Host, HostError, Hub,
+    Metrics, NeverView, Options, Packets, RehearsalView, ResponseAsk, ResponseError, ResponseView,
+    Server, Storage, api,
 };
 use thymus_store::database::{Actor, Limits, NewToken, Role};
 use thymus_store::journal::FrameBody;
@@ -95,6 +95,19 @@ impl Host for Site {
             ResponseAsk::Resume => Err(ResponseError::Nobody("no enforcer answers".to_owned())),
             _ => Ok(()),
         }
+    }
+
+    fn link(&self, token: &str) -> Option<ApprovalLink> {
+        let until = match token {
+            "good" | "other" => NOW.plus(Duration::from_mins(1)),
+            "old" => NOW,
+            _ => return None,
+        };
+        Some(ApprovalLink {
+            decision: "d7".to_owned(),
+            until,
+            digest: format!("digest of {token}"),
+        })
     }
 
     fn metrics(&self, standing: &Metrics) -> String {
@@ -815,6 +828,74 @@ fn people_have_a_say_in_the_response_and_it_is_written_down() {
             ("admin", "response.panic", ""),
             ("analyst", "decision.extended", "d7"),
             ("analyst", "decision.denied", "d7")
+        ]
+    );
+}
+
+#[test]
+fn a_link_is_good_once_for_who_is_logged_in_and_what_is_refused_is_written_down() {
+    let running = start();
+    assert_eq!(running.ask("GET", "/links/good", &[], None).status, 401);
+    let (cookie, csrf) = running.log_in("analyst");
+    let headers = [("cookie", cookie.as_str()), ("x-csrf-token", csrf.as_str())];
+    let get = |token: &str| {
+        let answer = running.ask("GET", &format!("/links/{token}"), &headers, None);
+        let code = answer.json()["error"]["code"]
+            .as_str()
+            .unwrap_or("")
+            .to_owned();
+        (answer.status, code)
+    };
+    assert_eq!(get("good").0, 200);
+    assert_eq!(get("good").0, 200, "looking does not use it up");
+    assert_eq!(get("forged"), (404, "link_unknown".to_owned()));
+    assert_eq!(get(&"x".repeat(200)), (404, "link_unknown".to_owned()));
+    assert_eq!(get("old"), (410, "link_expired".to_owned()));
+    // The enforcer of this test refuses to approve: nothing is done, and the link stays good.
+    let approved = running.ask("POST", "/links/good/approve", &headers, None);
+    assert_eq!(approved.status, 409, "{}", approved.body);
+    assert_eq!(get("good").0, 200);
+    let deny = || {
+        let why = json!({"why": "no"});
+        running
+            .ask("POST", "/links/good/deny", &headers, Some(&why))
+            .status
+    };
+    assert_eq!((deny(), deny()), (200, 410), "once");
+    assert_eq!(get("good"), (410, "link_used".to_owned()));
+    assert_eq!(get("other").0, 200, "another link is another link");
+    let viewer = running.token(Role::Viewer);
+    let by = [("authorization", viewer.as_str())];
+    assert_eq!(
+        running
+            .ask("POST", "/links/other/approve", &by, None)
+            .status,
+        403
+    );
+    let (cookie, csrf) = running.log_in("admin");
+    let headers = [("cookie", cookie.as_str()), ("x-csrf-token", csrf.as_str())];
+    let audit = running.ask("GET", "/audit", &headers, None).json();
+    let lines: Vec<(&str, &str)> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            (
+                one["action"].as_str().unwrap(),
+                one["detail"].as_str().unwrap_or(""),
+            )
+        })
+        .filter(|(action, _)| action.starts_with("link") || action.starts_with("decision"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("link.refused", "link_used"),
+            ("link.refused", "link_used"),
+            ("decision.denied_by_link", "no"),
+            ("link.refused", "link_expired"),
+            ("link.refused", "link_unknown"),
+            ("link.refused", "link_unknown"),
         ]
     );
 }

@@ -97,6 +97,9 @@ pub struct LiveArgs {
     /// Where incidents are told, and how, of which `thymus tell --help` tells; repeat for several
     #[arg(long = "output", value_name = "URL", requires = "state")]
     pub outputs: Vec<String>,
+    /// Where people reach the console: links by which they answer decisions begin with it
+    #[arg(long, value_name = "URL", requires = "outputs", value_parser = super::tell::console_url)]
+    pub console_url: Option<String>,
     /// How much the console keeps
     #[command(flatten)]
     pub keep: KeepArgs,

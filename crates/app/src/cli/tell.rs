@@ -25,6 +25,9 @@ pub struct TellArgs {
     /// Where incidents are told, and how; repeat for several
     #[arg(long = "output", value_name = "URL", required = true)]
     pub outputs: Vec<String>,
+    /// Where people reach the console: links by which they answer decisions begin with it
+    #[arg(long, value_name = "URL", value_parser = console_url)]
+    pub console_url: Option<String>,
     /// Tell what is there, and end
     #[arg(long)]
     pub once: bool,
@@ -34,6 +37,25 @@ pub struct TellArgs {
     /// Who started it, and is not to be outlived
     #[arg(long, hide = true)]
     pub parent: Option<i32>,
+}
+
+/// An address that a browser opens, and nothing behind its path.
+pub(crate) fn console_url(text: &str) -> Result<String, String> {
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    let is_one = rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && rest
+                .chars()
+                .all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '"' | '<' | '>' | '@'))
+    });
+    if is_one {
+        Ok(text.to_owned())
+    } else {
+        Err("write https://thymus.example.org:8642".to_owned())
+    }
 }
 
 const EXPORT_EXAMPLES: &str = "\

@@ -80,6 +80,7 @@ pub(crate) const KEYS: &[Key] = &[
     path("console-tls-cert", Takes::Console),
     path("console-tls-key", Takes::Console),
     key("output", Takes::NextStart),
+    key("console-url", Takes::NextStart),
 ];
 
 /// Options that name what is watched: who names one on the command line means no other.

@@ -45,6 +45,14 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     policy::load(path).map(|_| ())
 }
 
+/// Makes the folder of the response, for whoever is to read there later.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn prepare(state: &Path) -> anyhow::Result<()> {
+    planner::make(&folder(state))
+}
+
 /// Where the response keeps what is its own.
 pub(crate) fn folder(state: &Path) -> PathBuf {
     state.join("response")

@@ -234,6 +234,9 @@ fn teller(command: &mut Command, args: &LiveArgs) {
     for output in &args.outputs {
         command.args(["--output", output]);
     }
+    if let Some(url) = &args.console_url {
+        command.args(["--console-url", url]);
+    }
     command.args(args.no_sandbox.then_some("--no-sandbox"));
 }
 

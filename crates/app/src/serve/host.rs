@@ -9,8 +9,8 @@ use serde_json::Value;
 use thymus_outputs::metrics;
 use thymus_schema::Timestamp;
 use thymus_server::{
-    Bans, DecisionFilter, DecisionView, Host, HostError, Metrics, Packets, ResponseAsk,
-    ResponseError, ResponseView, Storage,
+    ApprovalLink, Bans, DecisionFilter, DecisionView, Host, HostError, Metrics, Packets,
+    ResponseAsk, ResponseError, ResponseView, Storage,
 };
 use thymus_store::{Archive, ArchiveLimits, ArchiveReader, ArchiveStatus, Database};
 
@@ -125,6 +125,15 @@ impl Host for Site {
 
     fn respond(&self, ask: &ResponseAsk, by: &str) -> Result<(), ResponseError> {
         self.response.respond(ask, by)
+    }
+
+    fn link(&self, token: &str) -> Option<ApprovalLink> {
+        let (digest, link) = tell::link(&self.state, token)?;
+        Some(ApprovalLink {
+            decision: link.decision,
+            until: link.until,
+            digest,
+        })
     }
 
     fn packets(&self, incident: &Value, events: &[Value]) -> Result<Packets, HostError> {

@@ -8,6 +8,7 @@
 //! disk. Killed in between it reads the same frames again, makes the same records of them, and each output passes over
 //! those it has. So nothing is lost and nothing is told twice, but for what a receiver had and could not say so.
 
+mod decisions;
 pub(crate) mod export;
 mod place;
 
@@ -25,8 +26,12 @@ use thymus_store::journal::{FrameBody, FrameKind, JournalReader};
 use crate::Found;
 use crate::cli::TellArgs;
 use crate::replay;
+use crate::respond;
 use crate::run::{self, Stop};
+use decisions::{News, Watch};
 use place::Place;
+
+pub(crate) use decisions::link;
 
 /// How the outputs stand.
 const HEALTH: &str = "health.json";
@@ -77,9 +82,10 @@ pub(crate) fn run(args: &TellArgs) -> Result<Found> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
     }
+    respond::prepare(&args.state)?;
     let _lock = place::lock(&dir)?;
     let outputs = open(&args.outputs)?;
-    if !args.no_sandbox && !confine(&dir, &journal, &outputs)? {
+    if !args.no_sandbox && !confine(&args.state, &outputs)? {
         eprintln!(
             "thymus: this kernel has no Landlock; the outputs may open any file of their user"
         );
@@ -91,6 +97,7 @@ pub(crate) fn run(args: &TellArgs) -> Result<Found> {
         journal: JournalReader::open(&journal, place.frame),
         dir,
         place,
+        watch: Watch::new(&args.state, args.console_url.as_deref()),
         failing: BTreeSet::new(),
         ticked: None,
     };
@@ -117,10 +124,10 @@ fn open(addresses: &[String]) -> Result<Vec<Output>> {
     Ok(outputs)
 }
 
-fn confine(dir: &Path, journal: &Path, outputs: &[Output]) -> Result<bool> {
-    let mut written = vec![dir.to_path_buf()];
+fn confine(state: &Path, outputs: &[Output]) -> Result<bool> {
+    let mut written = vec![folder(state)];
     written.extend(outputs.iter().filter_map(|output| output.folder.clone()));
-    let mut read = vec![journal.to_path_buf()];
+    let mut read = vec![state.join("journal"), respond::folder(state)];
     read.extend(
         SYSTEM
             .map(PathBuf::from)
@@ -174,6 +181,7 @@ fn jitter() -> f64 {
 struct Teller {
     dir: PathBuf,
     place: Place,
+    watch: Watch,
     journal: JournalReader,
     outlets: Vec<Outlet>,
     /// Outputs that were said to be failing.
@@ -196,7 +204,9 @@ impl Teller {
                         }
                     }
                 }
-                None if is_due || is_once => return Ok(()),
+                // Decisions have their place behind the last frame, so all frames are told before.
+                None if is_due => return Ok(()),
+                None if !self.decide(stop)? || is_once => return Ok(()),
                 None => std::thread::sleep(IDLE),
             }
             self.tick()?;
@@ -206,13 +216,51 @@ impl Teller {
     /// Hands the records of a frame over and waits until they are on the disk; `false` when that is not so and it is
     /// time to end.
     fn tell(&mut self, frame: u64, records: &[Record], stop: &Stop) -> bool {
+        let marked = records.iter().enumerate().map(|(index, record)| {
+            let index = index as u32;
+            (Mark { frame, index }, record)
+        });
+        let marked: Vec<(Mark, &Record)> = marked.collect();
+        if !self.offer(&marked, stop) {
+            return false;
+        }
+        self.place.frame = frame;
+        if records.is_empty() {
+            return true;
+        }
+        if let Err(error) = self.place.write(&self.dir) {
+            eprintln!("thymus: it cannot be written down what was told: {error:#}");
+        }
+        true
+    }
+
+    /// Tells what became of decisions; `false` when it is time to end.
+    fn decide(&mut self, stop: &Stop) -> Result<bool> {
+        let Some(ledger) = self.watch.look(now()) else {
+            return Ok(true);
+        };
+        self.place.decisions.forget(&ledger);
+        for one in self.place.decisions.news(&ledger) {
+            let is_update = self.place.decisions.is_known(one);
+            let record = self.watch.record(one, is_update, &self.dir)?;
+            let mark = self.place.decisions.next(self.place.frame);
+            self.place.write(&self.dir)?;
+            let news = News::new(one, mark, record);
+            if !self.offer(&[(news.mark, &news.record)], stop) {
+                return Ok(false);
+            }
+            self.place.decisions.was_told(&news);
+            self.place.write(&self.dir)?;
+        }
+        Ok(true)
+    }
+
+    /// Gives records to the outputs, and waits until they are on the disk.
+    fn offer(&self, records: &[(Mark, &Record)], stop: &Stop) -> bool {
         for outlet in &self.outlets {
             let mut last = None;
-            for (index, record) in records.iter().enumerate() {
-                let mark = Mark {
-                    frame,
-                    index: index as u32,
-                };
+            for (mark, record) in records {
+                let (mark, record) = (*mark, *record);
                 loop {
                     match outlet.offer(mark, record) {
                         Offered::Taken => last = Some(mark),
@@ -232,13 +280,6 @@ impl Teller {
                 }
                 std::thread::sleep(DISK);
             }
-        }
-        self.place.frame = frame;
-        if records.is_empty() {
-            return true;
-        }
-        if let Err(error) = self.place.write(&self.dir) {
-            eprintln!("thymus: it cannot be written down what was told: {error:#}");
         }
         true
     }

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use thymus_outputs::Tracker;
 
+use super::decisions::Known;
+
 const FILE: &str = "told.json";
 /// The number alone, which the writer of the journal goes by.
 pub(super) const POSITION: &str = "position";
@@ -18,6 +20,9 @@ pub(super) struct Place {
     pub(super) frame: u64,
     /// What was told until there.
     pub(super) tracker: Tracker,
+    /// What was told of decisions.
+    #[serde(default)]
+    pub(super) decisions: Known,
 }
 
 impl Place {

@@ -24,6 +24,7 @@ fn line(record: &Record) -> Result<String, FormatError> {
     match record.kind {
         Kind::Incident => Ok(incident(record, &read(record)?)),
         Kind::Alert => Ok(alert(record, &read(record)?)),
+        Kind::Decision => return Err(super::nothing(FORMAT.id, record)),
     }
 }
 

@@ -27,6 +27,7 @@ fn line(record: &Record) -> Result<String, FormatError> {
     let object = match record.kind {
         Kind::Incident => incident(record, &read(record)?),
         Kind::Alert => alert(record, &read(record)?),
+        Kind::Decision => return Err(super::nothing(FORMAT.id, record)),
     };
     Ok(escape::json(&object))
 }

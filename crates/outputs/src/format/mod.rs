@@ -22,6 +22,9 @@ pub static FORMATS: &[Format] = &[
     syslog::FORMAT,
 ];
 
+/// Formats that have something for decisions.
+const DECISIONS: [&str; 2] = [json::FORMAT.id, syslog::FORMAT.id];
+
 /// One way to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
@@ -47,6 +50,14 @@ pub enum Shape {
 /// Why a record cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
+    /// The format has nothing for it.
+    #[error("{format} has nothing for {kind}s")]
+    Nothing {
+        /// Which format.
+        format: &'static str,
+        /// What it has nothing for.
+        kind: &'static str,
+    },
     /// A field is not of the type that its name stands for.
     #[error("{kind} {id} is not what it should be")]
     Shape {
@@ -68,7 +79,7 @@ impl Format {
     /// Whether it has something for this kind.
     pub fn takes(&self, kind: Kind) -> bool {
         match self.shape {
-            Shape::Line(_) => true,
+            Shape::Line(_) => kind != Kind::Decision || DECISIONS.contains(&self.id),
             Shape::Document(_) => kind == Kind::Incident,
         }
     }
@@ -122,6 +133,14 @@ impl Format {
                 Ok(document(&incidents)? + "\n")
             }
         }
+    }
+}
+
+/// A record that a format has nothing for.
+fn nothing(format: &'static str, record: &Record) -> FormatError {
+    FormatError::Nothing {
+        format,
+        kind: record.kind.as_str(),
     }
 }
 

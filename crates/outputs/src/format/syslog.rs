@@ -5,7 +5,7 @@ use thymus_schema::Timestamp;
 
 use super::{Format, FormatError, Shape, read};
 use crate::escape::{clip, plain, sd_value, syslog_name};
-use crate::record::{Claim, Kind, Level, Record, Story};
+use crate::record::{Claim, Kind, Level, Record, Story, Verdict};
 
 pub(super) const FORMAT: Format = Format {
     id: "syslog",
@@ -75,6 +75,7 @@ fn parts(sender: &Sender, record: &Record) -> Result<(String, String, String), F
     let (at, fields, text) = match record.kind {
         Kind::Incident => incident(&read(record)?),
         Kind::Alert => alert(&read(record)?),
+        Kind::Decision => decision(read(record)?),
     };
     let severity = match record.level() {
         Level::High => 2,
@@ -98,6 +99,17 @@ fn parts(sender: &Sender, record: &Record) -> Result<(String, String, String), F
 }
 
 type Fields = Vec<(&'static str, String)>;
+
+fn decision(said: Verdict) -> (Timestamp, Fields, String) {
+    let fields = vec![
+        ("decision", said.id),
+        ("state", said.state),
+        ("verb", said.verb),
+        ("device", said.device),
+        ("incident", said.incident),
+    ];
+    (said.at, fields, said.title)
+}
 
 fn incident(story: &Story) -> (Timestamp, Fields, String) {
     let named = |is_suspected: bool| {

@@ -9,6 +9,7 @@ use crate::spool::SpoolLimits;
 
 const WANTS: Wants = Wants {
     incidents: true,
+    decisions: true,
     alerts: false,
     level_min: Level::Low,
 };

@@ -13,7 +13,7 @@ use lettre::{SmtpTransport, Transport};
 use super::{ANSWER_TIME, Blame, Failure, Opened, Opening, Sink, SinkKind};
 use crate::escape::{clip, plain};
 use crate::outlet::Clock;
-use crate::record::{Claim, Kind, Record, Story};
+use crate::record::{Claim, Kind, Record, Story, Verdict};
 use crate::target::{Target, TargetError};
 
 pub(super) const KIND: SinkKind = SinkKind {
@@ -191,13 +191,20 @@ fn letter(record: &Record) -> (String, String) {
             let normal = claim.counterfactual.clone().unwrap_or_default();
             (claim.title(), vec![claim.sentence(), normal])
         }
+        Kind::Decision => {
+            let said: Verdict = serde_json::from_value(body).unwrap_or_default();
+            (said.title, vec![said.text])
+        }
     };
     let confidence = record.body["confidence"].as_str().unwrap_or("low");
     let again = if record.is_update { ", changed" } else { "" };
-    let subject = format!(
-        "[thymus] {} ({confidence} confidence{again})",
-        plain(&title)
-    );
+    let subject = match record.kind {
+        Kind::Decision => format!("[thymus] {}", plain(&title)),
+        Kind::Incident | Kind::Alert => {
+            let title = plain(&title);
+            format!("[thymus] {title} ({confidence} confidence{again})")
+        }
+    };
     let mut text = String::new();
     for paragraph in paragraphs.iter().filter(|text| !text.is_empty()) {
         let lines: Vec<String> = paragraph.lines().map(plain).collect();

@@ -7,6 +7,7 @@ mod evidence;
 mod exceptions;
 mod extract;
 mod incidents;
+mod links;
 mod login;
 mod response;
 mod stream;
@@ -77,6 +78,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(response::extend))
         .routes(routes!(response::confirm))
         .routes(routes!(response::panic))
+        .routes(routes!(links::one))
+        .routes(routes!(links::approve))
+        .routes(routes!(links::deny))
         .routes(routes!(response::resume))
         .routes(routes!(devices::list))
         .routes(routes!(devices::one, devices::change))

@@ -208,7 +208,7 @@ pub(crate) async fn resume(
 }
 
 impl Why {
-    fn checked(self) -> Result<String, ApiError> {
+    pub(super) fn checked(self) -> Result<String, ApiError> {
         const CHARS_MAX: usize = 1000;
         if self.why.chars().count() > CHARS_MAX {
             return Err(ApiError::bad(format!(
@@ -259,7 +259,7 @@ async fn all(
 
 /// Puts into the audit log what was done. It is done and in the enforcer's own journal already, so a log that cannot
 /// be written must not make it look as if it was not.
-fn note(
+pub(super) fn note(
     app: &App,
     actor: &thymus_store::database::Actor,
     action: &str,
@@ -274,7 +274,7 @@ fn note(
     let _is_noted = app.main.note(actor, action, target, &detail).is_ok();
 }
 
-fn decision(app: &App, id: &str) -> Result<DecisionView, ApiError> {
+pub(super) fn decision(app: &App, id: &str) -> Result<DecisionView, ApiError> {
     let filter = DecisionFilter {
         id: Some(id.to_owned()),
         limit: 1,

@@ -1,7 +1,7 @@
 // People's say in the response: the real console and a real enforcer whose responder touches nothing.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { appendFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
@@ -270,6 +270,41 @@ test('pseudonyms hide who it is about', async () => {
   expect(await view.page.locator('main').textContent()).not.toContain(DESK);
   const raw = await view.page.evaluate(async () => (await fetch('/api/v1/decisions')).text());
   expect(raw).not.toMatch(/10\.44\.0\.(17|31|5|8|40)\b/);
+  await view.context.close();
+});
+
+test('a link from a message is answered once, after a login, and never again', async () => {
+  propose({ id: HOSTILE, device: '10.44.0.32', verb: 'quarantine', cuts: [{ what: 'address', of: '10.44.0.32/32', side: 'both' }], reason: 'it reaches for shares' });
+  await card('10.44.0.32').waitFor();
+  const told = join(server.state, 'told.jsonl');
+  const done = spawnSync(PROGRAM, ['tell', '--state', server.state, '--once', '--console-url', server.url, '--output', `file://${told}?tell=decisions`], { encoding: 'utf8' });
+  expect(done.status, done.stderr).toBe(0);
+  interface Told { kind: string; device: string; state: string; link: string | null; text: string }
+  const lines = readFileSync(told, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Told);
+  const asked = lines.find((one) => one.device === 'device:10.44.0.32');
+  expect(asked?.kind).toBe('decision');
+  expect(asked?.text).toContain('thymus approve');
+  const path = new URL(asked?.link ?? '').pathname;
+  expect(readFileSync(join(server.state, 'outputs/links.json'), 'utf8')).not.toContain(path.slice('/approve/'.length));
+
+  const view = await somebody(browser, server.url);
+  await view.page.goto(path);
+  await view.page.getByRole('button', { name: 'Log in' }).waitFor();
+  expect(await view.page.getByText('10.44.0.32').count()).toBe(0);
+  await login(view.page, 'anna', PASSWORD);
+  await view.page.getByRole('heading', { name: 'A question to answer' }).waitFor();
+  await view.page.getByText('Quarantine the device').waitFor();
+  await picture('approve', view.page);
+  await view.page.getByRole('button', { name: 'Deny' }).click();
+  await view.page.getByRole('dialog').getByRole('button', { name: 'Deny' }).click();
+  await view.page.getByRole('heading', { name: 'It is denied' }).waitFor();
+  await view.page.goto(path);
+  await view.page.getByText('This link was used before').waitFor();
+  await view.page.goto(`/approve/${'0'.repeat(64)}`);
+  await view.page.getByText('This link was not given out here').waitFor();
+  await view.page.goto('/settings/audit');
+  await view.page.getByText('decision.denied_by_link').first().waitFor();
+  expect(await view.page.getByText('link.refused').count()).toBeGreaterThan(1);
   await view.context.close();
 });
 

@@ -29,6 +29,7 @@ mod habits;
 mod health;
 mod incidents;
 mod ingest;
+mod links;
 mod overview;
 mod page;
 mod pseudonyms;
