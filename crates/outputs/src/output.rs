@@ -60,8 +60,8 @@ impl Output {
         })?;
         let tells = target.one_of("tell", &["incidents", "alerts", "decisions", "all"])?;
         let wants = Wants {
-            incidents: matches!(tells.as_ref(), "incidents" | "all"),
-            alerts: matches!(tells.as_ref(), "alerts" | "all"),
+            incidents: matches!(tells, "incidents" | "all"),
+            alerts: matches!(tells, "alerts" | "all"),
             decisions: tells != "alerts" && format.takes(Kind::Decision),
             level_min: target.parsed::<Level>("min")?.unwrap_or(Level::Low),
         };
@@ -173,6 +173,10 @@ mod tests {
             ("file:///tmp/x?fromat=ecs", "no option fromat"),
             ("file:///tmp/x?format=xml", "format is one of cef, ecs"),
             ("file:///tmp/x?format=stix&tell=all", "nothing for alerts"),
+            (
+                "file:///tmp/x?format=navigator&tell=decisions",
+                "nothing for decisions",
+            ),
             ("file:///tmp/x?min=urgent", "low, medium or high"),
             ("file:///tmp/x?spool=0", "spool is from 1"),
             ("file:///tmp/x?name=a/b", "a name has letters"),

@@ -38,14 +38,39 @@ pub fn hostile(name: &str) -> Record {
     Record::new(Kind::Incident, false, body)
 }
 
-/// Writes an incident with these bytes for names in every format, for the fuzzer.
+/// A decision about the incident of [`hostile`], whose every text is `name`.
+pub fn hostile_decision(name: &str, state: &str) -> Record {
+    let is_over = !matches!(state, "pending" | "active");
+    let until = (!is_over).then_some("2024-05-06T11:00:00Z");
+    let body = json!({
+        "id": "d7", "title": name, "text": format!("{name}\n\n{name}"), "state": state,
+        "verb": "block_pattern", "device": "device:10.0.0.7", "incident": "aa",
+        "confidence": "high", "mode": "approve", "reason": name,
+        "cuts": [{ "what": "pattern", "client": "10.0.0.7/32", "server": "192.0.2.1/32",
+            "port": { "transport": "tcp", "port": 443 } }],
+        "cuts_in_words": ["10.0.0.7 to 192.0.2.1 by tcp/443", name],
+        "rehearsal": { "days": 7, "flows": 10, "cut": 0 },
+        "proposed_at": "2024-05-06T10:00:00Z", "until": until, "confirm_by": null,
+        "began_at": (state == "active").then_some("2024-05-06T10:00:10Z"),
+        "by": name, "why": name, "at": "2024-05-06T10:00:10Z",
+        "link": (state == "pending").then_some("https://thymus.example.org/approve/0"),
+    });
+    Record::new(Kind::Decision, state != "pending", body)
+}
+
+/// Writes an incident and a decision with these bytes for names in every format, for the fuzzer.
 ///
 /// # Panics
 /// When a name leaves its line, or something gets through that steers a terminal.
 pub fn fuzz(bytes: &[u8]) {
-    let record = hostile(&String::from_utf8_lossy(bytes));
-    for format in FORMATS {
-        let text = format.one(&record).unwrap_or_default();
+    let name = String::from_utf8_lossy(bytes);
+    let records = [hostile(&name), hostile_decision(&name, "pending")];
+    for (record, format) in records
+        .iter()
+        .flat_map(|one| FORMATS.iter().map(move |f| (one, f)))
+        .filter(|(record, format)| format.takes(record.kind))
+    {
+        let text = format.one(record).unwrap_or_default();
         assert!(!text.is_empty(), "{} wrote nothing", format.id);
         assert!(!text.chars().any(is_unsafe), "{}: {text:?}", format.id);
     }

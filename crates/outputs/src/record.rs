@@ -58,12 +58,24 @@ impl Record {
     }
 
     /// The same with less in it, for receivers that take no more: the evidence goes first, then most of the
-    /// alerts and the story. What was left out is said in `left_out`.
+    /// alerts and the story; of a decision the rehearsal, then what is cut. What was left out is said in `left_out`.
     #[must_use]
     pub fn smaller(&self, step: usize) -> Self {
         const ALERTS_MAX: usize = 8;
         let mut fewer = self.clone();
         let body = &mut fewer.body;
+        if self.kind == Kind::Decision {
+            // Cuts go as a whole: by half of them something else would be cut.
+            let gone = ["rehearsal", "cuts", "text"].into_iter().take(step);
+            let gone: Vec<&str> = gone.inspect(|key| drop_of(body, key)).collect();
+            if step >= 3 {
+                shorten(body);
+            }
+            if step >= 1 {
+                body["left_out"] = json!(gone);
+            }
+            return fewer;
+        }
         let mut left_out = Vec::new();
         if step >= 1 {
             left_out.push("evidence");
@@ -188,7 +200,15 @@ pub(crate) struct Verdict {
     pub(crate) verb: String,
     pub(crate) device: String,
     pub(crate) incident: String,
+    pub(crate) reason: String,
+    pub(crate) cuts_in_words: Vec<String>,
+    pub(crate) proposed_at: Timestamp,
+    pub(crate) began_at: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+    /// What happened last: when, by whom, and what.
     pub(crate) at: Timestamp,
+    pub(crate) by: Option<String>,
+    pub(crate) why: Option<String>,
 }
 
 /// Who else takes part.
@@ -197,6 +217,13 @@ pub(crate) struct Verdict {
 pub(crate) struct Peer {
     pub(crate) role: String,
     pub(crate) entity: String,
+}
+
+impl Verdict {
+    /// What became of it.
+    pub(crate) fn why(&self) -> &str {
+        self.why.as_deref().unwrap_or_default()
+    }
 }
 
 impl Claim {

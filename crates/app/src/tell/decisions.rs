@@ -221,6 +221,7 @@ fn body(one: &Decision, link: Option<&str>) -> Value {
         "proposed_at": one.proposed_at,
         "began_at": one.began_at,
         "until": one.until,
+        "duration_secs": one.duration.as_secs(),
         "confirm_by": one.confirm_by,
         "by": last.map(|line| &line.by),
         "why": last.map(|line| &line.what),
@@ -261,7 +262,9 @@ fn text(one: &Decision, cuts: &[String], link: Option<&str>) -> String {
     } else if let Some(until) = one.until {
         parts.push(format!("It ends by itself at {until}."));
     }
-    parts.push(format!("Incident {}.", one.incident));
+    if !one.incident.is_empty() {
+        parts.push(format!("Incident {}.", one.incident));
+    }
     parts.join("\n\n")
 }
 

@@ -35,8 +35,12 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start() -> Self {
+        Self::with(POLICY)
+    }
+
+    pub(crate) fn with(policy: &str) -> Self {
         let state = tempfile::tempdir().unwrap();
-        std::fs::write(state.path().join("policy.toml"), POLICY).unwrap();
+        std::fs::write(state.path().join("policy.toml"), policy).unwrap();
         let mut site = Self {
             state,
             enforcer: None,

@@ -6,12 +6,13 @@ use thymus_schema::Timestamp;
 
 use super::{Format, FormatError, PRODUCT, Shape, VERSION, read};
 use crate::escape::{cef_head, cef_value, clip};
-use crate::record::{Claim, Kind, Level, Record, Story, Who, everybody, millis};
+use crate::record::{Claim, Kind, Level, Record, Story, Verdict, Who, everybody, millis};
 
 pub(super) const FORMAT: Format = Format {
     id: "cef",
     about: "ArcSight Common Event Format, version 0",
     content_type: "text/plain; charset=utf-8",
+    kinds: super::EVERYTHING,
     shape: Shape::Line(line),
 };
 
@@ -24,7 +25,7 @@ fn line(record: &Record) -> Result<String, FormatError> {
     match record.kind {
         Kind::Incident => Ok(incident(record, &read(record)?)),
         Kind::Alert => Ok(alert(record, &read(record)?)),
-        Kind::Decision => return Err(super::nothing(FORMAT.id, record)),
+        Kind::Decision => Ok(decision(record, &read(record)?)),
     }
 }
 
@@ -64,6 +65,27 @@ fn alert(record: &Record, claim: &Claim) -> String {
         claim.counterfactual.as_deref().unwrap_or_default(),
     );
     line.rarity(claim.p_value);
+    line.out
+}
+
+/// What was decided: `act` is where it stands.
+fn decision(record: &Record, said: &Verdict) -> String {
+    let mut line = Line::begin("decision", &said.title, record.level());
+    let began = said.began_at.unwrap_or(said.proposed_at);
+    line.ids(record, &said.id, &said.state);
+    line.put("start", &millis(began).to_string(), 32);
+    line.put("rt", &millis(said.at).to_string(), 32);
+    line.put("cat", &said.verb, TEXT_MAX);
+    line.put("msg", &said.text, TEXT_MAX);
+    line.put("reason", said.why(), TEXT_MAX);
+    line.end_point(Some(&Who::of(&said.device, "", &[])), &SOURCE);
+    line.custom(1, "incident", &said.incident);
+    line.custom(2, "cuts", &said.cuts_in_words.join("; "));
+    line.custom(3, "by", said.by.as_deref().unwrap_or_default());
+    if let Some(until) = said.until {
+        line.put("deviceCustomDate1Label", "until", TEXT_MAX);
+        line.put("deviceCustomDate1", &millis(until).to_string(), 32);
+    }
     line.out
 }
 
@@ -112,14 +134,15 @@ impl Line {
         }
     }
 
-    fn common(&mut self, record: &Record, id: &str, first: Timestamp, last: Timestamp) {
+    fn ids(&mut self, record: &Record, id: &str, act: &str) {
         self.put("externalId", id, 40);
         self.put("deviceExternalId", &record.id, 255);
-        self.put(
-            "act",
-            if record.is_update { "update" } else { "create" },
-            63,
-        );
+        self.put("act", act, 63);
+    }
+
+    fn common(&mut self, record: &Record, id: &str, first: Timestamp, last: Timestamp) {
+        let act = if record.is_update { "update" } else { "create" };
+        self.ids(record, id, act);
         self.put("start", &millis(first).to_string(), 32);
         self.put("end", &millis(last).to_string(), 32);
         self.put("rt", &millis(last).to_string(), 32);

@@ -9,14 +9,15 @@ use thymus_schema::Timestamp;
 use super::{Format, FormatError, PRODUCT, Shape, VERSION, read};
 use crate::escape;
 use crate::record::{
-    Claim, Kind, Level, Record, Story, Tactic, Who, everybody, tactic, tactics, technique_url,
-    techniques,
+    Claim, Kind, Level, Record, Story, Tactic, Verdict, Who, everybody, tactic, tactics,
+    technique_url, techniques,
 };
 
 pub(super) const FORMAT: Format = Format {
     id: "ecs",
     about: "Elastic Common Schema 9.4.0",
     content_type: "application/json",
+    kinds: super::EVERYTHING,
     shape: Shape::Line(line),
 };
 
@@ -27,7 +28,7 @@ fn line(record: &Record) -> Result<String, FormatError> {
     let object = match record.kind {
         Kind::Incident => incident(record, &read(record)?),
         Kind::Alert => alert(record, &read(record)?),
-        Kind::Decision => return Err(super::nothing(FORMAT.id, record)),
+        Kind::Decision => decision(record, &read(record)?),
     };
     Ok(escape::json(&object))
 }
@@ -87,6 +88,48 @@ fn alert(record: &Record, claim: &Claim) -> Value {
     threat(&mut object, tactic.as_slice(), &claim.techniques);
     host(&mut object, Some(&subject));
     related(&mut object, std::iter::once(&subject).chain(&peers));
+    Value::Object(object)
+}
+
+fn decision(record: &Record, said: &Verdict) -> Value {
+    let subject = Who::of(&said.device, "", &[]);
+    let began = said.began_at.unwrap_or(said.proposed_at);
+    let mut object = base(record, (began, said.at));
+    object.insert("message".to_owned(), json!(said.title));
+    let (types, outcome) = match &*said.state {
+        "active" => (json!(["denied", "start"]), "success"),
+        "pending" => (json!(["info"]), "unknown"),
+        "denied" | "lapsed" | "refused" => (json!(["info"]), "failure"),
+        _ => (json!(["end"]), "success"),
+    };
+    // Until it is over nobody knows when it ends; what is planned is in `original`.
+    if matches!(&*said.state, "active" | "pending")
+        && let Some(Value::Object(event)) = object.get_mut("event")
+    {
+        event.remove("end");
+    }
+    merge(
+        &mut object,
+        "event",
+        json!({
+            "kind": "event", "category": ["network"], "type": types, "outcome": outcome,
+            "action": format!("decision-{}", said.state),
+            "dataset": "thymus.decision",
+            "reason": said.why(),
+            "original": escape::json(&record.body),
+        }),
+    );
+    object.insert(
+        "rule".to_owned(),
+        json!({ "id": said.id, "name": said.verb, "ruleset": "thymus.respond",
+            "description": said.reason }),
+    );
+    object.insert(
+        "labels".to_owned(),
+        json!({ "incident": said.incident, "cuts": said.cuts_in_words.join("; ") }),
+    );
+    host(&mut object, Some(&subject));
+    related(&mut object, std::iter::once(&subject));
     Value::Object(object)
 }
 

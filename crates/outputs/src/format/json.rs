@@ -10,6 +10,7 @@ pub(super) const FORMAT: Format = Format {
     id: "json",
     about: "JSON lines: the objects of thymus replay --json",
     content_type: "application/json",
+    kinds: super::EVERYTHING,
     shape: Shape::Line(line),
 };
 

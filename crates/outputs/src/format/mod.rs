@@ -22,8 +22,8 @@ pub static FORMATS: &[Format] = &[
     syslog::FORMAT,
 ];
 
-/// Formats that have something for decisions.
-const DECISIONS: [&str; 2] = [json::FORMAT.id, syslog::FORMAT.id];
+/// What most formats have something for.
+const EVERYTHING: &[Kind] = &[Kind::Incident, Kind::Alert, Kind::Decision];
 
 /// One way to write.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub struct Format {
     pub about: &'static str,
     /// Its media type.
     pub content_type: &'static str,
+    /// What it has something for.
+    pub kinds: &'static [Kind],
     /// Its function.
     pub shape: Shape,
 }
@@ -43,7 +45,7 @@ pub struct Format {
 pub enum Shape {
     /// Each record is one line without its end.
     Line(fn(&Record) -> Result<String, FormatError>),
-    /// Incidents become one document; alerts have none of their own.
+    /// What it has something for becomes one document.
     Document(fn(&[&Record]) -> Result<String, FormatError>),
 }
 
@@ -78,17 +80,20 @@ impl Format {
 
     /// Whether it has something for this kind.
     pub fn takes(&self, kind: Kind) -> bool {
-        match self.shape {
-            Shape::Line(_) => kind != Kind::Decision || DECISIONS.contains(&self.id),
-            Shape::Document(_) => kind == Kind::Incident,
-        }
+        self.kinds.contains(&kind)
     }
 
     /// One record by itself.
     ///
     /// # Errors
-    /// When a field is not of the type that its name stands for.
+    /// When the format has nothing for it, or a field is not of the type that its name stands for.
     pub fn one(&self, record: &Record) -> Result<String, FormatError> {
+        if !self.takes(record.kind) {
+            return Err(FormatError::Nothing {
+                format: self.id,
+                kind: record.kind.as_str(),
+            });
+        }
         match self.shape {
             Shape::Line(line) => line(record),
             Shape::Document(document) => document(&[record]),
@@ -125,22 +130,11 @@ impl Format {
                 Ok(out)
             }
             Shape::Document(document) => {
-                let incidents: Vec<&Record> = records
-                    .iter()
-                    .filter(|record| record.kind == Kind::Incident)
-                    .copied()
-                    .collect();
-                Ok(document(&incidents)? + "\n")
+                let taken = records.iter().filter(|record| self.takes(record.kind));
+                let taken: Vec<&Record> = taken.copied().collect();
+                Ok(document(&taken)? + "\n")
             }
         }
-    }
-}
-
-/// A record that a format has nothing for.
-fn nothing(format: &'static str, record: &Record) -> FormatError {
-    FormatError::Nothing {
-        format,
-        kind: record.kind.as_str(),
     }
 }
 

@@ -8,12 +8,13 @@ use thymus_schema::Technique;
 
 use super::{ATTACK_VERSION, Format, FormatError, PRODUCT, Shape, read};
 use crate::escape::{self, clip, plain};
-use crate::record::{Record, Story, techniques};
+use crate::record::{Kind, Record, Story, techniques};
 
 pub(super) const FORMAT: Format = Format {
     id: "navigator",
     about: "ATT&CK Navigator layer, format 4.5",
     content_type: "application/json",
+    kinds: &[Kind::Incident],
     shape: Shape::Document(document),
 };
 

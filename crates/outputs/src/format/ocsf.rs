@@ -1,5 +1,5 @@
 //! Open Cybersecurity Schema Framework: an incident is an Incident Finding (2005), an alert a Detection Finding
-//! (2004).
+//! (2004), a decision a Network Remediation Activity (7004).
 
 use serde_json::{Value, json};
 use thymus_schema::Timestamp;
@@ -7,13 +7,15 @@ use thymus_schema::Timestamp;
 use super::{ATTACK_VERSION, Format, FormatError, PRODUCT, Shape, VERSION, read};
 use crate::escape;
 use crate::record::{
-    Claim, Kind, Level, Record, Story, Who, everybody, millis, tactic, technique_url, techniques,
+    Claim, Kind, Level, Record, Story, Verdict, Who, everybody, millis, tactic, technique_url,
+    techniques,
 };
 
 pub(super) const FORMAT: Format = Format {
     id: "ocsf",
-    about: "OCSF 1.8.0: Incident Finding (2005), Detection Finding (2004)",
+    about: "OCSF 1.8.0: Incident Finding (2005), Detection Finding (2004), Network Remediation Activity (7004)",
     content_type: "application/json",
+    kinds: super::EVERYTHING,
     shape: Shape::Line(line),
 };
 
@@ -22,6 +24,8 @@ const OCSF_VERSION: &str = "1.8.0";
 const FINDINGS: u32 = 2;
 const DETECTION_FINDING: u32 = 2004;
 const INCIDENT_FINDING: u32 = 2005;
+const REMEDIATION: u32 = 7;
+const NETWORK_REMEDIATION: u32 = 7004;
 
 /// Types of observables.
 const HOST_NAME: u32 = 1;
@@ -35,7 +39,7 @@ fn line(record: &Record) -> Result<String, FormatError> {
     let object = match record.kind {
         Kind::Incident => incident(record, &read(record)?),
         Kind::Alert => alert(record, &read(record)?),
-        Kind::Decision => return Err(super::nothing(FORMAT.id, record)),
+        Kind::Decision => decision(record, &read(record)?),
     };
     Ok(escape::json(&object))
 }
@@ -122,6 +126,67 @@ fn alert(record: &Record, claim: &Claim) -> Value {
     object
 }
 
+/// What was decided. The class knows only what was done or failed, so what waits or was never done has the status
+/// Other, with Thymus' own word for it.
+fn decision(record: &Record, said: &Verdict) -> Value {
+    let (activity, word) = match &*said.state {
+        _ if said.verb == "notify" => (99, "Notify"),
+        "cleared" | "expired" | "undone" => (3, "Restore"),
+        _ => (1, "Isolate"),
+    };
+    let (status_id, status) = match &*said.state {
+        "active" | "cleared" | "expired" | "undone" => (1, "Success"),
+        "refused" => (2, "Failure"),
+        other => (99, other),
+    };
+    let name = "Network Remediation Activity";
+    let (severity_id, severity) = severity(record);
+    let subject = Who::of(&said.device, "", &[]);
+    let mut object = json!({
+        "activity_id": activity, "activity_name": word,
+        "category_uid": REMEDIATION, "category_name": "Remediation",
+        "class_uid": NETWORK_REMEDIATION, "class_name": name,
+        "type_uid": NETWORK_REMEDIATION * 100 + activity, "type_name": format!("{name}: {word}"),
+        "severity_id": severity_id, "severity": severity,
+        "time": millis(said.at), "start_time": millis(said.began_at.unwrap_or(said.proposed_at)),
+        "metadata": metadata(record, &said.incident),
+        "command_uid": said.id,
+        // It is about many connections, in both directions.
+        "connection_info": { "direction_id": 0, "direction": "Unknown" },
+        "message": said.title,
+        "status_id": status_id, "status": status, "status_code": said.state, "status_detail": said.why(),
+        "remediation": { "desc": said.reason },
+        "observables": observables(std::iter::once(&subject)),
+        "unmapped": {
+            "device": said.device, "incident": said.incident, "verb": said.verb, "by": said.by,
+            "until": said.until.map(millis), "cuts": record.body["cuts"], "cuts_in_words": said.cuts_in_words,
+        },
+    });
+    if activity == 1 {
+        object["countermeasures"] = json!([{
+            "d3f_tactic": { "name": "Isolate" },
+            "d3f_technique": { "uid": "D3-NTF", "name": "Network Traffic Filtering",
+                "src_url": "https://d3fend.mitre.org/technique/d3f:NetworkTrafficFiltering/" },
+        }]);
+    }
+    object
+}
+
+fn severity(record: &Record) -> (u32, &'static str) {
+    match record.level() {
+        Level::Low => (2, "Low"),
+        Level::Medium => (3, "Medium"),
+        Level::High => (4, "High"),
+    }
+}
+
+fn metadata(record: &Record, incident: &str) -> Value {
+    json!({
+        "version": OCSF_VERSION, "uid": record.id, "correlation_uid": incident,
+        "product": { "name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION },
+    })
+}
+
 fn base(
     record: &Record,
     (class, name): (u32, &str),
@@ -133,11 +198,7 @@ fn base(
     } else {
         (1, "Create")
     };
-    let (severity_id, severity) = match record.level() {
-        Level::Low => (2, "Low"),
-        Level::Medium => (3, "Medium"),
-        Level::High => (4, "High"),
-    };
+    let (severity_id, severity) = severity(record);
     let (confidence_id, confidence) = match record.level() {
         Level::Low => (1, "Low"),
         Level::Medium => (2, "Medium"),
@@ -151,10 +212,7 @@ fn base(
         "severity_id": severity_id, "severity": severity,
         "confidence_id": confidence_id, "confidence": confidence,
         "time": millis(last), "start_time": millis(first), "end_time": millis(last),
-        "metadata": {
-            "version": OCSF_VERSION, "uid": record.id, "correlation_uid": incident,
-            "product": { "name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION },
-        },
+        "metadata": metadata(record, incident),
     })
 }
 

@@ -1,5 +1,5 @@
 //! A STIX 2.1 bundle: the incident, who takes part as observables, what each alert saw as observed data, the
-//! techniques as attack patterns, and indicators for suspects outside. Ids are made of the content (UUID version 5), so
+//! techniques as attack patterns, and indicators for suspects outside; a decision is a course of action. Ids are made of the content (UUID version 5), so
 //! the same incident exported twice is the same objects.
 
 use std::collections::BTreeMap;
@@ -10,12 +10,15 @@ use thymus_schema::Timestamp;
 
 use super::{Format, FormatError, PRODUCT, Shape, read};
 use crate::escape;
-use crate::record::{Claim, Level, Record, Story, Who, everybody, technique_url, techniques, who};
+use crate::record::{
+    Claim, Kind, Level, Record, Story, Verdict, Who, everybody, technique_url, techniques, who,
+};
 
 pub(super) const FORMAT: Format = Format {
     id: "stix",
     about: "STIX 2.1 bundle",
     content_type: "application/stix+json;version=2.1",
+    kinds: &[Kind::Incident, Kind::Decision],
     shape: Shape::Document(document),
 };
 
@@ -35,8 +38,10 @@ fn document(records: &[&Record]) -> Result<String, FormatError> {
     for record in records {
         ids.push_str(&record.id);
         ids.push(' ');
-        let story: Story = read(record)?;
-        bundle.incident(&author, record.level(), &story);
+        match record.kind {
+            Kind::Decision => bundle.decision(&author, record.level(), &read(record)?),
+            _ => bundle.incident(&author, record.level(), &read(record)?),
+        }
     }
     let objects: Vec<Value> = bundle.objects.into_values().collect();
     let id = format!("bundle--{}", uuid(OURS, &ids));
@@ -66,17 +71,33 @@ impl Bundle {
         }))
     }
 
+    /// The standard has no words for what became of a course of action: its state and verb are labels. The same
+    /// decision told later is a later version of the same object.
+    fn decision(&mut self, author: &str, level: Level, said: &Verdict) {
+        let common = common(author, level, said.proposed_at, said.at);
+        let name = format!("{} {} {}", said.incident, said.id, stamp(said.proposed_at));
+        let action = self.add(with(
+            &common,
+            json!({
+                "type": "course-of-action", "id": named("course-of-action", &name), "name": said.title,
+                "description": said.text, "labels": [label(&said.state), label(&said.verb)],
+                "external_references": [{ "source_name": "thymus", "external_id": label(&said.id),
+                    "description": said.why() }],
+            }),
+        ));
+        for seen in self.observables(&Who::of(&said.device, "", &[])) {
+            self.relate(&common, &action, "related-to", &seen);
+        }
+        // By its id alone: who has the incident knows it, and an empty one would take its place.
+        if !said.incident.is_empty() {
+            let incident = named("incident", &said.incident);
+            self.relate(&common, &action, "related-to", &incident);
+        }
+    }
+
     fn incident(&mut self, author: &str, level: Level, story: &Story) {
-        let (first, last) = (stamp(story.first_seen), stamp(story.last_seen));
-        let confidence = match level {
-            Level::Low => 15,
-            Level::Medium => 50,
-            Level::High => 85,
-        };
-        let common = json!({
-            "spec_version": "2.1", "created_by_ref": author, "created": first, "modified": last,
-            "confidence": confidence,
-        });
+        let last = stamp(story.last_seen);
+        let common = common(author, level, story.first_seen, story.last_seen);
         let incident = self.add(with(
             &common,
             json!({
@@ -229,6 +250,24 @@ impl Bundle {
             json!({ "type": kind, "spec_version": "2.1", "id": id }),
         ))
     }
+}
+
+/// What all objects of an incident or a decision have.
+fn common(author: &str, level: Level, created: Timestamp, modified: Timestamp) -> Value {
+    let confidence = match level {
+        Level::Low => 15,
+        Level::Medium => 50,
+        Level::High => 85,
+    };
+    json!({
+        "spec_version": "2.1", "created_by_ref": author, "created": stamp(created),
+        "modified": stamp(modified.max(created)), "confidence": confidence,
+    })
+}
+
+/// Texts that the standard wants, also where there is none.
+fn label(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
 }
 
 fn entities(claim: &Claim) -> impl Iterator<Item = &str> {

@@ -11,6 +11,7 @@ pub(super) const FORMAT: Format = Format {
     id: "syslog",
     about: "syslog, RFC 5424 with structured data",
     content_type: "text/plain; charset=utf-8",
+    kinds: super::EVERYTHING,
     shape: Shape::Line(line),
 };
 
@@ -107,6 +108,10 @@ fn decision(said: Verdict) -> (Timestamp, Fields, String) {
         ("verb", said.verb),
         ("device", said.device),
         ("incident", said.incident),
+        ("cuts", said.cuts_in_words.join("; ")),
+        ("until", said.until.map(stamp).unwrap_or_default()),
+        ("by", said.by.unwrap_or_default()),
+        ("why", said.why.unwrap_or_default()),
     ];
     (said.at, fields, said.title)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::syslog::{self, Sender};
 use super::*;
-use crate::probe::hostile;
+use crate::probe::{hostile, hostile_decision};
 use crate::record::Record;
 
 const INTRUSION: &str = include_str!("../../cases/intrusion.json");
@@ -35,7 +35,21 @@ fn alerts(incident: &Record) -> Vec<Record> {
     .collect()
 }
 
-/// What the tests look at: incidents and alerts, real and hostile, and an incident with next to nothing in it.
+/// A decision in each of its states, and one by hand about a whole device that no incident names.
+fn decisions() -> Vec<Record> {
+    let states = [
+        "pending", "active", "denied", "lapsed", "cleared", "expired", "undone", "refused",
+    ];
+    let mut all: Vec<Record> = states.map(|state| hostile_decision(HOSTILE, state)).into();
+    let bare = json!({"id": "d8", "title": "d8 holds: tell somebody, x", "state": "active", "verb": "notify",
+        "device": "device:reception", "incident": "", "at": "2024-05-06T09:00:00Z",
+        "proposed_at": "2024-05-06T09:00:00Z", "by": null, "why": null});
+    all.push(Record::new(Kind::Decision, false, bare));
+    all
+}
+
+/// What the tests look at: incidents, alerts and decisions, real and hostile, and an incident with next to nothing in
+/// it.
 fn everything() -> Vec<Record> {
     let (real, forged) = (intrusion(), hostile(HOSTILE));
     let bare = json!({"id": "cc", "title": "t", "first_seen": "2024-05-06T09:00:00Z",
@@ -43,6 +57,7 @@ fn everything() -> Vec<Record> {
     let mut all = alerts(&real);
     all.extend(alerts(&forged));
     all.extend([real, forged, Record::new(Kind::Incident, true, bare)]);
+    all.extend(decisions());
     let smaller: Vec<Record> = all
         .iter()
         .flat_map(|record| (1..=Record::STEPS).map(|step| record.smaller(step)))
@@ -98,11 +113,15 @@ fn ocsf_is_valid_by_the_published_schema() {
     let detection = schema(include_str!(
         "../../schemas/ocsf-1.8.0-detection_finding.json"
     ));
+    let remediation = schema(include_str!(
+        "../../schemas/ocsf-1.8.0-network_remediation_activity.json"
+    ));
     for record in everything() {
         let found = object("ocsf", &record);
         let (validator, class) = match record.kind {
             Kind::Incident => (&incident, 2005),
             Kind::Alert => (&detection, 2004),
+            Kind::Decision => (&remediation, 7004),
         };
         let wrong: Vec<String> = validator
             .iter_errors(&found)
@@ -110,11 +129,28 @@ fn ocsf_is_valid_by_the_published_schema() {
             .collect();
         assert!(wrong.is_empty(), "{wrong:?} in {found}");
         assert_eq!(found["class_uid"], class);
-        assert_eq!(
-            found["type_uid"],
-            class * 100 + 1 + i32::from(record.is_update)
-        );
+        let activity = found["activity_id"].as_i64().unwrap();
+        assert_eq!(found["type_uid"], class * 100 + activity);
+        if record.kind != Kind::Decision {
+            assert_eq!(activity, 1 + i64::from(record.is_update));
+        }
     }
+    let done = object("ocsf", &hostile_decision("x", "active"));
+    assert_eq!(
+        (&done["activity_name"], &done["status"]),
+        (&json!("Isolate"), &json!("Success"))
+    );
+    assert_eq!(done["unmapped"]["until"], 1_714_993_200_000_i64);
+    let over = object("ocsf", &hostile_decision("x", "cleared"));
+    assert_eq!(
+        (&over["activity_name"], &over["status_code"]),
+        (&json!("Restore"), &json!("cleared"))
+    );
+    let asked = object("ocsf", &hostile_decision("x", "pending"));
+    assert_eq!(
+        (&asked["status_id"], &asked["status"]),
+        (&json!(99), &json!("pending"))
+    );
     let found = object("ocsf", &intrusion());
     assert_eq!(found["severity"], "High");
     assert_eq!(found["end_time"], 1_747_153_155_826_i64);
@@ -210,7 +246,7 @@ fn stix_is_valid_by_the_published_schemas() {
     let everything = everything();
     let records = everything
         .iter()
-        .filter(|record| record.kind == Kind::Incident);
+        .filter(|record| format("stix").takes(record.kind));
     let records: Vec<&Record> = records.collect();
     let bundle: Value = serde_json::from_str(&format("stix").file(&records).unwrap()).unwrap();
     // The schema of bundles does not name incidents, and takes no object for what it does not name: the branch for
@@ -249,6 +285,8 @@ fn stix_is_valid_by_the_published_schemas() {
     let of_type = |kind: &str| objects.iter().filter(|one| one["type"] == kind).count();
     assert!(of_type("observed-data") > 10 && of_type("indicator") >= 4);
     assert_eq!(of_type("incident"), 3);
+    // Of a decision the latest version is there, under the id of the first.
+    assert_eq!(of_type("course-of-action"), 2);
 }
 
 /// A table of the specification of layers: name, type, whether it must be there.
@@ -432,6 +470,18 @@ fn cef_is_read_back_as_it_was_meant() {
         fields["msg"]
     );
     assert_eq!(fields["c6a2"], "fe80::1");
+    let record = hostile_decision(HOSTILE, "active");
+    let (head, fields) = read_cef(&format("cef").one(&record).unwrap()).unwrap();
+    assert_eq!(
+        (head[4].as_str(), fields["act"].as_str()),
+        ("decision", "active")
+    );
+    assert_eq!(fields["deviceCustomDate1"], "1714993200000");
+    assert!(
+        fields["cs2"].starts_with("10.0.0.7 to 192.0.2.1 by tcp/443; x"),
+        "{}",
+        fields["cs2"]
+    );
 }
 
 /// Reads a message by the grammar of RFC 5424: head fields, parameters of the structured data, message.
@@ -559,6 +609,34 @@ fn a_message_that_is_too_long_loses_what_matters_least_or_is_not_made() {
     );
 }
 
+#[test]
+fn a_format_without_room_for_decisions_says_so() {
+    let record = hostile_decision("x", "pending");
+    let error = format("navigator").one(&record).unwrap_err();
+    assert_eq!(error.to_string(), "navigator has nothing for decisions");
+    let layer = format("navigator").file(&[&intrusion(), &record]).unwrap();
+    assert_eq!(layer, format("navigator").file(&[&intrusion()]).unwrap());
+}
+
+#[test]
+fn what_is_to_be_cut_is_told_as_a_whole_or_not_at_all() {
+    let mut record = hostile_decision("x", "active");
+    let habit =
+        json!({"is_client": true, "peer": "10.0.0.9", "port": {"transport": "tcp", "port": 443}});
+    record.body["cuts"] =
+        json!([{"what": "all_but", "of": "10.0.0.7/32", "habits": vec![habit; 500]}]);
+    for max in [2_000, 8_192, 1 << 20] {
+        let text = format("json").within(&record, max).unwrap().unwrap();
+        let found: Value = serde_json::from_str(&text).unwrap();
+        if found["cuts"].is_null() {
+            assert_eq!(found["left_out"][1], "cuts");
+            assert_eq!(found["cuts_in_words"], record.body["cuts_in_words"]);
+        } else {
+            assert_eq!(found["cuts"], record.body["cuts"]);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -572,6 +650,10 @@ proptest! {
             prop_assert!(serde_json::from_str::<Value>(&text).is_ok());
             prop_assert_eq!(text.lines().count(), 1);
         }
+        check_ecs(&ecs_fields(), "", &object("ecs", &record));
+        let record = hostile_decision(&name, "pending");
+        prop_assert!(read_cef(&format("cef").one(&record).unwrap()).is_some());
+        prop_assert!(read_syslog(&format("syslog").one(&record).unwrap()).is_some());
         check_ecs(&ecs_fields(), "", &object("ecs", &record));
     }
 }
