@@ -103,11 +103,12 @@ fn registry(folder: &str, list: &str, complaints: &mut Vec<String>) -> Result<()
 }
 
 /// What takes hostile bytes and stands in no registry: files that this program wrote itself, names that it tells, packets
-/// that it answers, what another program lists.
-const READERS: [&str; 5] = [
+/// that it answers, what another program or the kernel lists.
+const READERS: [&str; 6] = [
     "answer_frame",
     "decisions",
     "nft_listing",
+    "proc_texts",
     "outputs",
     "packet_ring",
 ];

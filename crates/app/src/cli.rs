@@ -145,6 +145,9 @@ pub enum Command {
     /// Passes on what the console asks of the enforcer
     #[command(hide = true)]
     ResponseDoor(DoorArgs),
+    /// Stops processes for the enforcer, which starts it
+    #[command(hide = true)]
+    ResponseFreezer(DoorArgs),
 }
 
 /// `thymus replay`.

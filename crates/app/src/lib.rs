@@ -110,6 +110,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Found> {
         Command::Lists(args) => lists::run(args),
         Command::Rules(args) => rules::run(args),
         Command::ResponseDoor(args) => respond::door(args),
+        Command::ResponseFreezer(args) => respond::freezer(args),
         Command::ScanWorker => scan::worker::serve(),
         Command::Model(args) => model::run(args),
         Command::Demo(args) => demo::run(args),

@@ -316,10 +316,11 @@ impl FlowBook {
             days: self.days(),
             ..Rehearsal::default()
         };
-        let whose = cuts.iter().map(|cut| match cut {
-            Cut::Pattern { client, .. } if local.contains(client.addr()) => *client,
-            Cut::Pattern { server, .. } => *server,
-            Cut::Address { of, .. } | Cut::AllBut { of, .. } => *of,
+        let whose = cuts.iter().filter_map(|cut| match cut {
+            Cut::Pattern { client, .. } if local.contains(client.addr()) => Some(*client),
+            Cut::Pattern { server, .. } => Some(*server),
+            Cut::Address { of, .. } | Cut::AllBut { of, .. } => Some(*of),
+            Cut::Process { .. } => None,
         });
         let whose: BTreeSet<IpNet> = whose.collect();
         let is_subject = |addr: &IpAddr| whose.iter().any(|of| of.contains(addr));

@@ -1,5 +1,5 @@
-//! What traffic an action cuts. The rehearsal and the kernel's rules are both made from this, so that what was
-//! rehearsed is what is done.
+//! What an action cuts: traffic, mostly. The rehearsal and the kernel's rules are both made from this, so that what
+//! was rehearsed is what is done.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -116,7 +116,7 @@ impl Habit {
     }
 }
 
-/// Traffic that is cut.
+/// What is cut.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "what")]
 pub enum Cut {
@@ -143,9 +143,27 @@ pub enum Cut {
         /// What it usually does, sorted.
         habits: Vec<Habit>,
     },
+    /// One process of this machine. Its number alone may be another's by tomorrow.
+    Process {
+        /// Its number.
+        pid: i32,
+        /// When it began: the kernel's ticks since it was started.
+        started: u64,
+        /// Which start of the kernel that was.
+        boot: Box<str>,
+    },
 }
 
 impl Cut {
+    /// A process of this machine, while it is there.
+    pub fn process(pid: i32) -> Option<Self> {
+        crate::responders::freezer::started(pid).map(|started| Self::Process {
+            pid,
+            started,
+            boot: crate::responders::freezer::boot(),
+        })
+    }
+
     /// Whether this conversation is cut.
     pub fn cuts(&self, talk: &Talk) -> bool {
         match self {
@@ -166,6 +184,7 @@ impl Cut {
                 (*side != Side::Taken && of.contains(&talk.client))
                     || (*side != Side::Begun && of.contains(&talk.server))
             }
+            Self::Process { .. } => false,
             Self::AllBut { of, habits } => {
                 // Where both ends are held, both have to be allowed it.
                 [(true, talk.client), (false, talk.server)]
@@ -181,6 +200,7 @@ impl Cut {
         match self {
             Self::Pattern { client, server, .. } => vec![*client, *server],
             Self::Address { of, .. } | Self::AllBut { of, .. } => vec![*of],
+            Self::Process { .. } => Vec::new(),
         }
     }
 
@@ -198,6 +218,7 @@ impl Cut {
                 port,
             },
             Self::Address { of, side } => Self::Address { of: net(of), side },
+            Self::Process { .. } => self,
             Self::AllBut { of, mut habits } => {
                 for habit in &mut habits {
                     habit.peer = habit.peer.map(|peer| peer.to_canonical());
@@ -257,6 +278,7 @@ impl fmt::Display for Cut {
                 of,
                 side: Side::Taken,
             } => write!(f, "what others begin with {}", Short(of)),
+            Self::Process { pid, .. } => write!(f, "the process {pid} of this machine"),
             Self::AllBut { of, habits } => {
                 write!(f, "all of {} but {} habits", Short(of), habits.len())
             }

@@ -32,6 +32,18 @@ impl FromStr for DecisionId {
     }
 }
 
+/// What an action takes hold of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Realm {
+    /// Traffic, on this machine or elsewhere.
+    Traffic,
+    /// Processes of this machine.
+    Processes,
+    /// Files of this machine.
+    Files,
+}
+
 /// What is done, from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +98,22 @@ impl Verb {
             Self::OutboundOnly => "outbound_only",
             Self::InboundOnly => "inbound_only",
             Self::Quarantine => "quarantine",
+        }
+    }
+
+    /// What it takes hold of, if anything.
+    pub const fn realm(self) -> Option<Realm> {
+        match self {
+            Self::Notify => None,
+            Self::QuarantineFile => Some(Realm::Files),
+            Self::FreezeProcess => Some(Realm::Processes),
+            Self::BlockPattern
+            | Self::BlockDestination
+            | Self::EnforceLife
+            | Self::EnforcePeerLife
+            | Self::OutboundOnly
+            | Self::InboundOnly
+            | Self::Quarantine => Some(Realm::Traffic),
         }
     }
 

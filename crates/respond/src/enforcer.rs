@@ -4,6 +4,7 @@
 //! whatever happens, what can be taken back is: a journal that cannot be written stops new actions and never the end
 //! of old ones.
 
+mod grasp;
 mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,8 @@ pub struct Standing {
     pub repaired: Vec<String>,
     /// Packets and bytes that each decision has cut so far.
     pub cut: BTreeMap<DecisionId, (u64, u64)>,
+    /// Processes and files of this machine that each decision holds, for people.
+    pub held: BTreeMap<DecisionId, Vec<String>>,
     /// Elements that the packet filter holds.
     pub elements: usize,
 }
@@ -183,7 +186,7 @@ impl Enforcer {
         let mut guard = self.guard();
         let mut changes = Vec::new();
         let mut asked = BTreeSet::new();
-        for proposal in proposals {
+        for mut proposal in proposals {
             let what = (
                 proposal.incident.clone(),
                 proposal.device.clone(),
@@ -192,13 +195,21 @@ impl Enforcer {
             );
             let mode = self.mode(&proposal, now);
             let verbs = self.policy.verbs.as_ref();
-            if verbs.is_some_and(|verbs| !verbs.contains(&proposal.verb)) {
+            if verbs.is_some_and(|verbs| !verbs.contains(&proposal.verb))
+                || !self.policy.carries_out(proposal.verb)
+                || !self.ledger.wants(&proposal, mode, now)
+                || !asked.insert(what)
+            {
                 continue;
             }
-            if !self.ledger.wants(&proposal, mode, now) || !asked.insert(what) {
-                continue;
-            }
-            let refusal = self.refusal(&proposal, &guard, &held);
+            let spared = match self.grasp(&mut proposal) {
+                Ok(spared) => spared,
+                Err(error) => {
+                    self.standing.trouble = Some(error.to_string());
+                    continue;
+                }
+            };
+            let refusal = spared.or_else(|| self.refusal(&proposal, &guard, &held));
             let asks = mode == Mode::Act
                 && guard
                     .wants_person(&proposal.rehearsal, proposal.harms)
@@ -238,7 +249,9 @@ impl Enforcer {
         }
         let covers = |one: &&Decision| {
             let mut cuts = one.cuts.iter();
-            one.device == decision.device && cuts.all(|cut| decision.cuts.contains(cut))
+            one.device == decision.device
+                && one.verb.realm() == decision.verb.realm()
+                && cuts.all(|cut| decision.cuts.contains(cut))
         };
         let before = self.ledger.of_incident(&decision.incident);
         let before = before
@@ -449,6 +462,7 @@ impl Enforcer {
         if !receipt.repaired.is_empty() {
             self.standing.repaired = receipt.repaired;
         }
+        self.standing.held = receipt.held;
         if looked {
             self.standing.trouble = receipt.trouble;
             self.standing.cut = receipt.cut;

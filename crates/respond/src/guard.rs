@@ -167,6 +167,11 @@ pub enum Refusal {
         /// What.
         verb: Verb,
     },
+    /// The policy names nobody who carries it out.
+    Means {
+        /// What.
+        verb: Verb,
+    },
     /// Too many devices would be acted upon at a time.
     Devices {
         /// So many.
@@ -205,6 +210,11 @@ impl fmt::Display for Refusal {
         match self {
             Self::Never { what, why } => write!(f, "{what} is never acted upon: {why}"),
             Self::Verb { verb } => write!(f, "the policy does not allow {}", verb.as_str()),
+            Self::Means { verb } => write!(
+                f,
+                "the policy names no responder that carries out {}; see thymus policy --help",
+                verb.as_str()
+            ),
             Self::Devices { would, most } => write!(
                 f,
                 "{would} devices would be acted upon at a time, the policy allows {most}"
@@ -301,6 +311,7 @@ fn too_wide(cut: &Cut) -> Option<Refusal> {
     let own = match cut {
         Cut::Pattern { client, .. } => client,
         Cut::Address { of, .. } | Cut::AllBut { of, .. } => of,
+        Cut::Process { .. } => return None,
     };
     is_wide(own).then(|| Refusal::TooWide {
         what: own.to_string().into(),

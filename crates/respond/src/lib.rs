@@ -25,14 +25,17 @@ mod table;
 
 pub use book::{FlowBook, LifeTest, Pattern, Rehearsal};
 pub use cut::{Cut, Habit, Port, Side, Talk, host, net};
-pub use decision::{Actor, Change, Decision, DecisionId, Event, Mode, State, Verb};
+pub use decision::{Actor, Change, Decision, DecisionId, Event, Mode, Realm, State, Verb};
 pub use enforcer::{Enforcer, EnforcerError, Standing};
 pub use guard::{Guard, NeverAct, Refusal};
 pub use journal::{Held, Journal, JournalError, fuzz_journal};
 pub use ledger::{Ledger, LedgerError};
 pub use plan::{Proposal, Scene, plan};
 pub use policy::{Caps, Hours, ModeRule, Policy, ResetPolicy};
-pub use responder::{RESPONDERS, Receipt, Responder, ResponderError, ResponderSpec, Responders};
+pub use responder::{
+    Built, Grasp, Place, RESPONDERS, Receipt, Responder, ResponderError, ResponderSpec, Responders,
+};
+pub use responders::freezer::{Asked, Freezer, Hand, Process, Socket, boot, fuzz_proc, sockets};
 pub use responders::nftables::{Nftables, fuzz_listing};
 pub use responders::reset::{Reset, fuzz_frame};
-pub use table::{Claim, Element, Judge, Rest, Seen, Set, Table};
+pub use table::{Claim, Element, Hold, Holds, Judge, Rest, Seen, Set, Table};

@@ -75,6 +75,8 @@ pub struct Scene<'a> {
     pub local: &'a LocalNetworks,
     /// Outsiders that attack of late, in this incident and in others.
     pub outsiders: &'a [IpAddr],
+    /// The addresses of the very machine that this runs on.
+    pub own: &'a [IpAddr],
 }
 
 /// What could be done about an incident, least first.
@@ -137,7 +139,13 @@ impl<'a> Actor<'a> {
             into.push(self.proposal(Verb::Notify, Vec::new(), 0, &why));
             return;
         }
+        let here = self.here(&cuts);
         into.push(self.proposal(verb, cuts, 0, &why));
+        if !here.is_empty() {
+            let why =
+                "its process runs on this machine, and is stopped with all it holds in memory";
+            into.push(self.proposal(Verb::FreezeProcess, here, 0, why));
+        }
         if self.entity.kind == EntityKind::Device {
             self.further(into);
         }
@@ -285,6 +293,17 @@ impl<'a> Actor<'a> {
                 .tried_on(*own, self.since, self.scene.local, SWEPT_MIN)
         });
         tried.take(CUTS_MAX).collect()
+    }
+
+    /// What of it this very machine begins: there its process can be found.
+    fn here(&self, cuts: &[Cut]) -> Vec<Cut> {
+        let is_own = |of: &IpNet| {
+            of.prefix_len() == of.max_prefix_len() && self.scene.own.contains(&of.addr())
+        };
+        let begins = cuts
+            .iter()
+            .filter(|cut| matches!(cut, Cut::Pattern { client, .. } if is_own(client)));
+        begins.cloned().collect()
     }
 
     /// What comes next: only what it usually does, then nothing.

@@ -1,6 +1,7 @@
 //! What may be done, by itself or when a person agrees, to whom and at which hours. The default does nothing.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use thymus_schema::{Confidence, EntityId, Timestamp};
 
 use crate::cut::Port;
-use crate::decision::{Mode, Verb};
-use crate::responder::Responders;
+use crate::decision::{Mode, Realm, Verb};
+use crate::responder::{Place, RESPONDERS, Responders};
 
 /// The settings of a response, as a policy file has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Policy {
     pub responders: Vec<String>,
     /// For the responder `reset`.
     pub reset: ResetPolicy,
+    /// Programs, by the path of their file, that the responder `freezer` never stops.
+    pub never_processes: BTreeSet<PathBuf>,
     /// Limits that nobody's approval lifts.
     pub caps: Caps,
     /// Networks that are never acted upon.
@@ -57,6 +60,7 @@ impl Default for Policy {
             confirm_seconds: 0,
             responders: vec!["nftables".to_owned()],
             reset: ResetPolicy::default(),
+            never_processes: BTreeSet::new(),
             caps: Caps::default(),
             never: Vec::new(),
             never_devices: Vec::new(),
@@ -184,7 +188,22 @@ impl Policy {
 
     /// Whether another policy is carried out by other means.
     pub fn has_other_means(&self, other: &Self) -> bool {
-        self.responders != other.responders || self.reset != other.reset
+        self.responders != other.responders
+            || self.reset != other.reset
+            || self.never_processes != other.never_processes
+    }
+
+    /// Whether one of the responders it names carries this out.
+    pub fn carries_out(&self, verb: Verb) -> bool {
+        verb.realm().is_none_or(|realm| self.reaches(realm))
+    }
+
+    /// Whether one of the responders it names takes hold of this.
+    pub fn reaches(&self, realm: Realm) -> bool {
+        let mut named = RESPONDERS
+            .iter()
+            .filter(|spec| self.responders.iter().any(|name| spec.id == name));
+        named.any(|spec| spec.realm == realm)
     }
 
     /// For how long an action holds.
@@ -241,7 +260,15 @@ impl Policy {
                 faults.push(format!("probe {probe:?}: write it as tcp://HOST:PORT"));
             }
         }
-        if let Err(fault) = Responders::of(self) {
+        for path in &self.never_processes {
+            if !path.is_absolute() {
+                let path = path.display();
+                faults.push(format!(
+                    "never_processes {path}: name the whole path of the program's file"
+                ));
+            }
+        }
+        if let Err(fault) = Responders::of(self, &Place::default()) {
             faults.push(fault);
         }
         faults

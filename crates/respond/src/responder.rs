@@ -1,16 +1,20 @@
 //! Who changes the world.
 
 use std::collections::BTreeMap;
+use std::io;
 
+use serde::{Deserialize, Serialize};
 use thymus_schema::Timestamp;
 
-use crate::decision::DecisionId;
+use crate::cut::Cut;
+use crate::decision::{DecisionId, Realm, Verb};
 use crate::policy::Policy;
+use crate::responders::freezer::{self, Hand};
 use crate::responders::{bouncers, nftables, reset};
 use crate::table::Table;
 
 /// What a responder found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Elements that were missing and are there now.
     pub added: usize,
@@ -20,6 +24,8 @@ pub struct Receipt {
     pub repaired: Vec<String>,
     /// Packets and bytes that each decision has cut so far.
     pub cut: BTreeMap<DecisionId, (u64, u64)>,
+    /// Processes and files of this machine that each decision holds, for people.
+    pub held: BTreeMap<DecisionId, Vec<String>>,
     /// What does not work at the moment and is tried again, for people.
     pub trouble: Option<String>,
 }
@@ -53,6 +59,29 @@ pub enum ResponderError {
         /// What was looked for.
         what: String,
     },
+    /// The system said no.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// To do what to what.
+        doing: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process that was to do it cannot.
+    #[error("{said}")]
+    Hand {
+        /// Why.
+        said: String,
+    },
+}
+
+/// What an action would take hold of on this machine now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grasp {
+    /// Processes and files, for people.
+    pub held: Vec<String>,
+    /// Those that fit and are left alone, and why.
+    pub spared: Vec<(String, String)>,
 }
 
 /// Makes a part of the world as the table says, whatever it was before: adds what is missing, removes what is its
@@ -75,7 +104,25 @@ pub trait Responder: Send {
     /// # Errors
     /// When something is left.
     fn remove(&mut self) -> Result<(), ResponderError>;
+
+    /// What an action would take hold of now, beside traffic.
+    ///
+    /// # Errors
+    /// When that cannot be looked up.
+    fn rehearse(&mut self, _verb: Verb, _cuts: &[Cut]) -> Result<Grasp, ResponderError> {
+        Ok(Grasp::default())
+    }
 }
+
+/// What a responder gets from the process that it works in.
+#[derive(Clone, Default)]
+pub struct Place {
+    /// The process that may stop others.
+    pub freezer: Option<Hand>,
+}
+
+/// A responder, or what is missing for it.
+pub type Built = Result<Box<dyn Responder>, String>;
 
 /// A kind of responder.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +131,10 @@ pub struct ResponderSpec {
     pub id: &'static str,
     /// What it does.
     pub title: &'static str,
+    /// What it takes hold of.
+    pub realm: Realm,
     /// Makes one, by what the policy says about it; or says what is missing there.
-    pub build: fn(&Policy) -> Result<Box<dyn Responder>, String>,
+    pub build: fn(&Policy, &Place) -> Built,
 }
 
 /// The kinds there are: a new one is a file and a line here.
@@ -94,6 +143,7 @@ pub const RESPONDERS: &[ResponderSpec] = &[
     nftables::BRIDGE,
     reset::SPEC,
     bouncers::SPEC,
+    freezer::SPEC,
 ];
 
 /// Several responders as one: what one of them cannot do is not done.
@@ -107,7 +157,7 @@ impl Responders {
     ///
     /// # Errors
     /// When there is none of a name, or one lacks something in the policy; the message says what.
-    pub fn of(policy: &Policy) -> Result<Self, String> {
+    pub fn of(policy: &Policy, place: &Place) -> Result<Self, String> {
         let named = policy.responders.iter().map(|name| {
             let spec = RESPONDERS.iter().find(|spec| spec.id == name);
             let spec = spec.ok_or_else(|| {
@@ -117,10 +167,13 @@ impl Responders {
                     known.join(", ")
                 )
             })?;
-            (spec.build)(policy)
+            Ok((spec.realm, (spec.build)(policy, place)?))
         });
+        let mut all = named.collect::<Result<Vec<_>, String>>()?;
+        // A cut ends the connection by which the process is found that holds it.
+        all.sort_by_key(|(realm, _)| *realm == Realm::Traffic);
         Ok(Self {
-            all: named.collect::<Result<_, _>>()?,
+            all: all.into_iter().map(|(_, responder)| responder).collect(),
         })
     }
 
@@ -154,6 +207,16 @@ impl Responder for Responders {
         self.each(|responder| responder.remove().map(|()| Receipt::default()))
             .map(|_| ())
     }
+
+    fn rehearse(&mut self, verb: Verb, cuts: &[Cut]) -> Result<Grasp, ResponderError> {
+        let mut all = Grasp::default();
+        for responder in &mut self.all {
+            let grasp = responder.rehearse(verb, cuts)?;
+            all.held.extend(grasp.held);
+            all.spared.extend(grasp.spared);
+        }
+        Ok(all)
+    }
 }
 
 impl Receipt {
@@ -165,6 +228,9 @@ impl Receipt {
             let counted = self.cut.entry(id).or_default();
             counted.0 += packets;
             counted.1 += bytes;
+        }
+        for (id, held) in other.held {
+            self.held.entry(id).or_default().extend(held);
         }
         self.trouble = self.trouble.take().or(other.trouble);
     }

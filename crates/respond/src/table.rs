@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use thymus_schema::{Timestamp, Transport};
 
 use crate::cut::{AGREED_FROM, Cut, Habit, Port, Side};
-use crate::decision::DecisionId;
+use crate::decision::{Decision, DecisionId, Realm};
 use crate::guard::NeverAct;
 use crate::ledger::Ledger;
 
@@ -158,10 +159,24 @@ pub struct Claim {
     pub of: BTreeSet<DecisionId>,
 }
 
-/// The elements.
+/// What a decision that is about no traffic takes hold of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// What it is about.
+    pub cuts: Vec<Cut>,
+    /// Until when.
+    pub until: Option<Timestamp>,
+}
+
+/// What such decisions take hold of.
+pub type Holds = BTreeMap<DecisionId, Hold>;
+
+/// The elements, and beside them what no packet filter has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     elements: BTreeMap<Element, Claim>,
+    processes: Holds,
+    files: Holds,
 }
 
 impl Table {
@@ -171,6 +186,14 @@ impl Table {
         table.never(never);
         let mut lives: BTreeMap<IpNet, Vec<(BTreeSet<Habit>, Claim)>> = BTreeMap::new();
         for decision in ledger.active() {
+            match decision.verb.realm() {
+                Some(Realm::Processes) => hold(&mut table.processes, decision, never),
+                Some(Realm::Files) => hold(&mut table.files, decision, never),
+                Some(Realm::Traffic) | None => {}
+            }
+            if decision.verb.realm() != Some(Realm::Traffic) {
+                continue;
+            }
             let claim = Claim {
                 until: decision.until,
                 of: BTreeSet::from([decision.id]),
@@ -194,6 +217,7 @@ impl Table {
                         };
                         table.add(set, vec![*of], None, &claim);
                     }
+                    Cut::Process { .. } => {}
                     Cut::AllBut { of, habits } => {
                         let habits = habits.iter().copied().collect();
                         lives.entry(*of).or_default().push((habits, claim.clone()));
@@ -287,6 +311,16 @@ impl Table {
         self.elements.iter()
     }
 
+    /// What holds processes of this machine.
+    pub fn processes(&self) -> &Holds {
+        &self.processes
+    }
+
+    /// What holds files of this machine.
+    pub fn files(&self) -> &Holds {
+        &self.files
+    }
+
     /// One of them.
     pub fn get(&self, element: &Element) -> Option<&Claim> {
         self.elements.get(element)
@@ -300,6 +334,19 @@ impl Table {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.elements.is_empty()
+    }
+}
+
+/// What is never acted upon is left out here too.
+fn hold(into: &mut Holds, decision: &Decision, never: &NeverAct) {
+    let cuts = decision.cuts.iter();
+    let cuts: Vec<Cut> = cuts
+        .filter(|cut| never.refuses(cut).is_none())
+        .cloned()
+        .collect();
+    let until = decision.until;
+    if !cuts.is_empty() {
+        into.insert(decision.id, Hold { cuts, until });
     }
 }
 

@@ -131,6 +131,22 @@ pub fn confine_enforcer(written: &[PathBuf]) -> Result<bool, SensorError> {
     confine_to(written, &[PathBuf::from("/")], &kept)
 }
 
+/// The same for the process that stops others: it takes and makes no connections and starts nothing. It is not confined to
+/// files: Landlock would keep it from looking at any process that is less confined, which are all.
+///
+/// # Errors
+/// When the system refuses a step.
+pub fn confine_freezer() -> Result<(), SensorError> {
+    let kept = Kept {
+        rights: CapabilitySet::SYS_PTRACE | CapabilitySet::KILL,
+        calls: &[libc::SYS_pidfd_send_signal],
+        ports: Some(&[]),
+    };
+    give_up(&kept)?;
+    let filter = filter(kept.calls).map_err(at("seccomp"))?;
+    apply_filter_all_threads(&filter).map_err(at("seccomp"))
+}
+
 /// What a process keeps that others give up.
 struct Kept<'a> {
     rights: CapabilitySet,
@@ -150,6 +166,15 @@ impl Default for Kept<'_> {
 }
 
 fn confine_to(written: &[PathBuf], read: &[PathBuf], kept: &Kept<'_>) -> Result<bool, SensorError> {
+    give_up(kept)?;
+    let has_landlock = shut_files(written, read, kept.ports)?;
+    let filter = filter(kept.calls).map_err(at("seccomp"))?;
+    apply_filter_all_threads(&filter).map_err(at("seccomp"))?;
+    Ok(has_landlock)
+}
+
+/// Rights that are not kept go, for good.
+fn give_up(kept: &Kept<'_>) -> Result<(), SensorError> {
     for capability in CapabilitySet::all().difference(kept.rights).iter() {
         let _is_shut = remove_capability_from_bounding_set(capability).is_ok();
     }
@@ -166,11 +191,7 @@ fn confine_to(written: &[PathBuf], read: &[PathBuf], kept: &Kept<'_>) -> Result<
     for capability in (held.permitted & kept.rights).iter() {
         configure_capability_in_ambient_set(capability, true).map_err(at("capabilities"))?;
     }
-    set_no_new_privs(true).map_err(at("no_new_privs"))?;
-    let has_landlock = shut_files(written, read, kept.ports)?;
-    let filter = filter(kept.calls).map_err(at("seccomp"))?;
-    apply_filter_all_threads(&filter).map_err(at("seccomp"))?;
-    Ok(has_landlock)
+    set_no_new_privs(true).map_err(at("no_new_privs"))
 }
 
 fn at<E: fmt::Display>(step: &'static str) -> impl Fn(E) -> SensorError {

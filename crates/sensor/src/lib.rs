@@ -33,7 +33,9 @@ mod sensor;
 mod tap;
 
 pub use block::{PacketBlock, PacketRecord};
-pub use confine::{confine, confine_client, confine_enforcer, confine_listener, confine_server};
+pub use confine::{
+    confine, confine_client, confine_enforcer, confine_freezer, confine_listener, confine_server,
+};
 pub use error::SensorError;
 pub use fan::Fan;
 pub use filter::{Filter, FilterError};

@@ -37,7 +37,7 @@ pub struct EnforceArgs {
     pub parent: Option<i32>,
 }
 
-/// What stands between the console and the enforcer.
+/// What stands between the console and the enforcer, or between the enforcer and other processes.
 #[derive(Args, Clone, Debug)]
 pub struct DoorArgs {
     /// The state folder
@@ -79,9 +79,11 @@ Examples:
   thymus contain 10.0.0.5 --state DIR --verb enforce_life
   thymus contain 10.0.0.5 --state DIR --verb block_pattern --to 198.51.100.7 --port tcp/443
   thymus contain 203.0.113.9 --state DIR --verb block_destination  an address outside, for everybody
+  thymus contain --state DIR --verb freeze_process --pid 4711      a process of this machine stops where it stands
+  thymus contain --state DIR --verb freeze_process --to 198.51.100.7 --port tcp/443    whoever talks with that
 
 Verbs: block_pattern, block_destination, enforce_life, outbound_only (nobody begins with it), inbound_only (it begins
-nothing), quarantine. What is never acted upon is not, whoever asks; see docs/respond.md.";
+nothing), quarantine; freeze_process, on the machine of the enforcer. What is never acted upon is not, whoever asks; see docs/respond.md.";
 
 /// `thymus contain`.
 #[derive(Args, Clone, Debug)]
@@ -92,13 +94,16 @@ pub struct ContainArgs {
     pub state: PathBuf,
     /// Whom it is about
     #[arg(value_name = "ADDRESS")]
-    pub address: IpAddr,
+    pub address: Option<IpAddr>,
     /// What is done
     #[arg(long, value_name = "VERB", default_value = "quarantine", value_parser = crate::respond::verb)]
     pub verb: Verb,
     /// Only towards this address
     #[arg(long, value_name = "ADDRESS")]
     pub to: Option<IpAddr>,
+    /// A process of this machine, for freeze_process
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<i32>,
     /// Only this service of it, such as tcp/443
     #[arg(long, value_name = "SERVICE", value_parser = crate::respond::service)]
     pub port: Option<Port>,
@@ -153,8 +158,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 const PANIC_EXAMPLES: &str = "\
-It marks the state folder, removes the table of the packet filter itself, and tells the enforcer: each alone is
-enough, and it works when nothing else does. Run it with the rights of the enforcer, usually as root.";
+It marks the state folder, removes the table of the packet filter and lets stopped processes go itself, and tells the
+enforcer: each alone is enough, and it works when nothing else does. Run it with the rights of the enforcer, usually as root.";
 
 /// `thymus panic`.
 #[derive(Args, Clone, Debug)]
@@ -221,7 +226,8 @@ const POLICY_EXAMPLES: &str = r#"A policy (TOML; every key has a default, and th
   confirm_seconds = 120          # taken back unless confirmed, by a person or by probes; 0: no confirmation
   probes = ["tcp://10.0.0.9:443"]
   never = ["10.0.0.0/28"]        # networks that are never acted upon
-  responders = ["nftables"]      # what carries it out: nftables, bridge, reset, bouncers; several at a time
+  responders = ["nftables"]      # what carries it out: nftables, bridge, reset, bouncers, freezer; several at a time
+  never_processes = ["/usr/sbin/nginx"]    # programs that the freezer never stops
   [[rules]]                      # the first that fits says who decides
   mode = "act"
   networks = ["10.0.8.0/24"]

@@ -1,12 +1,12 @@
 //! `thymus decisions`, `approve`, `deny`, `undo`, `extend`, `confirm`, `panic` and `policy`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use thymus_respond::{Decision, DecisionId, Nftables, Responder, State};
+use thymus_respond::{Decision, DecisionId, Freezer, Nftables, Responder, ResponderError, State};
 use thymus_schema::Timestamp;
 
 use super::control::{Ask, ask};
@@ -14,8 +14,15 @@ use super::{Reader, folder, planner, policy as file};
 use crate::Found;
 use crate::cli::{AnswerArgs, DecisionsArgs, PanicArgs, PolicyArgs};
 
-/// What each decision has cut: packets and bytes.
-type Cut = BTreeMap<String, (u64, u64)>;
+/// What each decision has done so far, as the enforcer says.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Done {
+    /// Packets and bytes.
+    cut: BTreeMap<String, (u64, u64)>,
+    /// Processes and files of this machine that it holds.
+    held: BTreeMap<String, Vec<String>>,
+}
 
 /// Lists decisions, or tells all about one.
 ///
@@ -26,11 +33,9 @@ pub(crate) fn decisions(args: &DecisionsArgs) -> Result<Found> {
     let now = Timestamp::from_nanos(crate::run::now_nanos());
     let ledger = Reader::new(&args.state).ledger(now)?;
     let status = ask(&folder, &Ask::Status);
-    let cut = status
-        .as_ref()
-        .ok()
-        .and_then(|status| serde_json::from_value(status.get("cut")?.clone()).ok());
-    let cut: Cut = cut.unwrap_or_default();
+    let said = status.as_ref().ok().cloned();
+    let done = said.and_then(|status| serde_json::from_value(status).ok());
+    let done: Done = done.unwrap_or_default();
     let chosen: Vec<&Decision> = match args.id {
         Some(id) => vec![ledger.get(id)?],
         None => ledger
@@ -45,19 +50,25 @@ pub(crate) fn decisions(args: &DecisionsArgs) -> Result<Found> {
             let mut value = serde_json::to_value(one)?;
             if let Some(fields) = value.as_object_mut() {
                 fields.insert("name".to_owned(), json!(one.id.to_string()));
-                let (packets, bytes) = cut.get(&one.id.to_string()).copied().unwrap_or_default();
+                let (packets, bytes) = done
+                    .cut
+                    .get(&one.id.to_string())
+                    .copied()
+                    .unwrap_or_default();
                 fields.insert(
                     "cut".to_owned(),
                     json!({"packets": packets, "bytes": bytes}),
                 );
+                let held = done.held.get(&one.id.to_string());
+                fields.insert("held".to_owned(), json!(held.cloned().unwrap_or_default()));
             }
             writeln!(out, "{value}")?;
         }
         return Ok(Found::Nothing);
     }
     match (args.id, chosen.first()) {
-        (Some(_), Some(one)) => tell(one, &cut, &mut out)?,
-        _ => list(&chosen, &cut, now, &mut out)?,
+        (Some(_), Some(one)) => tell(one, &done, &mut out)?,
+        _ => list(&chosen, &done, now, &mut out)?,
     }
     if let Ok(status) = &status {
         stand(status, &mut out)?;
@@ -67,7 +78,7 @@ pub(crate) fn decisions(args: &DecisionsArgs) -> Result<Found> {
     Ok(Found::Nothing)
 }
 
-fn list(chosen: &[&Decision], cut: &Cut, now: Timestamp, out: &mut impl Write) -> Result<()> {
+fn list(chosen: &[&Decision], done: &Done, now: Timestamp, out: &mut impl Write) -> Result<()> {
     if chosen.is_empty() {
         writeln!(
             out,
@@ -94,7 +105,11 @@ fn list(chosen: &[&Decision], cut: &Cut, now: Timestamp, out: &mut impl Write) -
             plain(&one.reason)
         )?;
         writeln!(out, "       {}", one.rehearsal.sentence())?;
-        if let Some((packets, bytes)) = cut
+        for held in done.held.get(&one.id.to_string()).into_iter().flatten() {
+            writeln!(out, "       Holds {}", plain(held))?;
+        }
+        if let Some((packets, bytes)) = done
+            .cut
             .get(&one.id.to_string())
             .filter(|(packets, _)| *packets > 0)
         {
@@ -122,7 +137,7 @@ fn list(chosen: &[&Decision], cut: &Cut, now: Timestamp, out: &mut impl Write) -
     Ok(())
 }
 
-fn tell(one: &Decision, cut: &Cut, out: &mut impl Write) -> Result<()> {
+fn tell(one: &Decision, done: &Done, out: &mut impl Write) -> Result<()> {
     writeln!(
         out,
         "{} · {} · {}",
@@ -154,7 +169,10 @@ fn tell(one: &Decision, cut: &Cut, out: &mut impl Write) -> Result<()> {
             talk.client, talk.server
         )?;
     }
-    if let Some((packets, bytes)) = cut.get(&one.id.to_string()) {
+    for held in done.held.get(&one.id.to_string()).into_iter().flatten() {
+        writeln!(out, "Holds     {}", plain(held))?;
+    }
+    if let Some((packets, bytes)) = done.cut.get(&one.id.to_string()) {
         writeln!(out, "So far    {packets} packets, {bytes} bytes cut")?;
     }
     for line in &one.history {
@@ -274,15 +292,18 @@ pub(crate) fn panic(args: &PanicArgs) -> Result<Found> {
         let path = folder.join("panic");
         std::fs::write(&path, user()).with_context(|| format!("cannot write {}", path.display()))
     });
-    let removed = remove_all();
+    let removed = remove_all(&folder);
     let told = ask(&folder, &Ask::Panic { by: user() });
     // The enforcer may have put something back before it saw the mark.
-    let again = remove_all();
+    let again = remove_all(&folder);
     if let Err(error) = &marked {
         eprintln!("thymus: {error:#}; an enforcer that runs may carry out decisions again");
     }
     if let (Err(error), Err(_)) = (again.or(removed), &told) {
-        bail!("{error}; as root, `nft delete table inet thymus` removes what is cut");
+        bail!(
+            "{error}; as root, `nft delete table inet thymus` removes what is cut, and {} names who is stopped and how",
+            folder.join("frozen.json").display()
+        );
     }
     eprintln!(
         "thymus: nothing is cut any more, and nothing will be until `thymus panic --resume`{}",
@@ -299,11 +320,12 @@ pub(crate) fn panic(args: &PanicArgs) -> Result<Found> {
     }
 }
 
-/// Both tables, whoever made them.
-fn remove_all() -> Result<(), thymus_respond::ResponderError> {
+/// Both tables, whoever made them, and whoever is stopped.
+fn remove_all(folder: &Path) -> Result<(), ResponderError> {
+    let freed = Freezer::new(folder, BTreeSet::new()).remove();
     // A kernel without bridges has no table there, and says no.
     let _is_removed = Nftables::bridge().remove().is_ok();
-    Nftables::default().remove()
+    Nftables::default().remove().and(freed)
 }
 
 /// Checks a policy file, and shows what it amounts to.

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use thymus_respond::{Cut, FlowBook, Port, Proposal, Side, Verb, host};
+use thymus_respond::{Cut, FlowBook, Port, Proposal, Realm, Rehearsal, Side, Verb, host as net_of};
 use thymus_schema::{Confidence, EntityId, Timestamp};
 
 use super::commands::user;
 use super::control::{Ask, ask};
-use super::{folder, kept};
+use super::{folder, host, kept};
 use crate::Found;
 use crate::cli::ContainArgs;
 
@@ -23,11 +23,25 @@ pub(crate) fn contain(args: &ContainArgs) -> Result<Found> {
     let (book, local) = kept::read(&folder).unzip();
     let book = book.unwrap_or_default();
     let now = Timestamp::from_nanos(crate::run::now_nanos());
-    let address = args.address.to_canonical();
-    let cuts = cuts(args, address, &book, now)?;
+    let is_here = matches!(args.verb.realm(), Some(Realm::Processes | Realm::Files));
+    let (address, cuts) = if is_here {
+        here(args)?
+    } else {
+        let address = args.address.context("name the address it is about")?;
+        let address = address.to_canonical();
+        (address, cuts(args, address, &book, now)?)
+    };
     let rehearsal = local
         .map(|local| book.rehearse(&cuts, now, &local))
         .unwrap_or_default();
+    let mut proposal = proposal(args, address, cuts.clone(), rehearsal, now);
+    if is_here {
+        let asked = Ask::Rehearse {
+            proposal: Box::new(proposal.clone()),
+        };
+        proposal.rehearsal.held = serde_json::from_value(ask(&folder, &asked)?)?;
+    }
+    let rehearsal = proposal.rehearsal.clone();
     let mut out = std::io::stdout().lock();
     if !args.json {
         for cut in cuts.iter().take(50) {
@@ -45,24 +59,6 @@ pub(crate) fn contain(args: &ContainArgs) -> Result<Found> {
     }
     let mut id = serde_json::Value::Null;
     if !args.dry_run {
-        let why = if args.why.is_empty() {
-            "by hand"
-        } else {
-            &args.why
-        };
-        let proposal = Proposal {
-            incident: args.incident.clone().unwrap_or_default().into(),
-            confidence: Confidence::High,
-            device: EntityId::device(address.to_string()),
-            addrs: vec![address],
-            verb: args.verb,
-            cuts: cuts.clone(),
-            reason: why.to_owned(),
-            harms: false,
-            stage: 0,
-            evidence_at: now,
-            rehearsal: rehearsal.clone(),
-        };
         let secs = args.duration.as_secs();
         let by = user();
         let proposal = Box::new(proposal);
@@ -79,11 +75,71 @@ pub(crate) fn contain(args: &ContainArgs) -> Result<Found> {
     Ok(Found::Nothing)
 }
 
+fn proposal(
+    args: &ContainArgs,
+    address: IpAddr,
+    cuts: Vec<Cut>,
+    rehearsal: Rehearsal,
+    now: Timestamp,
+) -> Proposal {
+    let why = match args.why.as_str() {
+        "" => "by hand",
+        why => why,
+    };
+    Proposal {
+        incident: args.incident.clone().unwrap_or_default().into(),
+        confidence: Confidence::High,
+        device: EntityId::device(address.to_string()),
+        addrs: vec![address],
+        verb: args.verb,
+        cuts,
+        reason: why.to_owned(),
+        harms: false,
+        stage: 0,
+        evidence_at: now,
+        rehearsal,
+    }
+}
+
+/// What the verb means on this very machine, and by which of its addresses it is known.
+fn here(args: &ContainArgs) -> Result<(IpAddr, Vec<Cut>)> {
+    let own = host::own();
+    let known = args.address.or(own.first().copied());
+    let known = known.unwrap_or(IpAddr::from([127, 0, 0, 1])).to_canonical();
+    let cuts = match (args.pid, args.to) {
+        (Some(pid), None) if args.port.is_none() => {
+            let process = Cut::process(pid);
+            vec![process.with_context(|| format!("there is no process {pid}"))?]
+        }
+        (None, Some(to)) => {
+            let server = net_of(to);
+            let own = args.address.map_or(own, |address| vec![address]);
+            let same = own.into_iter().filter(|own| own.is_ipv4() == to.is_ipv4());
+            let begins = same.map(|own| Cut::Pattern {
+                client: net_of(own),
+                server,
+                port: args.port,
+            });
+            begins.collect()
+        }
+        _ => bail!(
+            "freeze_process needs to know which: --pid 4711, or --to 198.51.100.7 --port tcp/443"
+        ),
+    };
+    if cuts.is_empty() {
+        bail!("this machine has no address of the family of --to");
+    }
+    Ok((known, cuts))
+}
+
 /// What the verb means for this address.
 fn cuts(args: &ContainArgs, address: IpAddr, book: &FlowBook, now: Timestamp) -> Result<Vec<Cut>> {
-    let of = host(address);
+    let of = net_of(address);
     let all = |side| vec![Cut::Address { of, side }];
-    let to = args.to.map(host);
+    let to = args.to.map(net_of);
+    if args.pid.is_some() {
+        bail!("--pid goes with freeze_process only");
+    }
     if to.is_some_and(|to| to.addr().is_ipv4() != of.addr().is_ipv4()) {
         bail!("{address} and the address of --to are of different families");
     }
@@ -134,13 +190,14 @@ pub(crate) fn verb(text: &str) -> Result<Verb, String> {
 }
 
 /// What can be done by hand.
-const BY_HAND: [Verb; 6] = [
+const BY_HAND: [Verb; 7] = [
     Verb::BlockPattern,
     Verb::BlockDestination,
     Verb::EnforceLife,
     Verb::OutboundOnly,
     Verb::InboundOnly,
     Verb::Quarantine,
+    Verb::FreezeProcess,
 ];
 
 /// A service: `tcp/443`.

@@ -69,6 +69,11 @@ pub(crate) enum Ask {
         /// For so many seconds.
         secs: u64,
     },
+    /// What would it take hold of on this machine?
+    Rehearse {
+        /// What.
+        proposal: Box<Proposal>,
+    },
     /// It does no harm.
     Confirm {
         /// Which.

@@ -132,7 +132,7 @@ pub(crate) fn door(args: &DoorArgs) -> Result<Found> {
 /// Only what can be asked at all is passed on, and nothing that a console has no business with.
 fn pass(folder: &Path, line: &str) -> Said {
     match serde_json::from_str(line) {
-        Ok(Ask::Contain { .. }) | Err(_) => {
+        Ok(Ask::Contain { .. } | Ask::Rehearse { .. }) | Err(_) => {
             Said::Answer(Answer::Refused("a console cannot ask that".to_owned()))
         }
         Ok(ask) => match control::asked(folder, &ask) {

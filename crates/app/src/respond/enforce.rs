@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use thymus_respond::{DecisionId, Enforcer, NeverAct, Policy, Responders, State};
+use thymus_respond::{DecisionId, Enforcer, NeverAct, Place, Policy, Realm, Responders, State};
 use thymus_schema::Timestamp;
 
 use super::bans::NeverFile;
 use super::control::{self, Answer, Ask, Asked};
+use super::freezer::Helper;
 use super::policy::PolicyFile;
 use super::probe::{Health, Probes};
 use super::wire::{Listener, Said};
@@ -49,10 +50,14 @@ pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
     planner::make(&folder)?;
     let _lock = lock(&folder)?;
     let (file, policy) = PolicyFile::open(args.policy.as_deref())?;
+    let mut helper = Helper::start(&args.state, &policy, !args.no_sandbox)?;
+    let place = Place {
+        freezer: helper.as_ref().map(Helper::hand),
+    };
     if !args.no_sandbox && !thymus_sensor::confine_enforcer(std::slice::from_ref(&folder))? {
         eprintln!("thymus: this kernel has no Landlock, so files are not kept from the enforcer");
     }
-    let responders = Responders::of(&policy).map_err(anyhow::Error::msg)?;
+    let responders = Responders::of(&policy, &place).map_err(anyhow::Error::msg)?;
     let stop = Stop::listen()?;
     let (enforcer, remarks) = Enforcer::open(&folder, policy, Box::new(responders), clock())?;
     for remark in remarks {
@@ -77,13 +82,23 @@ pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
         managed: args.managed.clone(),
         delays: Delays::default(),
         never_file: NeverFile::new(&folder),
+        place,
     };
     office.look_after();
     office.hear();
     while !stop.is_due() {
         office.wait(&woken);
+        if helper.as_mut().is_some_and(Helper::is_gone) {
+            bail!(
+                "the process that stops others has ended; what it stopped is taken over by the next enforcer"
+            );
+        }
     }
-    // What holds goes on holding until its time is over: a restart is no reason to let an attacker go.
+    // What holds goes on holding until its time is over: a restart is no reason to let an attacker go. But nobody is
+    // stopped for good because nobody came back.
+    if let Some(helper) = &helper {
+        helper.hand().let_go()?;
+    }
     Ok(Found::Nothing)
 }
 
@@ -196,6 +211,7 @@ struct Office {
     managed: Vec<u16>,
     delays: Delays,
     never_file: NeverFile,
+    place: Place,
 }
 
 impl Office {
@@ -285,9 +301,16 @@ impl Office {
 
     /// Another policy from now on, with other means where it names them.
     fn change(&mut self, policy: Policy) -> Result<(), String> {
+        if policy.reaches(Realm::Processes) && self.place.freezer.is_none() {
+            return Err(
+                "the policy names the freezer, and the enforcer gave up the rights for it when it began: start thymus \
+                 again to have it"
+                    .to_owned(),
+            );
+        }
         let responders = policy
             .has_other_means(self.enforcer.policy())
-            .then(|| Responders::of(&policy))
+            .then(|| Responders::of(&policy, &self.place))
             .transpose()?;
         self.enforcer.policy_changed(policy, clock());
         if let Some(responders) = responders {
@@ -348,6 +371,12 @@ impl Office {
                     Err(error) => Answer::Refused(error.to_string()),
                 };
             }
+            Ask::Rehearse { proposal } => {
+                return match enforcer.rehearse(*proposal) {
+                    Ok(proposal) => Answer::Done(json!(proposal.rehearsal.held)),
+                    Err(error) => Answer::Refused(error.to_string()),
+                };
+            }
             Ask::Confirm { id, by } => enforcer.confirm_it(id, &by, now),
             Ask::Panic { by } => enforcer.panic(&by, now),
             Ask::Resume { by } => enforcer.resume(&by, now),
@@ -373,6 +402,11 @@ impl Office {
             .iter()
             .map(|(id, counted)| (id.to_string(), *counted))
             .collect();
+        let held: BTreeMap<String, &Vec<String>> = standing
+            .held
+            .iter()
+            .map(|(id, held)| (id.to_string(), held))
+            .collect();
         let never: Vec<Value> = self
             .enforcer
             .never()
@@ -393,6 +427,7 @@ impl Office {
             "policy_trouble": self.policy_trouble,
             "repaired": standing.repaired,
             "cut": cut,
+            "held": held,
             "never": never,
             "devices": self.devices,
             "delay_ms": self.delays.told(),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use thymus_respond::{NeverAct, Port};
+use thymus_respond::{NeverAct, Port, sockets};
 use thymus_schema::Transport;
 
 const SSH: u16 = 22;
@@ -68,32 +68,27 @@ fn resolvers(conf: &str) -> Vec<IpAddr> {
 
 /// Who has a connection to a port at which this machine is managed.
 fn clients(table: &str, managed: &[u16]) -> Vec<IpAddr> {
-    const ESTABLISHED: &str = "01";
-    let clients = table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
-        let (_, port) = local.split_once(':')?;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let is_managed = port == SSH || managed.contains(&port);
-        (state == ESTABLISHED && is_managed)
-            .then(|| addr(remote.split_once(':')?.0))
-            .flatten()
-    });
-    clients.collect()
+    const ESTABLISHED: u8 = 1;
+    let is_managed = |port: u16| port == SSH || managed.contains(&port);
+    sockets(table, Transport::Tcp)
+        .into_iter()
+        .filter(|one| one.state == ESTABLISHED && is_managed(one.local.1))
+        .map(|one| one.remote.0)
+        .collect()
 }
 
-/// An address of `/proc/net/tcp`: words of 32 bits in hex, as the machine has them in memory.
-fn addr(hex: &str) -> Option<IpAddr> {
-    let word = |at: usize| {
-        let word = hex.get(at..at + 8)?;
-        u32::from_str_radix(word, 16).ok().map(u32::to_ne_bytes)
-    };
-    if hex.len() == 8 {
-        return word(0).map(|bytes| Ipv4Addr::from(bytes).into());
-    }
-    let words = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
-    let bytes: [u8; 16] = words.try_into().ok()?;
-    Some(IpAddr::from(Ipv6Addr::from(bytes)).to_canonical())
+/// The addresses of this machine that others know.
+pub(super) fn own() -> Vec<IpAddr> {
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let addrs = all.filter_map(|one| {
+        let addr = one.address?;
+        let v4 = addr.as_sockaddr_in().map(|addr| IpAddr::from(addr.ip()));
+        v4.or_else(|| addr.as_sockaddr_in6().map(|addr| IpAddr::from(addr.ip())))
+    });
+    let mut addrs: Vec<IpAddr> = addrs.filter(|addr| !addr.is_loopback()).collect();
+    addrs.sort();
+    addrs.dedup();
+    addrs
 }
 
 #[cfg(test)]
@@ -117,12 +112,12 @@ mod tests {
                 "fe80::1".parse().unwrap()
             ]
         );
-        let table = "  sl  local_address rem_address   st\n   0: 0101A8C0:0016 0901A8C0:C350 01 0:0\n   1: 0101A8C0:0016 0A01A8C0:C350 06 0:0\n   2: 0101A8C0:0050 0B01A8C0:C350 01 0:0\n";
+        let table = "  sl  local_address rem_address   st\n   0: 0101A8C0:0016 0901A8C0:C350 01 0:0 0:0 0 0 0 7 1\n   1: 0101A8C0:0016 0A01A8C0:C350 06 0:0 0:0 0 0 0 0 1\n   2: 0101A8C0:0050 0B01A8C0:C350 01 0:0 0:0 0 0 0 9 1\n";
         assert_eq!(
             clients(table, &[]),
             ["192.168.1.9".parse::<IpAddr>().unwrap()]
         );
-        let table = "  sl  local rem st\n   0: 0000000000000000FFFF00000101A8C0:21C2 0000000000000000FFFF00000901A8C0:C350 01 0:0\n";
+        let table = "  sl  local rem st\n   0: 0000000000000000FFFF00000101A8C0:21C2 0000000000000000FFFF00000901A8C0:C350 01 0:0 0:0 0 0 0 7 1\n";
         assert_eq!(
             clients(table, &[8642]),
             ["192.168.1.9".parse::<IpAddr>().unwrap()]

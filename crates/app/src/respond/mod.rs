@@ -5,6 +5,7 @@
 //!                                  ▲   └────► decisions.jnl ──► console, `thymus decisions`
 //!  console ── door ──┬─► control ──┘
 //!  `thymus approve` ─┘   (socket)
+//!                          enforcer ── pipes ──► freezer ──► processes
 //! ```
 //! All of it lies in the folder `response` of the state folder. The analysis can open no connection, so what it
 //! proposes goes through a file that the enforcer follows; nothing comes back.
@@ -15,6 +16,7 @@ mod contain;
 mod control;
 mod door;
 mod enforce;
+mod freezer;
 mod host;
 mod kept;
 mod learned;
@@ -33,6 +35,7 @@ pub(crate) use contain::{contain, service, verb};
 pub(crate) use control::Ask;
 pub(crate) use door::{Door, Unanswered, door};
 pub(crate) use enforce::run as enforce;
+pub(crate) use freezer::freezer;
 pub(crate) use life::life;
 pub(crate) use planner::Planner;
 pub(crate) use read::Reader;

@@ -165,6 +165,7 @@ impl Planner {
             book: &self.book,
             local,
             outsiders,
+            own: &super::host::own(),
         })
     }
 

@@ -27,6 +27,9 @@ pub struct Rehearsal {
     /// How the pattern of life that stays open would have held on days that it had not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life: Option<LifeTest>,
+    /// Processes and files of this machine that it would take hold of now, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
 }
 
 impl Rehearsal {
@@ -37,8 +40,16 @@ impl Rehearsal {
         usual.max(self.life.as_ref().map_or(0.0, LifeTest::share))
     }
 
-    /// As a sentence.
+    /// As a sentence or two.
     pub fn sentence(&self) -> String {
+        let traffic = self.of_traffic();
+        if self.held.is_empty() {
+            return traffic;
+        }
+        format!("{traffic} Takes hold of {}.", self.held.join(", "))
+    }
+
+    fn of_traffic(&self) -> String {
         let last = match self.days {
             0 | 1 => "day".to_owned(),
             days => format!("{days} days"),

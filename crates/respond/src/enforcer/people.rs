@@ -41,7 +41,7 @@ impl Enforcer {
     /// When it cannot be, with the reason.
     pub fn order(
         &mut self,
-        proposal: Proposal,
+        mut proposal: Proposal,
         by: &str,
         duration: Duration,
         now: Timestamp,
@@ -60,6 +60,9 @@ impl Enforcer {
                 what: proposal.device.to_string().into(),
                 why: "the policy names it".into(),
             }));
+        }
+        if let Some(refusal) = self.possible(&mut proposal)? {
+            return Err(EnforcerError::Guard(refusal));
         }
         let is_new = !self.ledger.devices_held().contains(&proposal.device);
         if let Some(refusal) = self

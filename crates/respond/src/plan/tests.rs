@@ -66,6 +66,16 @@ fn planned(alert: &Alert, book: &FlowBook) -> Vec<Proposal> {
 }
 
 fn planned_among(alert: &Alert, book: &FlowBook, outsiders: &[IpAddr]) -> Vec<Proposal> {
+    planned_at(alert, book, outsiders, &[])
+}
+
+/// The same on a machine with these addresses.
+fn planned_at(
+    alert: &Alert,
+    book: &FlowBook,
+    outsiders: &[IpAddr],
+    own: &[IpAddr],
+) -> Vec<Proposal> {
     let incident = Incident {
         id: IncidentId(1),
         merged_from: Vec::new(),
@@ -96,6 +106,7 @@ fn planned_among(alert: &Alert, book: &FlowBook, outsiders: &[IpAddr]) -> Vec<Pr
         book,
         local: &LocalNetworks::default(),
         outsiders,
+        own,
     })
 }
 
@@ -251,4 +262,30 @@ fn nothing_is_cut_of_whom_nobody_knows_the_address() {
     let plan = planned(&alert, &book);
     assert_eq!((plan.len(), plan[0].verb), (1, Verb::Notify));
     assert!(plan[0].cuts.is_empty());
+}
+
+#[test]
+fn on_the_machine_that_acts_its_process_is_named_too() {
+    let mut book = book();
+    book.seen(talk(DEVICE, "203.0.113.9", 8443), at(72));
+    let alert = alert(
+        EntityId::device(DEVICE),
+        Phase::Control,
+        &[(PeerRole::Controller, "external:203.0.113.9")],
+    );
+    let freezes = |own: &[IpAddr]| -> Vec<Vec<String>> {
+        let plan = planned_at(&alert, &book, &[], own);
+        let freezes = plan.iter().filter(|one| one.verb == Verb::FreezeProcess);
+        freezes.map(texts).collect()
+    };
+    assert!(
+        freezes(&[]).is_empty(),
+        "of other machines it knows nothing"
+    );
+    assert!(freezes(&["10.0.0.9".parse().unwrap()]).is_empty());
+    let own = [DEVICE.parse().unwrap()];
+    assert_eq!(freezes(&own), [["10.0.0.5 to 203.0.113.9 by tcp/8443"]]);
+    let plan = planned_at(&alert, &book, &[], &own);
+    let stages: Vec<u8> = plan.iter().take(2).map(|one| one.stage).collect();
+    assert_eq!(stages, [0, 0], "beside the cut, not after it");
 }

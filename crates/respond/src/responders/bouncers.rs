@@ -3,13 +3,15 @@
 
 use thymus_schema::Timestamp;
 
+use crate::decision::Realm;
 use crate::responder::{Receipt, Responder, ResponderError, ResponderSpec};
 use crate::table::Table;
 
 pub(crate) const SPEC: ResponderSpec = ResponderSpec {
     id: "bouncers",
     title: "nothing on this machine: bouncers ask for the decisions and carry them out",
-    build: |_| Ok(Box::new(Bouncers)),
+    realm: Realm::Traffic,
+    build: |_, _| Ok(Box::new(Bouncers)),
 };
 
 struct Bouncers;

@@ -19,6 +19,7 @@ use self::listing::{Listing, listing};
 use self::run::nft;
 use self::script::{Dialect, SHORT, Step, TABLE, skeleton, steps};
 use crate::cut::Port;
+use crate::decision::Realm;
 use crate::responder::{Receipt, Responder, ResponderError, ResponderSpec};
 use crate::table::{Element, Set, Table};
 
@@ -29,13 +30,15 @@ const NFT: &str = "nft";
 pub(crate) const SPEC: ResponderSpec = ResponderSpec {
     id: "nftables",
     title: "the kernel's packet filter of this machine, as a host and as a gateway",
-    build: |_| Ok(Box::<Nftables>::default()),
+    realm: Realm::Traffic,
+    build: |_, _| Ok(Box::<Nftables>::default()),
 };
 
 pub(crate) const BRIDGE: ResponderSpec = ResponderSpec {
     id: "bridge",
     title: "the kernel's packet filter of this machine, between the ports of its bridges",
-    build: |_| Ok(Box::new(Nftables::bridge())),
+    realm: Realm::Traffic,
+    build: |_, _| Ok(Box::new(Nftables::bridge())),
 };
 
 /// The responder.

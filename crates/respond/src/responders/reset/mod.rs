@@ -20,14 +20,15 @@ use thymus_sensor::{Catch, Change, Filled, Filter, PacketBlock, SensorError, Tap
 
 use self::frame::Packet;
 pub use self::frame::fuzz_frame;
-use crate::decision::DecisionId;
+use crate::decision::{DecisionId, Realm};
 use crate::responder::{Receipt, Responder, ResponderError, ResponderSpec};
 use crate::table::{Judge, Seen, Table};
 
 pub(crate) const SPEC: ResponderSpec = ResponderSpec {
     id: "reset",
     title: "TCP resets and ICMP errors towards both ends, from a sensor that only listens",
-    build: |policy| match policy.reset.interface.as_str() {
+    realm: Realm::Traffic,
+    build: |policy, _| match policy.reset.interface.as_str() {
         "" => Err(
             "the responder \"reset\" needs to know where: [reset] interface = \"eth1\"".to_owned(),
         ),
