@@ -7,6 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "answers/hook.rs"]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "links are tried out in answers.rs"
+)]
+mod hook;
+
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -21,6 +29,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, socket
 use nix::unistd::Pid;
 use serde_json::Value;
 use thymus_testing::apart;
+
+use hook::{Hook, Person, account, token};
 
 fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_thymus"))
@@ -112,6 +122,10 @@ struct Run {
 
 impl Run {
     fn start(state: &Path, policy: &Path) -> Self {
+        Self::with(state, policy, &[])
+    }
+
+    fn with(state: &Path, policy: &Path, more: &[&str]) -> Self {
         let child = Command::new(program())
             .args([
                 "run",
@@ -125,6 +139,7 @@ impl Run {
             .arg(state)
             .arg("--respond")
             .arg(policy)
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -215,6 +230,52 @@ fn a_policy_that_acts_contains_an_attack_by_itself() {
         let by = active["history"][0]["by"].as_str();
         assert_eq!(by, Some("thymus"), "nobody was asked");
     });
+}
+
+#[test]
+fn a_link_in_a_webhook_lets_an_analyst_contain_an_attack() {
+    inside(
+        "a_link_in_a_webhook_lets_an_analyst_contain_an_attack",
+        || {
+            cable();
+            let dir = tempfile::tempdir().unwrap();
+            let (policy, state) = (dir.path().join("policy.toml"), dir.path().join("state"));
+            std::fs::write(&policy, format!("mode = {ASK}\n{CAPS}")).unwrap();
+            std::fs::create_dir(&state).unwrap();
+            account(&program(), &state, "ann", "analyst");
+            let hook = Hook::start();
+            let (at, url) = ("127.0.0.1:8642", "http://127.0.0.1:8642");
+            let output = hook.output(dir.path());
+            let more = ["--console", at, "--console-url", url, "--output", &output];
+            let run = Run::with(&state, &policy, &more);
+            let _attack = Attack::begin();
+            let asked = hook.told("a question", |one| one["state"] == "pending");
+            assert_eq!(asked["verb"], "block_destination");
+            assert!(asked["incident"].as_str().is_some_and(|id| id.len() == 16));
+            eventually("the console listens", || {
+                std::net::TcpStream::connect(at).is_ok()
+            });
+            let held = || nft(&["list", "table", "inet", "thymus"]);
+            let ann = Person::login(url, "ann");
+            let link = token(&asked);
+            let (status, said) = ann.answer(&link, "approve");
+            assert_eq!(status, 200, "{said}");
+            let device = asked["device"].as_str().unwrap().replace("device:", "");
+            assert!(held().contains(&format!("{device} . ")), "{}", held());
+            let id = &asked["id"];
+            let is =
+                |state: &'static str| move |one: &Value| one["id"] == *id && one["state"] == state;
+            let active = hook.told("its being in force", is("active"));
+            assert_eq!(
+                (&active["by"], &active["cuts"]),
+                (&Value::from("ann"), &asked["cuts"])
+            );
+            assert_eq!(ann.answer(&link, "approve").0, 410, "once");
+            run.thymus(&["undo", id.as_str().unwrap()]);
+            assert!(!held().contains(&format!("{device} . ")), "{}", held());
+            hook.told("its being over", is("cleared"));
+        },
+    );
 }
 
 #[test]

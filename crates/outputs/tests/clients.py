@@ -5,6 +5,7 @@ Argument: the folder with demo.FORMAT. Environment: THYMUS, THYMUS_FILL (the pro
 import asyncio  # noqa: F401  (aiosmtpd wants a loop policy)
 import email
 import email.policy
+import http.client
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 WORK = pathlib.Path(sys.argv[1])
@@ -30,31 +32,30 @@ def lines(name):
     return [json.loads(line) for line in (WORK / name).read_text().splitlines()]
 
 
-def ocsf():
+def ocsf(name="demo.ocsf"):
     import jsonschema
     import ocsf_json_schema
 
     full = pathlib.Path(ocsf_json_schema.__file__).parent / "ocsf" / "1.8.0.json"
     schemas = ocsf_json_schema.OcsfJsonSchemaEmbedded(json.loads(full.read_text()))
-    by_class = {}
-    for name, uid in [("incident_finding", 2005), ("detection_finding", 2004)]:
-        by_class[uid] = jsonschema.Draft202012Validator(schemas.get_class_schema(name, []))
-    found = lines("demo.ocsf")
+    classes = {2004: "detection_finding", 2005: "incident_finding", 7004: "network_remediation_activity"}
+    by_class = {uid: jsonschema.Draft202012Validator(schemas.get_class_schema(one, [])) for uid, one in classes.items()}
+    found = lines(name)
     for event in found:
         by_class[event["class_uid"]].validate(event)
-    say(f"{len(found)} OCSF findings are valid")
+    say(f"{len(found)} events of OCSF in {name} are valid")
 
 
-def stix():
+def stix(name="demo.stix"):
     import stix2validator
 
     # It would rather have ids of chance, and hashes of pages at MITRE; ids of the content are allowed (2.9).
     options = stix2validator.ValidationOptions(version="2.1", disabled=["uuid-check", "extref-hashes"])
-    results = stix2validator.validate_file(str(WORK / "demo.stix"), options)
+    results = stix2validator.validate_file(str(WORK / name), options)
     if not results.is_valid or any(one.warnings for one in results.object_results):
         stix2validator.print_results([results])
         sys.exit("the STIX bundle is not valid")
-    say(f"a STIX bundle of {len(json.loads((WORK / 'demo.stix').read_text())['objects'])} objects is valid")
+    say(f"a STIX bundle of {len(json.loads((WORK / name).read_text())['objects'])} objects is valid")
 
 
 def navigator():
@@ -274,7 +275,104 @@ def prometheus(state):
     say(f"rules and {len(queries)} queries of the dashboard name {len(used)} metrics that there are")
 
 
+def eventually(what, is_so):
+    for _ in range(1200):
+        if is_so():
+            return
+        time.sleep(0.05)
+    sys.exit(f"not within a minute: {what}")
+
+
+class Firewall:
+    """The receiver that docs/outputs.md shows, as it stands there."""
+
+    def __init__(self, secret):
+        page = (PACKAGING.parent / "docs/outputs.md").read_text()
+        code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
+        self.port = free_port()
+        for shown, meant in [("/etc/thymus/hook.secret", str(secret)), ('"127.0.0.1", 8080', f'"127.0.0.1", {self.port}')]:
+            assert code.count(shown) == 1, code
+            code = code.replace(shown, meant)
+        self.seen = []
+        self.names = {"enforce": lambda held: self.seen.append(dict(held))}
+        threading.Thread(target=lambda: exec(code, self.names), daemon=True).start()
+        eventually("the receiver listens", lambda: socket.socket().connect_ex(("127.0.0.1", self.port)) == 0)
+
+    def post(self, headers):
+        request = http.client.HTTPConnection("127.0.0.1", self.port)
+        request.request("POST", "/", '{"kind":"decision","id":"d1","state":"cleared"}', headers)
+        return request.getresponse().status
+
+
+def decisions():
+    """A question told to a mail server, to the receiver of the documents, and in OCSF and STIX."""
+    state = WORK / "respond"
+    state.mkdir()
+    policy, secret, password = state / "policy.toml", WORK / "hook.secret", WORK / "password"
+    policy.write_text("mode = 'approve'\nresponders = ['bouncers']\n")
+    secret.write_text("a secret that both ends know\n")
+    secret.chmod(0o600)
+    mail, firewall = Mailbox(), Firewall(secret)
+    outputs = [
+        f"http://127.0.0.1:{firewall.port}/?tell=decisions&secret-file={secret}",
+        f"smtp://localhost:{mail.port}?from=thymus@example.org&to=soc@example.org&user=thymus"
+        f"&password-file={password}&ca={WORK}/root.pem&tell=decisions",
+        f"file://{WORK}/decisions.ocsf?format=ocsf&tell=decisions",
+        f"file://{WORK}/decisions.stix?format=stix&tell=decisions",
+    ]
+    command = [THYMUS, "tell", "--state", state, "--console-url", "https://thymus.example.org:8642/"]
+    for output in outputs:
+        command += ["--output", output]
+    thymus = lambda *words: subprocess.run([THYMUS, *words, "--state", state], check=True, capture_output=True)
+    enforcer = subprocess.Popen([THYMUS, "enforce", "--state", state, "--policy", policy])
+    teller = None
+    try:
+        eventually("the enforcer listens", (state / "response/control").exists)
+        cuts = [{"what": "address", "of": "10.44.0.17/32", "side": "both"}]
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        proposal = {"incident": "4a5b6c7d8e9f0a1b", "confidence": "high", "device": "device:10.44.0.17",
+                    "addrs": ["10.44.0.17"], "verb": "quarantine", "cuts": cuts, "stage": 0, "evidence_at": now,
+                    "reason": "it opens the files of 38 others " + HOSTILE,
+                    "rehearsal": {"days": 7, "flows": 4120, "cut": 9, "flows_all": 410000, "devices": 1,
+                                  "devices_all": 120, "named": [], "unknown": 0}}
+        with (state / "response/proposals.jsonl").open("a") as proposals:
+            proposals.write(json.dumps({"say": "proposals", "at": now, "proposals": [proposal]}) + "\n")
+        teller = subprocess.Popen(command)
+        eventually("the question is mailed", lambda: len(mail.mails) == 1)
+        to, message = mail.mails[0]
+        text = message.get_content()
+        assert to == ["soc@example.org"] and set(message.keys()) == MAIL_HEADERS, message.keys()
+        assert message["Subject"] == "[thymus] d1 waits for your answer: quarantine the device, 10.44.0.17", message["Subject"]
+        assert re.search(r"https://thymus\.example\.org:8642/approve/[0-9a-f]{64}\s", text), text
+        assert "Would cut: all of 10.44.0.17" in text and "thymus approve d1" in text, text
+        thymus("approve", "d1")
+        eventually("the firewall holds it", lambda: any("d1" in held for held in firewall.seen))
+        until, held = firewall.names["held"]["d1"]
+        assert held == cuts and until > now, (until, held)
+        at = str(int(time.time()))
+        for headers in [{"X-Thymus-Timestamp": at, "X-Thymus-Signature": "v1=" + "0" * 64},
+                        {"X-Thymus-Timestamp": "1", "X-Thymus-Signature": "v1=" + "0" * 64}]:
+            assert firewall.post(headers) == 401 and "d1" in firewall.names["held"]
+        thymus("undo", "d1")
+        eventually("the firewall lets go", lambda: not firewall.names["held"])
+        eventually("three mails", lambda: len(mail.mails) == 3)
+        assert mail.mails[2][1]["Subject"].startswith("[thymus] d1 is over (cleared)"), mail.mails[2][1]["Subject"]
+        eventually("all of it in files", lambda: len(lines("decisions.ocsf")) == len(lines("decisions.stix")) == 3)
+    finally:
+        for process in [teller, enforcer]:
+            if process:
+                process.terminate()
+                process.wait()
+        mail.controller.stop()
+    ocsf("decisions.ocsf")
+    for n, bundle in enumerate(lines("decisions.stix")):
+        (WORK / f"decision{n}.stix").write_text(json.dumps(bundle))
+        stix(f"decision{n}.stix")
+    say("a mail server was asked, and the receiver of the documents did what was decided")
+
+
 ocsf()
 stix()
 navigator()
 prometheus(tell())
+decisions()

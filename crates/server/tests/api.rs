@@ -826,6 +826,7 @@ fn people_have_a_say_in_the_response_and_it_is_written_down() {
         lines,
         [
             ("admin", "response.panic", ""),
+            ("analyst", "decision.refused", "d7"),
             ("analyst", "decision.extended", "d7"),
             ("analyst", "decision.denied", "d7")
         ]
@@ -893,6 +894,10 @@ fn a_link_is_good_once_for_who_is_logged_in_and_what_is_refused_is_written_down(
             ("link.refused", "link_used"),
             ("link.refused", "link_used"),
             ("decision.denied_by_link", "no"),
+            (
+                "decision.refused",
+                "decision.approved_by_link: decision d7 is active, so it cannot be approved"
+            ),
             ("link.refused", "link_expired"),
             ("link.refused", "link_unknown"),
             ("link.refused", "link_unknown"),

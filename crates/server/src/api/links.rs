@@ -12,7 +12,7 @@ use thymus_schema::Timestamp;
 use thymus_store::database::Actor;
 use utoipa::ToSchema;
 
-use super::response::{Why, decision, note};
+use super::response::{Why, asked, decision};
 use super::{AJson, APath, Answer};
 use crate::auth::Caller;
 use crate::error::{ApiError, ErrorBody};
@@ -98,13 +98,12 @@ async fn answer(
                 return Err(refused(app, &actor, &link.decision, USED));
             }
             let ask = ask(link.decision.clone());
-            if let Err(error) = app.host.respond(&ask, &actor.user) {
+            let action = format!("decision.{what}_by_link");
+            if let Err(error) = asked(app, &actor, &action, &found.id, &ask) {
                 // Nothing was done, so the link stays good; if that cannot be written, a new one is not needed.
                 let _is_free = app.main.free_link(&link.digest).is_ok();
-                return Err(error.into());
+                return Err(error);
             }
-            let action = format!("decision.{what}_by_link");
-            note(app, &actor, &action, &found.id, &ask);
             decision(app, &found.id)
         })
         .await?;

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::json;
-use thymus_store::database::Page;
+use thymus_store::database::{Actor, Page};
 use utoipa::{IntoParams, ToSchema};
 
 use super::incidents::unveiled;
@@ -231,8 +231,7 @@ async fn answer(
         .wait(move |app| {
             // What there is under this name, before anything is asked.
             let known = decision(app, &id)?.id;
-            app.host.respond(&ask, &actor.user)?;
-            note(app, &actor, &format!("decision.{what}"), &known, &ask);
+            asked(app, &actor, &format!("decision.{what}"), &known, &ask)?;
             decision(app, &known)
         })
         .await?;
@@ -247,31 +246,37 @@ async fn all(
     ask: ResponseAsk,
 ) -> Result<Response, ApiError> {
     let actor = caller.actor(app);
-    app.wait(move |app| {
-        app.host.respond(&ask, &actor.user)?;
-        note(app, &actor, &format!("response.{what}"), "", &ask);
-        Ok(())
-    })
-    .await?;
+    app.wait(move |app| asked(app, &actor, &format!("response.{what}"), "", &ask))
+        .await?;
     app.hub.tell("changed", json!({ "what": "decision" }));
     Ok(done())
 }
 
-/// Puts into the audit log what was done. It is done and in the enforcer's own journal already, so a log that cannot
-/// be written must not make it look as if it was not.
-pub(super) fn note(
+/// Asks the enforcer, and puts into the audit log what was done, or that it would not. What is done is in the
+/// enforcer's own journal already, so a log that cannot be written must not make it look as if it was not.
+pub(super) fn asked(
     app: &App,
-    actor: &thymus_store::database::Actor,
+    actor: &Actor,
     action: &str,
     target: &str,
     ask: &ResponseAsk,
-) {
+) -> Result<(), ApiError> {
+    if let Err(error) = app.host.respond(ask, &actor.user) {
+        if let ResponseError::Refused(why) = &error {
+            let (area, _) = action.split_once('.').unwrap_or((action, ""));
+            let refused = format!("{area}.refused");
+            let detail = format!("{action}: {why}");
+            let _is_noted = app.main.note(actor, &refused, target, &detail).is_ok();
+        }
+        return Err(error.into());
+    }
     let detail = match ask {
         ResponseAsk::Deny(_, why) | ResponseAsk::Undo(_, why) => why.clone(),
         ResponseAsk::Extend(_, more) => format!("{} min", more.as_secs() / 60),
         _ => String::new(),
     };
     let _is_noted = app.main.note(actor, action, target, &detail).is_ok();
+    Ok(())
 }
 
 pub(super) fn decision(app: &App, id: &str) -> Result<DecisionView, ApiError> {

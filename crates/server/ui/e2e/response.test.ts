@@ -177,6 +177,12 @@ test('what was proposed is asked, live, with what it would cost', async () => {
   await asked.getByRole('link', { name: /eng-pc17 called/ }).waitFor();
   await card('Block one connection pattern').getByText('In force').waitFor();
   await page.locator('nav.rail b[aria-label="1 to answer"]').waitFor();
+  for (const path of ['/incidents', '/health']) {
+    await page.goto(path);
+    await page.getByRole('link', { name: '1 question to answer, 1 action in force.' }).waitFor();
+  }
+  await page.goto('/response');
+  await asked.waitFor();
   expect(await page.locator('.past').getByText('Refused').count()).toBe(1);
   await page.setViewportSize({ width: 1440, height: 1080 });
   await picture('response', page, IMAGES);

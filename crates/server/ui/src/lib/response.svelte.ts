@@ -1,10 +1,22 @@
 // What is done about incidents: how it stands, for every page that says so.
 
 import { get } from './api';
+import { counted } from './format';
 import { Resource } from './resource.svelte';
 import type { Decision, ResponseStanding } from './types';
 
 export const response = new Resource<ResponseStanding>((signal) => get<ResponseStanding>('/response', {}, signal));
+
+/** How it stands as a sentence, and whether somebody has to see to it; nothing where there never was an enforcer. */
+export function standing(one: ResponseStanding | undefined): { text: string; isBad: boolean } | null {
+  if (!one?.is_set_up) return null;
+  const open = `${counted(one.pending, 'question')} to answer, ${counted(one.active, 'action')} in force.`;
+  if (one.is_halted) return { text: 'Everything was taken back, and nothing is carried out.', isBad: true };
+  if (!one.is_running) return { text: `Nobody carries decisions out. ${open}`, isBad: true };
+  if (one.trouble || one.policy_trouble) return { text: `${one.trouble ?? `The policy: ${one.policy_trouble}`}`, isBad: true };
+  if (one.acts === false && one.pending + one.active === 0) return { text: 'The policy only simulates: nothing is cut.', isBad: false };
+  return { text: open, isBad: false };
+}
 
 /** Where a decision stands, in words. */
 export const STATE_TITLE: Record<string, string> = {
