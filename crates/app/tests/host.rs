@@ -8,8 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+use thymus_respond::{Cut, Proposal, Rehearsal, Verb};
+use thymus_schema::{Confidence, EntityId, Timestamp};
 use thymus_testing::apart;
 
 const TALK: &str = "THYMUS_TEST_TALK";
@@ -115,7 +120,7 @@ struct Enforcer {
 impl Enforcer {
     fn start(state: &Path, policy: &Path) -> Self {
         let socket = state.join("response/control");
-        let _left = std::fs::remove_file(&socket);
+        let _left = fs::remove_file(&socket);
         let child = Command::new(program())
             .args(["enforce", "--state"])
             .arg(state)
@@ -184,7 +189,7 @@ fn a_process_is_stopped_by_a_confined_enforcer_and_goes_on_whatever_becomes_of_i
         talks(&heard);
         let dir = tempfile::tempdir().unwrap();
         let (policy, state) = (dir.path().join("policy.toml"), dir.path().join("state"));
-        std::fs::write(&policy, "responders = ['freezer']\n").unwrap();
+        fs::write(&policy, "responders = ['freezer']\n").unwrap();
         let enforcer = Enforcer::start(&state, &policy);
         let pid = talker.0.id().to_string();
 
@@ -238,11 +243,11 @@ fn a_process_is_stopped_by_a_confined_enforcer_and_goes_on_whatever_becomes_of_i
         is_silent(&heard);
         assert!(enforcer.done(&["decisions"]).contains("Holds "));
         enforcer.end("-KILL");
-        std::fs::write(&policy, "responders = ['bouncers']\n").unwrap();
+        fs::write(&policy, "responders = ['bouncers']\n").unwrap();
         let enforcer = Enforcer::start(&state, &policy);
         talks(&heard);
         // An enforcer that gave its rights up does not get them back.
-        std::fs::write(&policy, "responders = ['bouncers', 'freezer']\n").unwrap();
+        fs::write(&policy, "responders = ['bouncers', 'freezer']\n").unwrap();
         eventually("it says so", || {
             enforcer.done(&["decisions"]).contains("start thymus again")
         });
@@ -264,4 +269,168 @@ fn a_process_is_stopped_by_a_confined_enforcer_and_goes_on_whatever_becomes_of_i
         assert!(said.contains("nothing is cut any more"), "{said}");
         talks(&heard);
     });
+}
+
+/// What tells whether a file is as it was.
+fn looks(path: &Path) -> (Vec<u8>, u32, i64, i64, u32) {
+    let found = fs::metadata(path).unwrap();
+    let content = fs::read(path).unwrap();
+    (
+        content,
+        found.mode(),
+        found.mtime(),
+        found.mtime_nsec(),
+        found.uid(),
+    )
+}
+
+/// Says what the analysis would: a file with the content of `path` is malicious, wherever it lies.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "what is said long ago is not heard"
+)]
+fn says(state: &Path, incident: &str, path: &Path) {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let at = Timestamp::from_secs(since.unwrap().as_secs().cast_signed());
+    let Cut::File { sha256, bytes, .. } = Cut::file(path).unwrap() else {
+        panic!("a file");
+    };
+    let proposal = Proposal {
+        incident: incident.into(),
+        confidence: Confidence::High,
+        device: EntityId::device("10.9.0.1"),
+        addrs: Vec::new(),
+        verb: Verb::QuarantineFile,
+        cuts: vec![Cut::File {
+            path: None,
+            sha256,
+            bytes,
+        }],
+        reason: "test".to_owned(),
+        harms: false,
+        stage: 0,
+        evidence_at: at,
+        rehearsal: Rehearsal::default(),
+    };
+    let line = json!({ "say": "proposals", "at": at, "proposals": [proposal] });
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(state.join("response/proposals.jsonl"));
+    writeln!(file.unwrap(), "{line}").unwrap();
+}
+
+#[test]
+fn a_file_is_taken_away_and_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = fs::canonicalize(dir.path()).unwrap();
+    let (policy, state, share) = (
+        dir.join("policy.toml"),
+        dir.join("state"),
+        dir.join("share"),
+    );
+    let (inner, elsewhere) = (share.join("inner"), dir.join("elsewhere"));
+    fs::create_dir_all(&inner).unwrap();
+    fs::create_dir_all(&elsewhere).unwrap();
+    let text = format!(
+        "mode = 'act'\nresponders = ['quarantine']\nfile_roots = ['{}']\n",
+        share.display()
+    );
+    fs::write(&policy, text).unwrap();
+    let bad = inner.join("invoice.exe");
+    fs::write(&bad, vec![7; 3 << 20]).unwrap();
+    fs::set_permissions(&bad, fs::Permissions::from_mode(0o640)).unwrap();
+    let old = Command::new("touch")
+        .args(["-d", "2020-02-02 02:02:02.5"])
+        .arg(&bad)
+        .status();
+    assert!(old.unwrap().success());
+    let before = looks(&bad);
+    let enforcer = Enforcer::start(&state, &policy);
+    let by_hand = |path: &Path, more: &[&str]| {
+        let words = [
+            "contain",
+            "--verb",
+            "quarantine_file",
+            "--file",
+            path.to_str().unwrap(),
+        ];
+        enforcer.thymus(&[&words, more].concat())
+    };
+
+    // Rehearsed, taken, given back.
+    let (is_done, said) = by_hand(&bad, &["--dry-run"]);
+    assert!(
+        is_done && said.contains("Takes hold of") && bad.exists(),
+        "{said}"
+    );
+    let (is_done, said) = by_hand(&bad, &[]);
+    assert!(is_done && !bad.exists(), "{said}");
+    assert!(enforcer.done(&["decisions", "d1"]).contains("kept as"));
+    enforcer.done(&["undo", "d1"]);
+    assert_eq!(looks(&bad), before);
+
+    // Its time is over.
+    let (is_done, said) = by_hand(&bad, &["--for", "3s"]);
+    assert!(is_done, "{said}");
+    eventually("it is back", || bad.exists());
+    assert_eq!(looks(&bad), before);
+
+    // What is not of the folders, has another name, or is reached by a link, stays.
+    let outside = elsewhere.join("invoice.exe");
+    fs::copy(&bad, &outside).unwrap();
+    let (linked, other) = (share.join("linked"), elsewhere.join("other"));
+    fs::write(&linked, "linked").unwrap();
+    fs::hard_link(&linked, &other).unwrap();
+    let soft = share.join("soft");
+    symlink(&outside, &soft).unwrap();
+    for (path, why) in [
+        (&outside, "file_roots"),
+        (&linked, "other names"),
+        (&soft, "cannot read"),
+    ] {
+        let (is_done, said) = by_hand(path, &[]);
+        assert!(!is_done && said.contains(why), "{said}");
+    }
+    assert!(outside.exists() && linked.exists() && soft.is_symlink());
+    fs::remove_file(&soft).unwrap();
+
+    // By its content, wherever it lies below: what only looks alike stays.
+    let copy = share.join("copy.bin");
+    fs::copy(&bad, &copy).unwrap();
+    let alike = share.join("alike.bin");
+    fs::write(&alike, vec![8; 3 << 20]).unwrap();
+    says(&state, "incident1", &outside);
+    eventually("both are taken", || !bad.exists() && !copy.exists());
+    assert!(alike.exists() && outside.exists());
+
+    // Somebody puts a link where the folder was: nothing is written through it, and nothing is lost.
+    let moved = share.join("moved");
+    fs::rename(&inner, &moved).unwrap();
+    symlink(&elsewhere, &inner).unwrap();
+    fs::remove_file(&outside).unwrap();
+    let last = enforcer.done(&["decisions"]);
+    let id = last.split_whitespace().next().unwrap().to_owned();
+    enforcer.done(&["undo", &id]);
+    eventually("the other is back", || copy.exists());
+    assert!(!outside.exists() && !bad.exists());
+    fs::remove_file(&inner).unwrap();
+    fs::rename(&moved, &inner).unwrap();
+    eventually("it is back", || bad.exists());
+    assert_eq!(looks(&bad), before);
+
+    // kill -9 while it holds: it stays away, and a panic gives it back though no enforcer is there.
+    let (is_done, said) = by_hand(&bad, &[]);
+    assert!(is_done && !bad.exists(), "{said}");
+    enforcer.end("-KILL");
+    let enforcer = Enforcer::start(&state, &policy);
+    assert!(enforcer.done(&["decisions"]).contains("kept as"));
+    assert!(!bad.exists());
+    let gone = Enforcer {
+        child: Command::new("true").spawn().unwrap(),
+        state: state.clone(),
+    };
+    enforcer.end("-KILL");
+    let _said = gone.thymus(&["panic"]);
+    assert_eq!(looks(&bad), before);
 }

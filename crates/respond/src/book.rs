@@ -320,7 +320,7 @@ impl FlowBook {
             Cut::Pattern { client, .. } if local.contains(client.addr()) => Some(*client),
             Cut::Pattern { server, .. } => Some(*server),
             Cut::Address { of, .. } | Cut::AllBut { of, .. } => Some(*of),
-            Cut::Process { .. } => None,
+            Cut::Process { .. } | Cut::File { .. } => None,
         });
         let whose: BTreeSet<IpNet> = whose.collect();
         let is_subject = |addr: &IpAddr| whose.iter().any(|of| of.contains(addr));

@@ -152,6 +152,15 @@ pub enum Cut {
         /// Which start of the kernel that was.
         boot: Box<str>,
     },
+    /// A file of this machine, by its content.
+    File {
+        /// Where it lies; wherever it lies without.
+        path: Option<Box<str>>,
+        /// SHA-256 of it, in hexadecimal digits.
+        sha256: Box<str>,
+        /// Its bytes.
+        bytes: u64,
+    },
 }
 
 impl Cut {
@@ -161,6 +170,20 @@ impl Cut {
             pid,
             started,
             boot: crate::responders::freezer::boot(),
+        })
+    }
+
+    /// A file of this machine, with the content that it has now.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its path is no text.
+    pub fn file(path: &std::path::Path) -> std::io::Result<Self> {
+        let text = path.to_str().ok_or(std::io::ErrorKind::InvalidFilename)?;
+        let bytes = std::fs::symlink_metadata(path)?.len();
+        Ok(Self::File {
+            path: Some(text.into()),
+            sha256: crate::responders::files::digest(path)?.into(),
+            bytes,
         })
     }
 
@@ -184,7 +207,7 @@ impl Cut {
                 (*side != Side::Taken && of.contains(&talk.client))
                     || (*side != Side::Begun && of.contains(&talk.server))
             }
-            Self::Process { .. } => false,
+            Self::Process { .. } | Self::File { .. } => false,
             Self::AllBut { of, habits } => {
                 // Where both ends are held, both have to be allowed it.
                 [(true, talk.client), (false, talk.server)]
@@ -200,7 +223,7 @@ impl Cut {
         match self {
             Self::Pattern { client, server, .. } => vec![*client, *server],
             Self::Address { of, .. } | Self::AllBut { of, .. } => vec![*of],
-            Self::Process { .. } => Vec::new(),
+            Self::Process { .. } | Self::File { .. } => Vec::new(),
         }
     }
 
@@ -218,7 +241,7 @@ impl Cut {
                 port,
             },
             Self::Address { of, side } => Self::Address { of: net(of), side },
-            Self::Process { .. } => self,
+            Self::Process { .. } | Self::File { .. } => self,
             Self::AllBut { of, mut habits } => {
                 for habit in &mut habits {
                     habit.peer = habit.peer.map(|peer| peer.to_canonical());
@@ -278,6 +301,12 @@ impl fmt::Display for Cut {
                 of,
                 side: Side::Taken,
             } => write!(f, "what others begin with {}", Short(of)),
+            Self::File {
+                path: Some(path), ..
+            } => write!(f, "the file {}", path.replace(char::is_control, "\u{fffd}")),
+            Self::File { sha256, bytes, .. } => {
+                write!(f, "files of {bytes} bytes with the SHA-256 {sha256}")
+            }
             Self::Process { pid, .. } => write!(f, "the process {pid} of this machine"),
             Self::AllBut { of, habits } => {
                 write!(f, "all of {} but {} habits", Short(of), habits.len())

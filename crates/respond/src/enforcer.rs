@@ -202,12 +202,8 @@ impl Enforcer {
             {
                 continue;
             }
-            let spared = match self.grasp(&mut proposal) {
-                Ok(spared) => spared,
-                Err(error) => {
-                    self.standing.trouble = Some(error.to_string());
-                    continue;
-                }
+            let Ok(spared) = self.reaches(&mut proposal) else {
+                continue;
             };
             let refusal = spared.or_else(|| self.refusal(&proposal, &guard, &held));
             let asks = mode == Mode::Act

@@ -311,7 +311,7 @@ fn too_wide(cut: &Cut) -> Option<Refusal> {
     let own = match cut {
         Cut::Pattern { client, .. } => client,
         Cut::Address { of, .. } | Cut::AllBut { of, .. } => of,
-        Cut::Process { .. } => return None,
+        Cut::Process { .. } | Cut::File { .. } => return None,
     };
     is_wide(own).then(|| Refusal::TooWide {
         what: own.to_string().into(),

@@ -35,6 +35,7 @@ pub use policy::{Caps, Hours, ModeRule, Policy, ResetPolicy};
 pub use responder::{
     Built, Grasp, Place, RESPONDERS, Receipt, Responder, ResponderError, ResponderSpec, Responders,
 };
+pub use responders::files::{Files, Shelf, Stored, Vault};
 pub use responders::freezer::{Asked, Freezer, Hand, Process, Socket, boot, fuzz_proc, sockets};
 pub use responders::nftables::{Nftables, fuzz_listing};
 pub use responders::reset::{Reset, fuzz_frame};

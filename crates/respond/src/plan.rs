@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use thymus_schema::{
     Alert, Confidence, EntityId, EntityKind, Incident, LocalNetworks, PeerRole, Phase, Timestamp,
+    Value,
 };
 
 use crate::book::{FlowBook, Rehearsal};
@@ -130,6 +131,11 @@ impl<'a> Actor<'a> {
         if self.addrs.is_empty() {
             into.push(self.proposal(Verb::Notify, Vec::new(), 0, "its address is not known"));
             return;
+        }
+        let files = self.files();
+        if !files.is_empty() {
+            let why = "a file that it moved is malicious, and may lie on this machine";
+            into.push(self.proposal(Verb::QuarantineFile, files, 0, why));
         }
         let (verb, cuts, why) = match self.entity.kind {
             EntityKind::External => self.outsider(),
@@ -304,6 +310,35 @@ impl<'a> Actor<'a> {
             .iter()
             .filter(|cut| matches!(cut, Cut::Pattern { client, .. } if is_own(client)));
         begins.cloned().collect()
+    }
+
+    /// Malicious files that it moved, where this very machine was one of the ends.
+    fn files(&self) -> Vec<Cut> {
+        let is_own = |addr: &IpAddr| self.scene.own.contains(addr);
+        let is_here = |alert: &&&Alert| {
+            let mut peers = alert.peers.iter();
+            let addresses = |entity: &EntityId| (self.scene.addresses)(entity);
+            self.addrs.iter().any(is_own)
+                || peers.any(|peer| addresses(&peer.entity).iter().any(is_own))
+        };
+        let cuts = self.alerts.iter().filter(is_here).filter_map(|alert| {
+            let name = |key: &str| match &alert.statement.fact(key)?.value {
+                Value::Name(name) => Some(name.clone()),
+                _ => None,
+            };
+            let Value::Bytes(bytes) = alert.statement.fact("size")?.value else {
+                return None;
+            };
+            let sha256 = name("sha256")?;
+            let is_digest = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());
+            (is_digest && &*name("verdict")? == "malicious").then(|| Cut::File {
+                path: None,
+                sha256: sha256.to_ascii_lowercase().into(),
+                bytes,
+            })
+        });
+        let cuts: BTreeSet<Cut> = cuts.collect();
+        cuts.into_iter().collect()
     }
 
     /// What comes next: only what it usually does, then nothing.

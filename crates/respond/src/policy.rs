@@ -36,6 +36,8 @@ pub struct Policy {
     pub reset: ResetPolicy,
     /// Programs, by the path of their file, that the responder `freezer` never stops.
     pub never_processes: BTreeSet<PathBuf>,
+    /// Folders below which the responder `quarantine` may take files away.
+    pub file_roots: Vec<PathBuf>,
     /// Limits that nobody's approval lifts.
     pub caps: Caps,
     /// Networks that are never acted upon.
@@ -61,6 +63,7 @@ impl Default for Policy {
             responders: vec!["nftables".to_owned()],
             reset: ResetPolicy::default(),
             never_processes: BTreeSet::new(),
+            file_roots: Vec::new(),
             caps: Caps::default(),
             never: Vec::new(),
             never_devices: Vec::new(),
@@ -191,6 +194,7 @@ impl Policy {
         self.responders != other.responders
             || self.reset != other.reset
             || self.never_processes != other.never_processes
+            || self.file_roots != other.file_roots
     }
 
     /// Whether one of the responders it names carries this out.
@@ -258,6 +262,14 @@ impl Policy {
             });
             if !is_good {
                 faults.push(format!("probe {probe:?}: write it as tcp://HOST:PORT"));
+            }
+        }
+        for path in &self.file_roots {
+            if !path.is_absolute() || path.parent().is_none() {
+                let path = path.display();
+                faults.push(format!(
+                    "file_roots {path}: name the whole path of a folder, and not all there are"
+                ));
             }
         }
         for path in &self.never_processes {

@@ -9,6 +9,7 @@ use thymus_schema::Timestamp;
 use crate::cut::Cut;
 use crate::decision::{DecisionId, Realm, Verb};
 use crate::policy::Policy;
+use crate::responders::files::{self, Shelf};
 use crate::responders::freezer::{self, Hand};
 use crate::responders::{bouncers, nftables, reset};
 use crate::table::Table;
@@ -119,6 +120,8 @@ pub trait Responder: Send {
 pub struct Place {
     /// The process that may stop others.
     pub freezer: Option<Hand>,
+    /// Where files may be taken away.
+    pub files: Option<Shelf>,
 }
 
 /// A responder, or what is missing for it.
@@ -144,6 +147,7 @@ pub const RESPONDERS: &[ResponderSpec] = &[
     reset::SPEC,
     bouncers::SPEC,
     freezer::SPEC,
+    files::SPEC,
 ];
 
 /// Several responders as one: what one of them cannot do is not done.

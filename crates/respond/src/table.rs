@@ -217,7 +217,7 @@ impl Table {
                         };
                         table.add(set, vec![*of], None, &claim);
                     }
-                    Cut::Process { .. } => {}
+                    Cut::Process { .. } | Cut::File { .. } => {}
                     Cut::AllBut { of, habits } => {
                         let habits = habits.iter().copied().collect();
                         lives.entry(*of).or_default().push((habits, claim.clone()));

@@ -112,13 +112,20 @@ pub fn confine_client(
 }
 
 /// The same for the process that changes the packet filter: it keeps the rights that takes, starts programs, which are
-/// confined as it is, and takes and makes connections; it reads any file, and writes below `written` alone.
+/// confined as it is, and takes and makes connections; it reads any file, and writes below `written` alone. Where it
+/// `gives_files` back to their owners it keeps the rights that takes, too.
 ///
 /// # Errors
 /// As [`confine`].
-pub fn confine_enforcer(written: &[PathBuf]) -> Result<bool, SensorError> {
+pub fn confine_enforcer(written: &[PathBuf], gives_files: bool) -> Result<bool, SensorError> {
+    let packets = CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+    let files = CapabilitySet::CHOWN | CapabilitySet::FOWNER | CapabilitySet::FSETID;
     let kept = Kept {
-        rights: CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW,
+        rights: if gives_files {
+            packets | files
+        } else {
+            packets
+        },
         calls: &[
             libc::SYS_execve,
             libc::SYS_connect,

@@ -81,9 +81,10 @@ Examples:
   thymus contain 203.0.113.9 --state DIR --verb block_destination  an address outside, for everybody
   thymus contain --state DIR --verb freeze_process --pid 4711      a process of this machine stops where it stands
   thymus contain --state DIR --verb freeze_process --to 198.51.100.7 --port tcp/443    whoever talks with that
+  thymus contain --state DIR --verb quarantine_file --file /srv/share/invoice.exe
 
 Verbs: block_pattern, block_destination, enforce_life, outbound_only (nobody begins with it), inbound_only (it begins
-nothing), quarantine; freeze_process, on the machine of the enforcer. What is never acted upon is not, whoever asks; see docs/respond.md.";
+nothing), quarantine; freeze_process and quarantine_file, on the machine of the enforcer. What is never acted upon is not, whoever asks; see docs/respond.md.";
 
 /// `thymus contain`.
 #[derive(Args, Clone, Debug)]
@@ -104,6 +105,9 @@ pub struct ContainArgs {
     /// A process of this machine, for freeze_process
     #[arg(long, value_name = "PID")]
     pub pid: Option<i32>,
+    /// A file of this machine, for quarantine_file
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
     /// Only this service of it, such as tcp/443
     #[arg(long, value_name = "SERVICE", value_parser = crate::respond::service)]
     pub port: Option<Port>,
@@ -158,8 +162,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 const PANIC_EXAMPLES: &str = "\
-It marks the state folder, removes the table of the packet filter and lets stopped processes go itself, and tells the
-enforcer: each alone is enough, and it works when nothing else does. Run it with the rights of the enforcer, usually as root.";
+It marks the state folder, removes the table of the packet filter itself, lets stopped processes go, gives files back, and
+tells the enforcer: each alone is enough, and it works when nothing else does. Run it with the rights of the enforcer, usually as root.";
 
 /// `thymus panic`.
 #[derive(Args, Clone, Debug)]
@@ -226,8 +230,9 @@ const POLICY_EXAMPLES: &str = r#"A policy (TOML; every key has a default, and th
   confirm_seconds = 120          # taken back unless confirmed, by a person or by probes; 0: no confirmation
   probes = ["tcp://10.0.0.9:443"]
   never = ["10.0.0.0/28"]        # networks that are never acted upon
-  responders = ["nftables"]      # what carries it out: nftables, bridge, reset, bouncers, freezer; several at a time
+  responders = ["nftables"]      # what carries it out: nftables, bridge, reset, bouncers, freezer, quarantine; several
   never_processes = ["/usr/sbin/nginx"]    # programs that the freezer never stops
+  file_roots = ["/srv/share"]    # where the responder quarantine may take files away
   [[rules]]                      # the first that fits says who decides
   mode = "act"
   networks = ["10.0.8.0/24"]

@@ -10,7 +10,7 @@ use thymus_respond::{Decision, DecisionId, Freezer, Nftables, Responder, Respond
 use thymus_schema::Timestamp;
 
 use super::control::{Ask, ask};
-use super::{Reader, folder, planner, policy as file};
+use super::{Reader, folder, planner, policy as file, vault};
 use crate::Found;
 use crate::cli::{AnswerArgs, DecisionsArgs, PanicArgs, PolicyArgs};
 
@@ -323,6 +323,7 @@ pub(crate) fn panic(args: &PanicArgs) -> Result<Found> {
 /// Both tables, whoever made them, and whoever is stopped.
 fn remove_all(folder: &Path) -> Result<(), ResponderError> {
     let freed = Freezer::new(folder, BTreeSet::new()).remove();
+    let freed = freed.and(vault::give_all_back(folder));
     // A kernel without bridges has no table there, and says no.
     let _is_removed = Nftables::bridge().remove().is_ok();
     Nftables::default().remove().and(freed)

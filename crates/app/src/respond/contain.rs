@@ -106,6 +106,18 @@ fn here(args: &ContainArgs) -> Result<(IpAddr, Vec<Cut>)> {
     let own = host::own();
     let known = args.address.or(own.first().copied());
     let known = known.unwrap_or(IpAddr::from([127, 0, 0, 1])).to_canonical();
+    if args.verb == Verb::QuarantineFile {
+        let path = args.file.as_deref();
+        let path =
+            path.context("quarantine_file needs to know which: --file /srv/share/invoice.exe")?;
+        // A person may go by links; what is done goes by none.
+        let found = path.parent().and_then(|parent| parent.canonicalize().ok());
+        let name = path.file_name();
+        let path = found.zip(name).map(|(parent, name)| parent.join(name));
+        let path = path.with_context(|| "there is no such file")?;
+        let file = Cut::file(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        return Ok((known, vec![file]));
+    }
     let cuts = match (args.pid, args.to) {
         (Some(pid), None) if args.port.is_none() => {
             let process = Cut::process(pid);
@@ -137,8 +149,8 @@ fn cuts(args: &ContainArgs, address: IpAddr, book: &FlowBook, now: Timestamp) ->
     let of = net_of(address);
     let all = |side| vec![Cut::Address { of, side }];
     let to = args.to.map(net_of);
-    if args.pid.is_some() {
-        bail!("--pid goes with freeze_process only");
+    if args.pid.is_some() || args.file.is_some() {
+        bail!("--pid goes with freeze_process only, --file with quarantine_file");
     }
     if to.is_some_and(|to| to.addr().is_ipv4() != of.addr().is_ipv4()) {
         bail!("{address} and the address of --to are of different families");
@@ -190,7 +202,7 @@ pub(crate) fn verb(text: &str) -> Result<Verb, String> {
 }
 
 /// What can be done by hand.
-const BY_HAND: [Verb; 7] = [
+const BY_HAND: [Verb; 8] = [
     Verb::BlockPattern,
     Verb::BlockDestination,
     Verb::EnforceLife,
@@ -198,6 +210,7 @@ const BY_HAND: [Verb; 7] = [
     Verb::InboundOnly,
     Verb::Quarantine,
     Verb::FreezeProcess,
+    Verb::QuarantineFile,
 ];
 
 /// A service: `tcp/443`.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use super::freezer::Helper;
 use super::policy::PolicyFile;
 use super::probe::{Health, Probes};
 use super::wire::{Listener, Said};
-use super::{folder, host, planner};
+use super::{folder, host, planner, vault};
 use crate::Found;
 use crate::cli::EnforceArgs;
 use crate::replay::now;
@@ -53,8 +53,11 @@ pub(crate) fn run(args: &EnforceArgs) -> Result<Found> {
     let mut helper = Helper::start(&args.state, &policy, !args.no_sandbox)?;
     let place = Place {
         freezer: helper.as_ref().map(Helper::hand),
+        files: vault::shelf(&args.state, &policy)?,
     };
-    if !args.no_sandbox && !thymus_sensor::confine_enforcer(std::slice::from_ref(&folder))? {
+    let roots = place.files.iter().flat_map(|shelf| shelf.roots.clone());
+    let written: Vec<PathBuf> = roots.chain([folder.clone()]).collect();
+    if !args.no_sandbox && !thymus_sensor::confine_enforcer(&written, place.files.is_some())? {
         eprintln!("thymus: this kernel has no Landlock, so files are not kept from the enforcer");
     }
     let responders = Responders::of(&policy, &place).map_err(anyhow::Error::msg)?;
@@ -305,6 +308,18 @@ impl Office {
             return Err(
                 "the policy names the freezer, and the enforcer gave up the rights for it when it began: start thymus \
                  again to have it"
+                    .to_owned(),
+            );
+        }
+        let named = self
+            .place
+            .files
+            .as_ref()
+            .map(|shelf| shelf.named.as_slice());
+        if policy.reaches(Realm::Files) && named != Some(policy.file_roots.as_slice()) {
+            return Err(
+                "the policy lets files be taken from other folders than it did when the enforcer began and gave up the \
+                 rest: start thymus again to have that"
                     .to_owned(),
             );
         }

@@ -25,6 +25,7 @@ mod planner;
 mod policy;
 mod probe;
 mod read;
+mod vault;
 mod wire;
 
 use std::path::{Path, PathBuf};

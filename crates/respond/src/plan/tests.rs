@@ -289,3 +289,36 @@ fn on_the_machine_that_acts_its_process_is_named_too() {
     let stages: Vec<u8> = plan.iter().take(2).map(|one| one.stage).collect();
     assert_eq!(stages, [0, 0], "beside the cut, not after it");
 }
+
+#[test]
+fn a_malicious_file_that_this_machine_moved_is_looked_for_by_its_content() {
+    let sha256 = "ab".repeat(32);
+    let fact = |key, value| thymus_schema::Fact::new(key, value, &[]);
+    let mut alert = alert(
+        EntityId::device(DEVICE),
+        Phase::Access,
+        &[(PeerRole::Relay, "device:10.0.0.9")],
+    );
+    let facts = |verdict: &str| {
+        Statement::new(
+            "It fetched {file}.",
+            vec![
+                fact("sha256", Value::Name(sha256.clone().into())),
+                fact("size", Value::Bytes(4_711)),
+                fact("verdict", Value::Name(verdict.into())),
+            ],
+        )
+    };
+    let files = |alert: &Alert, own: &[IpAddr]| -> Vec<Vec<String>> {
+        let plan = planned_at(alert, &book(), &[], own);
+        let files = plan.iter().filter(|one| one.verb == Verb::QuarantineFile);
+        files.map(texts).collect()
+    };
+    alert.statement = facts("malicious");
+    let server = ["10.0.0.9".parse().unwrap()];
+    let named = format!("files of 4711 bytes with the SHA-256 {sha256}");
+    assert_eq!(files(&alert, &server), [[named]]);
+    assert!(files(&alert, &["10.0.0.77".parse().unwrap()]).is_empty());
+    alert.statement = facts("suspicious");
+    assert!(files(&alert, &server).is_empty());
+}

@@ -34,6 +34,22 @@ impl Quarantine {
     /// When it cannot be read, kept or removed. Except for [`QuarantineError::Stray`], the original is
     /// where it was, and nothing is kept.
     pub fn add(&self, request: &Request<'_>) -> Result<(String, Kept), QuarantineError> {
+        self.take(request, Place::named)
+    }
+
+    /// The same for a path on which nothing may be a link, neither the file nor a folder above it.
+    ///
+    /// # Errors
+    /// As [`Quarantine::add`].
+    pub fn add_exactly(&self, request: &Request<'_>) -> Result<(String, Kept), QuarantineError> {
+        self.take(request, Place::exactly)
+    }
+
+    fn take(
+        &self,
+        request: &Request<'_>,
+        place: fn(&Path) -> io::Result<Place>,
+    ) -> Result<(String, Kept), QuarantineError> {
         let _lock = self.lock()?;
         let path = || request.path.to_path_buf();
         let unreadable = |source: io::Error| match source.raw_os_error() {
@@ -46,7 +62,7 @@ impl Quarantine {
                 source,
             },
         };
-        let place = Place::named(request.path).map_err(unreadable)?;
+        let place = place(request.path).map_err(unreadable)?;
         let mut original = place.read().map_err(unreadable)?;
         let stat = fstat(&original).map_err(|e| unreadable(e.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {

@@ -282,3 +282,26 @@ fn a_link_put_on_the_way_meanwhile_is_not_followed() {
     assert_eq!(fs::read_dir(case.at("secret")).unwrap().count(), 0);
     assert_eq!(case.ids(), [id]);
 }
+
+#[test]
+fn an_exact_path_is_followed_through_no_link() {
+    let case = Case::new();
+    fs::create_dir(case.at("folder")).unwrap();
+    let bad = case.put("folder/bad", b"bad");
+    symlink(case.at("folder"), case.at("link")).unwrap();
+    let led = case.at("link").join("bad");
+    let refused = case.store.add_exactly(&request(&led)).unwrap_err();
+    assert!(matches!(
+        refused,
+        QuarantineError::Read { .. } | QuarantineError::NotAFile { .. }
+    ));
+    assert!(bad.exists() && case.ids().is_empty());
+    let changed = Request {
+        sha256: Some("00"),
+        ..request(&bad)
+    };
+    let refused = case.store.add_exactly(&changed).unwrap_err();
+    assert!(matches!(refused, QuarantineError::Changed { .. }) && bad.exists());
+    case.store.add_exactly(&request(&bad)).unwrap();
+    assert!(!bad.exists());
+}
