@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::control::{self, Answer, Ask};
-use super::folder;
+use super::{apart, folder};
 use crate::Found;
 use crate::cli::DoorArgs;
 
@@ -55,15 +55,7 @@ impl Door {
     /// # Errors
     /// When it cannot be started.
     pub(crate) fn open(state: &Path, is_confined: bool) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find the program itself")?;
-        let mut command = Command::new(program);
-        command.arg("response-door").arg("--state").arg(state);
-        if !is_confined {
-            command.arg("--no-sandbox");
-        }
-        let mut door = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+        let mut door = apart("response-door", state, is_confined)?
             .spawn()
             .context("cannot start the way to the enforcer")?;
         let (asks, answers) = door

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use serde::Serialize;
 use thymus_respond::{Asked, DecisionId, Freezer, Hand, Policy, Realm, Responder, Verb};
 use thymus_schema::Timestamp;
 
-use super::{Reader, folder};
+use super::{Reader, apart, folder};
 use crate::Found;
 use crate::cli::DoorArgs;
 use crate::replay::now;
@@ -48,15 +48,7 @@ impl Helper {
         if !policy.reaches(Realm::Processes) {
             return Ok(None);
         }
-        let program = std::env::current_exe().context("cannot find the program itself")?;
-        let mut command = Command::new(program);
-        command.arg("response-freezer").arg("--state").arg(state);
-        if !is_confined {
-            command.arg("--no-sandbox");
-        }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+        let mut child = apart("response-freezer", state, is_confined)?
             // Ctrl-C is for the others: the enforcer says when it ends.
             .process_group(0)
             .spawn()

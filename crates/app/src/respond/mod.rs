@@ -29,6 +29,9 @@ mod vault;
 mod wire;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
 
 pub(crate) use bans::bans;
 pub(crate) use commands::{answer, approve, confirm, decisions, deny, extend, panic, policy, undo};
@@ -55,6 +58,18 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
 /// When it cannot be made.
 pub(crate) fn prepare(state: &Path) -> anyhow::Result<()> {
     planner::make(&folder(state))
+}
+
+/// The command of a process of its own, which is asked through pipes.
+fn apart(name: &str, state: &Path, is_confined: bool) -> anyhow::Result<Command> {
+    let program = std::env::current_exe().context("cannot find the program itself")?;
+    let mut command = Command::new(program);
+    command.arg(name).arg("--state").arg(state);
+    if !is_confined {
+        command.arg("--no-sandbox");
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Ok(command)
 }
 
 /// Where the response keeps what is its own.
