@@ -381,6 +381,25 @@ fn a_console_shows_the_demo_keeps_others_out_and_ends_when_asked() {
         .read_to_string()
         .unwrap();
     assert!(incidents.contains("lateral movement"), "{incidents}");
+    // Where nobody ever responded, its page shows what would be: planned, rehearsed, and carried out by nobody.
+    let standing = get(&url, "response", &token);
+    assert!(standing["is_set_up"] == true && standing["is_running"] == false);
+    assert!(standing["why_not"].as_str().unwrap().contains("demo"));
+    let decided = get(&url, "decisions", &token);
+    let decided = decided["items"].as_array().unwrap();
+    assert!(decided.len() > 1, "{decided:?}");
+    assert!(
+        decided.iter().any(|one| one["state"] == "pending"),
+        "{decided:?}"
+    );
+    for one in decided {
+        assert!(
+            one["incident_title"].is_string() && one["rehearsal"]["flows"].as_u64() > Some(0),
+            "{one}"
+        );
+    }
+    let path = format!("decisions/{}/approve", decided[0]["id"].as_str().unwrap());
+    assert_eq!(post(&url, &path, &token, &json!({})).0, 503);
     kill(Pid::from_raw(console.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert!(console.wait().unwrap().success());
     // The demo is there again after a restart, said, and gone for good once it is taken away.
@@ -398,6 +417,7 @@ fn a_console_shows_the_demo_keeps_others_out_and_ends_when_asked() {
     assert!(said.contains("demo data set is still loaded"), "{said}");
     let (console, url) = start(state);
     assert_eq!(get(&url, "overview", &token)["is_demo"], false);
+    assert_eq!(get(&url, "response", &token)["is_set_up"], false);
     end(console);
     assert!(!dir.path().join("store/demo").exists());
     let verified = account(&["audit", "verify"], state, "");

@@ -14,6 +14,7 @@ mod bans;
 mod commands;
 mod contain;
 mod control;
+mod demo;
 mod door;
 mod enforce;
 mod freezer;
@@ -37,11 +38,12 @@ pub(crate) use bans::bans;
 pub(crate) use commands::{answer, approve, confirm, decisions, deny, extend, panic, policy, undo};
 pub(crate) use contain::{contain, service, verb};
 pub(crate) use control::Ask;
+pub(crate) use demo::decide as decide_demo;
 pub(crate) use door::{Door, Unanswered, door};
 pub(crate) use enforce::run as enforce;
 pub(crate) use freezer::freezer;
 pub(crate) use life::life;
-pub(crate) use planner::Planner;
+pub(crate) use planner::{Planner, cards};
 pub(crate) use read::Reader;
 
 /// Whether a policy can be used.

@@ -1,6 +1,7 @@
 //! The planner beside the analysis: keeps the aggregates, and says what could be done about each incident that is
 //! shown. It changes nothing of what is found.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
-use thymus_detect::Engine;
+use thymus_detect::{DeviceCard, Engine};
 use thymus_respond::{FlowBook, NeverAct, Proposal, Scene, plan};
 use thymus_schema::{Alert, EntityId, EntityKind, Event, Incident, LocalNetworks, Timestamp};
 
@@ -92,10 +93,7 @@ impl Planner {
         if !is_due {
             return Ok(());
         }
-        let mut never = NeverAct::default();
-        for (server, port) in self.book.relied_on(local) {
-            never.service(server, port, "much of the network relies on it");
-        }
+        let never = self.relied_on(local);
         let is_new = self
             .learned
             .as_ref()
@@ -117,20 +115,16 @@ impl Planner {
     ) -> Result<()> {
         let mut proposals = Vec::new();
         let outsiders = outsiders(&findings.shown);
+        let cards = LazyCell::new(|| cards(engine));
         for incident in &findings.shown {
-            let alerts: Vec<Alert> = incident
-                .steps
-                .iter()
-                .filter_map(|step| findings.outcome.report.alert(step.alert))
-                .cloned()
-                .collect();
+            let alerts = alerts(findings, incident);
             let id = incident.id.to_string();
             let digest = blake3::hash(&serde_json::to_vec(&(&incident.title, &alerts))?);
             let said = self.planned.get(&id);
             if said.is_some_and(|(said, at)| *said == digest && at.elapsed() < AGAIN_EVERY) {
                 continue;
             }
-            proposals.extend(self.plan(incident, &alerts, engine, local, &outsiders));
+            proposals.extend(self.plan(incident, &alerts, &cards, local, &outsiders));
             if self.planned.len() >= PLANNED_MAX {
                 self.planned.clear();
             }
@@ -147,16 +141,39 @@ impl Planner {
         })
     }
 
+    /// What could be done about all incidents that are shown, and what is never to be.
+    pub(crate) fn all(
+        &self,
+        findings: &Findings<'_>,
+        cards: &[DeviceCard],
+        local: &LocalNetworks,
+    ) -> (Vec<Proposal>, NeverAct) {
+        let outsiders = outsiders(&findings.shown);
+        let each = findings.shown.iter().flat_map(|incident| {
+            let alerts = alerts(findings, incident);
+            self.plan(incident, &alerts, cards, local, &outsiders)
+        });
+        (each.collect(), self.relied_on(local))
+    }
+
+    fn relied_on(&self, local: &LocalNetworks) -> NeverAct {
+        let mut never = NeverAct::default();
+        for (server, port) in self.book.relied_on(local) {
+            never.service(server, port, "much of the network relies on it");
+        }
+        never
+    }
+
     fn plan(
         &self,
         incident: &Incident,
         alerts: &[Alert],
-        engine: &Engine,
+        cards: &[DeviceCard],
         local: &LocalNetworks,
         outsiders: &[IpAddr],
     ) -> Vec<Proposal> {
-        let addresses = |entity: &EntityId| self.addresses(entity, alerts, engine);
-        let group = |entity: &EntityId| group(entity, engine);
+        let addresses = |entity: &EntityId| self.addresses(entity, alerts, cards);
+        let group = |entity: &EntityId| group(entity, cards);
         plan(&Scene {
             incident,
             alerts,
@@ -170,7 +187,7 @@ impl Planner {
     }
 
     /// Where somebody is reached: the addresses held while it was seen, else the one known last.
-    fn addresses(&self, entity: &EntityId, alerts: &[Alert], engine: &Engine) -> Vec<IpAddr> {
+    fn addresses(&self, entity: &EntityId, alerts: &[Alert], cards: &[DeviceCard]) -> Vec<IpAddr> {
         let key = entity.key.split('%').next().unwrap_or_default();
         match entity.kind {
             EntityKind::External => match outside(key) {
@@ -185,9 +202,7 @@ impl Planner {
                 if !held.is_empty() {
                     return held;
                 }
-                let entities = engine.entities();
-                let mut cards = entities.indices().filter_map(|index| entities.card(index));
-                let card = cards.find(|card| card.entity == *entity);
+                let card = cards.iter().find(|card| card.entity == *entity);
                 let last = card.and_then(|card| card.addresses.last()?.parse().ok());
                 last.or(key.parse().ok()).into_iter().collect()
             }
@@ -211,6 +226,19 @@ fn outside(key: &str) -> Option<IpAddr> {
     addr.or_else(|| Some(key.parse::<IpNet>().ok()?.network()))
 }
 
+/// All devices that are known.
+pub(crate) fn cards(engine: &Engine) -> Vec<DeviceCard> {
+    let entities = engine.entities();
+    let each = entities.indices();
+    each.filter_map(|index| entities.card(index)).collect()
+}
+
+fn alerts(findings: &Findings<'_>, incident: &Incident) -> Vec<Alert> {
+    let steps = incident.steps.iter();
+    let alerts = steps.filter_map(|step| findings.outcome.report.alert(step.alert));
+    alerts.cloned().collect()
+}
+
 /// Outsiders that are suspected in any of the incidents.
 fn outsiders(incidents: &[Incident]) -> Vec<IpAddr> {
     let affected = incidents.iter().flat_map(|one| &one.affected);
@@ -221,12 +249,7 @@ fn outsiders(incidents: &[Incident]) -> Vec<IpAddr> {
 }
 
 /// Addresses of the devices of the same group.
-fn group(entity: &EntityId, engine: &Engine) -> Vec<IpAddr> {
-    let entities = engine.entities();
-    let cards: Vec<_> = entities
-        .indices()
-        .filter_map(|index| entities.card(index))
-        .collect();
+fn group(entity: &EntityId, cards: &[DeviceCard]) -> Vec<IpAddr> {
     let Some(own) = cards.iter().find(|card| card.entity == *entity) else {
         return Vec::new();
     };

@@ -15,6 +15,7 @@ use super::now;
 use crate::demo::CAPTURES;
 use crate::output::{self, Findings};
 use crate::pipeline::{self, Onlooker, RunPlan};
+use crate::respond::{self, Planner};
 use crate::run::{detectors, devices};
 
 const BUDGET: f64 = 5.0;
@@ -86,18 +87,23 @@ pub(super) fn load(state: &Path) -> Result<Database> {
         seq: 0,
         events: Vec::new(),
         alerts: Vec::new(),
+        planner: Planner::open(&folder)?,
+        local: None,
     };
     let plan = RunPlan {
         paths,
         budget: BUDGET,
         ..RunPlan::default()
     };
-    let mut known = Ok(Vec::new());
+    let (mut known, mut cards) = (Ok(Vec::new()), Vec::new());
     let outcome = pipeline::run(
         &plan,
         &mut store,
         |_, _| {},
-        |engine, _, _| known = devices(engine),
+        |engine, _, _| {
+            known = devices(engine);
+            cards = respond::cards(engine);
+        },
     )?;
     let known = known?.into_iter().map(|(_, device)| device).collect();
     let findings = Findings::new(&outcome, IncidentBudget::PerHundredDevices(BUDGET));
@@ -116,6 +122,9 @@ pub(super) fn load(state: &Path) -> Result<Database> {
         "device_hours": outcome.summary.device_hours, "detectors": detectors(&outcome.summary),
     });
     store.flush()?;
+    if let Some(local) = &store.local {
+        respond::decide_demo(&folder, &store.planner, &findings, &cards, local, now())?;
+    }
     for body in [
         FrameBody::Devices(known),
         FrameBody::Alerts(alerts),
@@ -140,6 +149,8 @@ struct Store {
     seq: u64,
     events: Vec<Event>,
     alerts: Vec<Alert>,
+    planner: Planner,
+    local: Option<LocalNetworks>,
 }
 
 impl Store {
@@ -154,12 +165,14 @@ impl Store {
 
     fn flush(&mut self) -> Result<()> {
         let events = std::mem::take(&mut self.events);
+        self.planner.events(&events);
         self.write(&FrameBody::Events(events))
     }
 }
 
 impl Onlooker for Store {
-    fn event(&mut self, event: &Event, _local: &LocalNetworks) -> Result<()> {
+    fn event(&mut self, event: &Event, local: &LocalNetworks) -> Result<()> {
+        self.local.get_or_insert_with(|| local.clone());
         self.events.push(event.clone());
         if self.events.len() >= EVENTS_OF_FRAME {
             self.flush()?;

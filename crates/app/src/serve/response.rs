@@ -1,7 +1,7 @@
 //! What is done about incidents, as the console shows it and passes on what people want.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,27 @@ use thymus_server::{
     RehearsalView, ResponseAsk, ResponseError, ResponseView,
 };
 
-use super::now;
+use super::{demo, now};
 use crate::replay;
 use crate::respond::{Ask, Door, Reader, Unanswered, folder};
 
+const JOURNAL: &str = "decisions.jnl";
 /// Lines of a cut that are shown.
 const CUTS_MAX: usize = 50;
 /// What the enforcer said is good for so long: many may be looking.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The decisions of a state folder.
+/// Why nothing is carried out in the demo.
+const DEMO: &str =
+    "this is the demo data set: it shows what would be asked and done about its incidents";
+
+/// The decisions of a state folder; those of the demo while that is loaded and there was never an enforcer here.
 pub(super) struct Response {
     reader: Reader,
+    demo: Reader,
     door: Door,
-    journal: std::path::PathBuf,
+    journal: PathBuf,
+    journal_of_demo: PathBuf,
     said: Mutex<Option<(Instant, Result<Standing, String>)>>,
 }
 
@@ -55,8 +62,10 @@ impl Response {
     pub(super) fn open(state: &Path, is_confined: bool) -> Result<Self> {
         Ok(Self {
             reader: Reader::new(state),
+            demo: Reader::new(&demo::folder(state)),
             door: Door::open(state, is_confined)?,
-            journal: folder(state).join("decisions.jnl"),
+            journal: folder(state).join(JOURNAL),
+            journal_of_demo: folder(&demo::folder(state)).join(JOURNAL),
             said: Mutex::new(None),
         })
     }
@@ -91,6 +100,7 @@ impl Response {
         let count = |state| ledger.decisions().filter(|one| stands(one, state)).count() as u64;
         let (standing, why_not) = match self.standing() {
             Ok(standing) => (standing, None),
+            Err(_) if self.is_demo() => (Standing::default(), Some(DEMO.to_owned())),
             Err(why) => (Standing::default(), Some(why)),
         };
         let never = standing.never.into_iter().map(|one| NeverView {
@@ -98,7 +108,7 @@ impl Response {
             why: one.why,
         });
         Ok(ResponseView {
-            is_set_up: why_not.is_none() || self.journal.exists(),
+            is_set_up: why_not.is_none() || self.journal.exists() || self.is_demo(),
             is_running: why_not.is_none(),
             why_not,
             mode: standing.mode,
@@ -127,8 +137,17 @@ impl Response {
     }
 
     fn ledger(&self) -> Result<std::sync::Arc<thymus_respond::Ledger>, ResponseError> {
-        let read = self.reader.ledger(now());
+        let reader = if self.is_demo() {
+            &self.demo
+        } else {
+            &self.reader
+        };
+        let read = reader.ledger(now());
         read.map_err(|error| ResponseError::Host(HostError(error.to_string())))
+    }
+
+    fn is_demo(&self) -> bool {
+        !self.journal.exists() && self.journal_of_demo.exists()
     }
 
     fn standing(&self) -> Result<Standing, String> {

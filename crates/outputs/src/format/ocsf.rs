@@ -129,9 +129,10 @@ fn alert(record: &Record, claim: &Claim) -> Value {
 /// What was decided. The class knows only what was done or failed, so what waits or was never done has the status
 /// Other, with Thymus' own word for it.
 fn decision(record: &Record, said: &Verdict) -> Value {
-    let (activity, word) = match &*said.state {
-        _ if said.verb == "notify" => (99, "Notify"),
-        "cleared" | "expired" | "undone" => (3, "Restore"),
+    let (activity, word) = match (&*said.verb, &*said.state) {
+        // Of the network nothing is cut by these.
+        (verb @ ("notify" | "freeze_process" | "quarantine_file"), _) => (99, verb),
+        (_, "cleared" | "expired" | "undone") => (3, "Restore"),
         _ => (1, "Isolate"),
     };
     let (status_id, status) = match &*said.state {
