@@ -219,11 +219,17 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// Takes the room for the reserve where it is not taken; without room for it there is none.
+/// Takes the room for the reserve where it is not taken; without room for it there is none. Where its file is there, it
+/// has all its room.
 fn hold_reserve(dir: &Path) {
     let path = dir.join(RESERVE);
-    if !path.exists() && fs::write(&path, vec![0; RESERVE_BYTES]).is_err() {
-        let _is_gone = fs::remove_file(path).is_ok();
+    if path.exists() {
+        return;
+    }
+    let fresh = path.with_extension("new");
+    let held = fs::write(&fresh, vec![0; RESERVE_BYTES]).and_then(|()| fs::rename(&fresh, &path));
+    if held.is_err() {
+        let _is_gone = fs::remove_file(fresh).is_ok();
     }
 }
 
